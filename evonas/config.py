@@ -1,0 +1,254 @@
+"""One TOML file is one search: strict TOML to frozen models, and back.
+
+Unknown keys, wrong types and values out of range are refused with the file, the key, what was found and what is
+accepted. ``--set a.b=c`` overrides go through the same door.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from evonas.errors import InputError
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A table of the file; every key is known, typed and immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SpaceConfig(Section):
+    """``[space]``: which genomes exist. Empty ``primitives`` means all."""
+
+    layout: Literal["bchw"] = "bchw"
+    primitives: tuple[str, ...] = ()
+    index_sets: tuple[str, ...] = ("bhw", "chw", "hw", "ghw")
+    intermediate_nodes: PositiveInt = 10
+
+
+class LayerConfig(Section):
+    """``[layer]``: how genomes are lowered."""
+
+    groups: PositiveInt = 32
+    eps: Positive = 1e-5
+    momentum: Fraction = 0.1
+
+
+class DataConfig(Section):
+    """``[data]``: labelled images.
+
+    ``size`` > 0 average-pools images to that height; ``train`` and ``validation`` are numbers of images cut from the
+    training split (0: all that remain, one fifth); ``crop`` > 0 trains on random crops of that height.
+    """
+
+    name: Literal["digits", "fashion_mnist", "cifar10", "npz"] = "digits"
+    path: str = ""
+    size: Annotated[int, Field(ge=0)] = 0
+    train: Annotated[int, Field(ge=0)] = 0
+    validation: Annotated[int, Field(ge=0)] = 0
+    crop: Annotated[int, Field(ge=0)] = 0
+    flip: bool = False
+
+
+class TrainingConfig(Section):
+    """``[training]``: how every candidate is trained, the same on every architecture."""
+
+    batch_size: PositiveInt = 64
+    steps: PositiveInt = 100
+    learning_rate: Positive = 0.1
+    momentum: Fraction = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    schedule: Literal["constant", "cosine"] = "cosine"
+
+
+class TaskConfig(Section):
+    """One ``[[tasks]]``: an architecture, scaled against the published network of its name."""
+
+    architecture: Literal["preact_resnet", "mobilenet_v2", "efficientnet"]
+    name: str = ""
+    width: Positive = 1.0
+    depth: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    head: PositiveInt | None = None
+    unstrided: Annotated[int, Field(ge=0)] = 2
+
+
+class NumericsConfig(Section):
+    """``[protocols.numerics]``: scales of the probe inputs at which output and gradients must be finite."""
+
+    scales: tuple[Positive, ...] = (1.0, 10.0)
+
+
+class QualityConfig(Section):
+    """``[protocols.quality]``: reject below ``min_accuracy`` after ``steps`` training steps, on any architecture."""
+
+    steps: PositiveInt = 100
+    min_accuracy: Fraction = 0.2
+
+
+class ProtocolsConfig(Section):
+    """``[protocols]``: the rejection protocols that have settings."""
+
+    numerics: NumericsConfig = NumericsConfig()
+    quality: QualityConfig = QualityConfig()
+
+
+class EvolutionConfig(Section):
+    """``[evolution]``: the published steady-state tournament, or NSGA-II as an alternative.
+
+    ``look_ahead`` is how many candidates may be open at once: child n sees the results up to n - look_ahead, whatever
+    the number of workers. It bounds the useful number of workers.
+    """
+
+    algorithm: Literal["tournament", "nsga2"] = "tournament"
+    window: PositiveInt = 2500
+    tournament: Annotated[float, Field(gt=0, le=1)] = 0.05
+    winner: Literal["pareto", "average"] = "pareto"
+    random_injection: Fraction = 0.5
+    initial_random: PositiveInt = 20
+    look_ahead: PositiveInt = 4
+    max_proposals: PositiveInt = 10_000
+
+
+class BudgetConfig(Section):
+    """``[budget]``: the search stops at whichever comes first; 0 means no limit."""
+
+    evaluations: Annotated[int, Field(ge=0)] = 0
+    minutes: Annotated[float, Field(ge=0)] = 0.0
+
+
+class ExecutionConfig(Section):
+    """``[execution]``: where candidates are evaluated. Results do not depend on ``workers``."""
+
+    workers: PositiveInt = 1
+    threads: PositiveInt = 1
+    device: str = "auto"
+    timeout_seconds: Positive = 600.0
+
+
+class SearchConfig(Section):
+    """A whole search."""
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
+    seed: Annotated[int, Field(ge=0)] = 1
+    baselines: tuple[str, ...] = ("bn-relu", "gn-relu", "evonorm-s0")
+    space: SpaceConfig = SpaceConfig()
+    layer: LayerConfig = LayerConfig()
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+    tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
+    protocols: ProtocolsConfig = ProtocolsConfig()
+    evolution: EvolutionConfig = EvolutionConfig()
+    budget: BudgetConfig = BudgetConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig:
+    """Read a search from a TOML file, with ``a.b=c`` overrides.
+
+    Raises:
+        InputError: the file is missing or not TOML, a key is unknown, or a value is of the wrong type or out of range.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(str(path), "no such file", remedy=_nearby_files(path)) from None
+    except IsADirectoryError:
+        raise InputError(str(path), "is a folder", accepted="a .toml file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(str(path), f"is not TOML ({error})") from None
+    for override in overrides:
+        _override(data, override)
+    return parse(data, str(path))
+
+
+def parse(data: dict[str, Any], where: str) -> SearchConfig:
+    """Validate already-read TOML data; ``where`` names its file in errors."""
+    try:
+        # through JSON: strict validation then still takes arrays for tuples
+        return SearchConfig.model_validate_json(json.dumps(data))
+    except TypeError as error:
+        raise InputError(where, f"holds a value of an unsupported type ({error})") from None
+    except ValidationError as error:
+        raise _as_input_error(error, where) from None
+
+
+def dump(config: SearchConfig) -> str:
+    """The whole configuration, defaults included, as TOML; ``load`` reads it back to an equal configuration."""
+    return tomli_w.dumps(json.loads(config.model_dump_json(exclude_none=True)))
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    where = f"--set {override}"
+    if not equals or not all(key.split(".")):
+        raise InputError(where, "cannot be read", accepted="section.key=value, e.g. evolution.window=100")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is text: --set data.name=npz
+    *parents, last = key.split(".")
+    place: Any = data
+    for depth, part in enumerate(parents):
+        place = _descend(place, part, where, ".".join(parents[: depth + 1]))
+    if isinstance(place, list):
+        place[_position(place, last, where)] = value
+    else:
+        place[last] = value
+
+
+def _descend(place: Any, part: str, where: str, path: str) -> Any:
+    if isinstance(place, list):
+        return place[_position(place, part, where)]
+    inner = place.setdefault(part, {})
+    if not isinstance(inner, dict | list):
+        raise InputError(where, f"{path} is a value, not a section")
+    return inner
+
+
+def _position(items: list[Any], part: str, where: str) -> int:
+    if not part.isdigit() or int(part) >= len(items):
+        raise InputError(where, f"no item {part!r}", accepted=f"0 to {len(items) - 1}")
+    return int(part)
+
+
+def _as_input_error(error: ValidationError, where: str) -> InputError:
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    place = f"{where}: {'.'.join(location)}" if location else where
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else ""
+        return InputError(place, "unknown key", accepted=", ".join(known), remedy=remedy)
+    if first["type"] == "missing":
+        return InputError(place, "is missing", remedy="add the key")
+    accepted = first["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    more = f"(and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return InputError(place, f"{first['input']!r}", accepted=accepted, remedy=more)
+
+
+def _known_keys(location: Sequence[str]) -> list[str]:
+    model: Any = SearchConfig
+    for part in location:
+        if part.isdigit():
+            continue
+        annotation = model.model_fields[part].annotation
+        model = annotation if isinstance(annotation, type) else TaskConfig  # [[tasks]] is the only array of tables
+    return list(model.model_fields)
+
+
+def _nearby_files(path: Path) -> str:
+    folder = path.parent if path.parent.is_dir() else Path("search_spaces")
+    names = sorted(p.name for p in folder.glob("*.toml")) if folder.is_dir() else []
+    return f"{folder} holds {', '.join(names)}" if names else "give the path of a search's .toml file"

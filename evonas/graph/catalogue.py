@@ -1,0 +1,34 @@
+"""Known layers as genomes, under the names people use. The trailing affine of every lowered layer is not part of them.
+
+Sources: EvoNorm B0-B2, S0-S2: Liu et al. 2020 (arXiv 2004.02967). FRN-TLU: Singh & Krishnan 2020 (arXiv 1911.09737),
+with the TLU threshold moved before the affine (equal for positive weights). BN and GN followed by an activation use
+v1 and v0 as the normalization's own affine, so that the activation follows it.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from evonas.graph.genome import Genome
+
+
+def _normalized(moment: str, output: str) -> str:
+    return (
+        f"a = mean[{moment}](x); b = neg(a); c = add(x, b); d = std[{moment}](x); "
+        f"e = div(c, d); f = mul(e, v1); g = add(f, v0); {output}"
+    )
+
+
+_TEXTS = {
+    "bn-relu": _normalized("bhw", "max(g, zero)"),
+    "bn-silu": _normalized("bhw", "h = sigmoid(g); mul(g, h)"),
+    "gn-relu": _normalized("ghw", "max(g, zero)"),
+    "frn-tlu": "a = rms[hw](x); b = div(x, a); max(b, v0)",
+    "evonorm-b0": "a = std[bhw](x); b = mul(x, v1); c = std[hw](x); d = add(b, c); e = max(a, d); div(x, e)",
+    "evonorm-b1": "a = std[bhw](x); b = rms[hw](x); c = mul(x, b); d = add(c, b); e = max(a, d); div(x, e)",
+    "evonorm-b2": "a = std[bhw](x); b = rms[hw](x); c = neg(x); d = add(b, c); e = max(a, d); div(x, e)",
+    "evonorm-s0": "a = mul(x, v1); b = sigmoid(a); c = mul(x, b); d = std[ghw](x); div(c, d)",
+    "evonorm-s1": "a = sigmoid(x); b = mul(x, a); c = std[ghw](x); div(b, c)",
+    "evonorm-s2": "a = sigmoid(x); b = mul(x, a); c = rms[ghw](x); div(b, c)",
+}
+
+CATALOGUE: Mapping[str, Genome] = MappingProxyType({name: Genome.from_text(text) for name, text in _TEXTS.items()})

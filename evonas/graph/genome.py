@@ -1,0 +1,169 @@
+"""The genome: a tuple of nodes that mutation works on, and the networkx graph of its active nodes.
+
+The tuple is the genotype: mutation, hashing and storage are one-liners on it. The graph is the phenotype: lowering,
+drawing and export read nothing else.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import networkx as nx
+
+from evonas.errors import InputError
+from evonas.graph import notation
+from evonas.graph.node import INITIAL, NUM_INITIAL, Node, check_node
+from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES
+
+
+@dataclass(frozen=True)
+class Genome:
+    """A layer before it is lowered: the initial nodes x, zero, v0, v1, then intermediate nodes; the last is the output.
+
+    Equality compares all nodes; ``key`` compares what the layer computes by its active nodes. Operand order matters.
+
+    Raises:
+        InputError: an unknown primitive or index set, a wrong number of operands, or an input that is not an
+            earlier node.
+    """
+
+    nodes: tuple[Node, ...]
+
+    def __post_init__(self) -> None:
+        if self.nodes[:NUM_INITIAL] != INITIAL or len(self.nodes) == NUM_INITIAL:
+            raise InputError(
+                "genome",
+                f"{len(self.nodes)} nodes",
+                accepted=f"the initial nodes {', '.join(INITIAL_NODES)} and at least one intermediate node",
+            )
+        for position in range(NUM_INITIAL, len(self.nodes)):
+            check_node(self.nodes[position], position, f"genome node {position}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Genome, (self.nodes,))  # the cached graph stays behind: it is large and cheap to make again
+
+    @cached_property
+    def active_positions(self) -> tuple[int, ...]:
+        """Positions of the nodes the output depends on, ascending; unused initial nodes are not among them."""
+        wanted = {len(self.nodes) - 1}
+        for position in range(len(self.nodes) - 1, -1, -1):
+            if position in wanted:
+                wanted.update(self.nodes[position].inputs)
+        return tuple(sorted(wanted))
+
+    @cached_property
+    def graph(self) -> nx.MultiDiGraph:
+        """The frozen graph of the active nodes: attributes ``op``, ``axes``; an edge's key is the operand slot.
+
+        Nodes are numbered as in ``active()``; ``graph.graph["output"]`` is the output's number.
+        """
+        graph = nx.MultiDiGraph()
+        active = self.active()
+        for position in active.active_positions:
+            node = active.nodes[position]
+            graph.add_node(position, op=node.op, axes=node.axes)
+            for slot, source in enumerate(node.inputs):
+                graph.add_edge(source, position, key=slot)
+        graph.graph["output"] = len(active.nodes) - 1
+        return nx.freeze(graph)
+
+    @classmethod
+    def from_graph(cls, graph: nx.MultiDiGraph) -> "Genome":
+        """The genome of a graph as ``graph`` gives it; inverse of ``graph`` for genomes without inactive nodes.
+
+        Raises:
+            InputError: the graph has a cycle, no single output, or operand slots that do not run 0, 1, ...
+        """
+        if not nx.is_directed_acyclic_graph(graph):
+            raise InputError("graph", "has a cycle", remedy="a layer is an acyclic graph")
+        sinks = [name for name in graph if graph.out_degree(name) == 0]
+        if len(sinks) != 1:
+            raise InputError("graph", f"has {len(sinks)} nodes without a successor", accepted="one, the output")
+        order = {name: index for index, name in enumerate(sorted(graph, key=str))}
+        if all(isinstance(name, int) for name in graph):
+            order = {name: name for name in graph}
+        nodes, position = list(INITIAL), {}
+        for name in nx.lexicographical_topological_sort(graph, key=lambda n: order[n]):
+            op, axes = graph.nodes[name]["op"], graph.nodes[name].get("axes", "")
+            slots = sorted((slot, source) for source, _, slot in graph.in_edges(name, keys=True))
+            if [slot for slot, _ in slots] != list(range(len(slots))):
+                raise InputError(f"graph node {name}", f"operand slots {[s for s, _ in slots]}", accepted="0, 1, ...")
+            if op in INITIAL_NODES:
+                position[name] = INITIAL_NODES.index(op)
+            else:
+                nodes.append(Node(op, tuple(position[source] for _, source in slots), axes))
+                position[name] = len(nodes) - 1
+        return cls(tuple(nodes))
+
+    def active(self) -> "Genome":
+        """The same layer without inactive intermediate nodes."""
+        keep = [p for p in self.active_positions if p >= NUM_INITIAL]
+        if len(keep) == len(self.nodes) - NUM_INITIAL:
+            return self
+        new = {p: p for p in range(NUM_INITIAL)} | {p: NUM_INITIAL + i for i, p in enumerate(keep)}
+        nodes = (Node(n.op, tuple(new[i] for i in n.inputs), n.axes) for n in (self.nodes[p] for p in keep))
+        return Genome(INITIAL + tuple(nodes))
+
+    @cached_property
+    def node_keys(self) -> tuple[str, ...]:
+        """A Merkle key per node: equal keys mean the same expression. Operands of commutative operations are sorted."""
+        keys: list[str] = []
+        for node in self.nodes:
+            operands = [keys[i] for i in node.inputs]
+            if PRIMITIVES[node.op].commutative:
+                operands.sort()
+            keys.append(hashlib.sha256(repr((node.op, node.axes, operands)).encode()).hexdigest()[:16])
+        return tuple(keys)
+
+    @property
+    def key(self) -> str:
+        """Content key, 16 hexadecimal digits: inactive nodes and commutative operand order do not change it."""
+        return self.node_keys[-1]
+
+    @cached_property
+    def varies(self) -> tuple[frozenset[str], ...]:
+        """Per node, the axes of the layout along which its value can differ (a sound upper bound, no numerics)."""
+        start = {"x": frozenset("bchw"), "v0": frozenset("c"), "v1": frozenset("c"), "zero": frozenset[str]()}
+        result: list[frozenset[str]] = []
+        for node in self.nodes:
+            if node.op in start:
+                result.append(start[node.op])
+                continue
+            axes = frozenset[str]().union(*(result[i] for i in node.inputs))
+            result.append(axes - set(INDEX_SETS[node.axes].reduced) if node.axes else axes)
+        return tuple(result)
+
+    @property
+    def uses_batch_statistics(self) -> bool:
+        """Whether any active node takes a moment over the batch."""
+        return any(n.axes and INDEX_SETS[n.axes].batch for n in (self.nodes[p] for p in self.active_positions))
+
+    def to_text(self) -> str:
+        """One statement per node, the last one the output: ``a = mul(x, v1); sigmoid(a)``. Exact."""
+        return notation.to_text(self.nodes)
+
+    @classmethod
+    def from_text(cls, text: str) -> "Genome":
+        """Read ``to_text``'s notation; statements are separated by ``;`` or line breaks.
+
+        Raises:
+            InputError: naming the statement at fault.
+        """
+        return cls(notation.from_text(text))
+
+    def to_json(self) -> str:
+        """The genome as a JSON object with a format version. Exact."""
+        return notation.to_json(self.nodes)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Genome":
+        """Read ``to_json``'s notation.
+
+        Raises:
+            InputError: naming what is not as it should be.
+        """
+        return cls(notation.from_json(text))
+
+    def formula(self, *, latex: bool = False) -> str:
+        """The active layer as one expression, without the trailing affine; plain text or LaTeX."""
+        return notation.formula(self.active().nodes, latex=latex)

@@ -1,0 +1,155 @@
+"""Text, JSON and formula notations of a genome. What prints reads back: text and JSON are exact inverses."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+from evonas.errors import InputError
+from evonas.graph.node import INITIAL, NUM_INITIAL, Node, check_node
+from evonas.graph.primitive import ATOM, INDEX_SETS, INITIAL_NODES, form_of
+
+Nodes = tuple[Node, ...]
+
+FORMAT = "evonas-genome/1"
+LARGEST_FORMULA = 48  # operations; a larger one gets definitions for the parts used more than once
+
+_STATEMENT = re.compile(
+    r"(?:(?P<name>[A-Za-z_]\w*)\s*=\s*)?(?P<op>[A-Za-z_]\w*)\s*(?:\[\s*(?P<axes>\w*)\s*\])?\s*\((?P<args>[^()]*)\)"
+)
+
+
+def _names() -> Iterator[str]:
+    yield from "abcdefghijklmnopqrstuvw"
+    for index in count(23):
+        yield f"n{index}"
+
+
+def _display_op(node: Node) -> str:
+    return f"{node.op}[{node.axes}]" if node.axes else node.op
+
+
+def to_text(nodes: Nodes) -> str:
+    """Print every node, active or not; see ``Genome.to_text``."""
+    names, fresh, statements = list(INITIAL_NODES), _names(), []
+    for node in nodes[NUM_INITIAL:]:
+        names.append(next(fresh))
+        call = f"{_display_op(node)}({', '.join(names[i] for i in node.inputs)})"
+        statements.append(f"{names[-1]} = {call}")
+    statements[-1] = statements[-1].partition(" = ")[2]
+    return "; ".join(statements)
+
+
+def from_text(text: str) -> Nodes:
+    """Read statements back; see ``Genome.from_text``."""
+    statements = [s.strip() for s in re.split(r"[;\n]", text) if s.strip()]
+    if not statements:
+        raise InputError("layer text", "is empty", accepted="statements such as 'a = sigmoid(x); mul(x, a)'")
+    defined = [_parse(statement) for statement in statements]
+    later = {name for name, *_ in defined if name}
+    positions = {name: index for index, name in enumerate(INITIAL_NODES)}
+    nodes = list(INITIAL)
+    for statement, (name, op, axes, operands) in zip(statements, defined, strict=True):
+        where = f"layer text, statement {statement!r}"
+        for operand in operands:
+            if operand not in positions:
+                _raise_undefined(where, operand, later, positions)
+        node = Node(op, tuple(positions[o] for o in operands), axes)
+        check_node(node, len(nodes), where)
+        if name in positions:
+            raise InputError(where, f"{name!r} is defined twice", accepted="each name once")
+        nodes.append(node)
+        if name:
+            positions[name] = len(nodes) - 1
+    return tuple(nodes)
+
+
+def _parse(statement: str) -> tuple[str, str, str, list[str]]:
+    match = _STATEMENT.fullmatch(statement)
+    if match is None:
+        accepted = "'name = op(operand, ...)' or 'name = moment[index set](operand)', one operation a statement"
+        raise InputError(f"layer text, statement {statement!r}", "cannot be read", accepted=accepted)
+    operands = [a.strip() for a in match["args"].split(",")] if match["args"].strip() else []
+    return match["name"] or "", match["op"], match["axes"] or "", operands
+
+
+def _raise_undefined(where: str, operand: str, later: set[str], known: dict[str, int]) -> None:
+    if operand in later:
+        raise InputError(
+            where,
+            f"{operand!r} is used before it is defined (a cycle, or statements out of order)",
+            remedy="define every operand in an earlier statement",
+        )
+    raise InputError(where, f"operand {operand!r} is not defined anywhere", accepted=", ".join(known))
+
+
+def to_json(nodes: Nodes) -> str:
+    """See ``Genome.to_json``."""
+    items = [{"op": n.op, "inputs": list(n.inputs), "axes": n.axes} for n in nodes]
+    return json.dumps({"format": FORMAT, "nodes": items})
+
+
+def from_json(text: str) -> Nodes:
+    """See ``Genome.from_json``."""
+    try:
+        data: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError("layer JSON", f"is not JSON ({error})") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise InputError("layer JSON: format", repr(found), accepted=FORMAT)
+    items = data.get("nodes")
+    if not isinstance(items, list):
+        raise InputError("layer JSON: nodes", repr(items), accepted="a list of {op, inputs, axes}")
+    return tuple(_node_from_json(index, item) for index, item in enumerate(items))
+
+
+def _node_from_json(index: int, item: Any) -> Node:
+    accepted = '{"op": text, "inputs": [numbers], "axes": text}'
+    if not isinstance(item, dict) or set(item) - {"op", "inputs", "axes"}:
+        raise InputError(f"layer JSON: nodes.{index}", repr(item), accepted=accepted)
+    op, inputs, axes = item.get("op"), item.get("inputs", []), item.get("axes", "")
+    numbers = isinstance(inputs, list) and all(type(i) is int for i in inputs)
+    if not isinstance(op, str) or not isinstance(axes, str) or not numbers:
+        raise InputError(f"layer JSON: nodes.{index}", repr(item), accepted=accepted)
+    return Node(op, tuple(inputs), axes)
+
+
+def formula(nodes: Nodes, *, latex: bool = False) -> str:
+    """The expression of the last node; all intermediate nodes are taken to be active. See ``Genome.formula``."""
+    sizes: list[int] = []
+    for node in nodes:
+        sizes.append(1 + sum(sizes[i] for i in node.inputs))
+    if sizes[-1] <= LARGEST_FORMULA:
+        return _expression(nodes, len(nodes) - 1, {}, latex)[0]
+    uses = [i for node in nodes for i in node.inputs]
+    named: dict[int, str] = {}
+    definitions, names = [], _names()
+    for position in range(NUM_INITIAL, len(nodes)):
+        if uses.count(position) > 1:
+            definition = _expression(nodes, position, named, latex)[0]
+            named[position] = next(names)
+            definitions.append(f"{named[position]} = {definition}")
+    separator, where = (",\\; ", "\\;\\mathrm{where}\\; ") if latex else ("; ", " where ")
+    return _expression(nodes, len(nodes) - 1, named, latex)[0] + where + separator.join(definitions)
+
+
+def _expression(nodes: Nodes, position: int, named: dict[int, str], latex: bool) -> tuple[str, int]:
+    """The printed expression of a node and its precedence."""
+    if position in named:
+        return named[position], ATOM
+    node = nodes[position]
+    form = form_of(node.op, latex=latex)
+    operands = []
+    for slot, source in enumerate(node.inputs):
+        text, precedence = _expression(nodes, source, named, latex)
+        if precedence < form.operands[slot]:
+            text = f"\\left({text}\\right)" if latex else f"({text})"
+        operands.append(text)
+    if node.op == "add" and operands[0].startswith("-") and not operands[1].startswith("-"):
+        operands.reverse()  # 'b - a' reads better than '-a + b'
+    axes = ""
+    if node.axes:
+        axes = INDEX_SETS[node.axes].latex if latex else node.axes
+    return form.template.format(*operands, axes=axes).replace(" + -", " - "), form.precedence

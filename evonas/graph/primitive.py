@@ -1,0 +1,273 @@
+"""The primitive table: one frozen record per operation; everything that handles operations reads it.
+
+To add an elementwise primitive, add one record here: sampling, mutation, text, formulas, lowering, export and the
+table tests (numpy reference, gradient, finiteness) pick it up.
+
+Source of the op list: Liu et al. 2020 (arXiv 2004.02967), search space; the exact stabilisation by eps is ours.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evonas.graph import functions
+
+Array = NDArray[np.float64]
+
+ATOM = 5  # precedence of a name or a function call: never needs parentheses
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How an operation prints: a template over operands, its precedence, and the least precedence of each operand."""
+
+    template: str
+    precedence: int = ATOM
+    operands: tuple[int, ...] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Primitive:
+    """One operation of the search space.
+
+    Attributes:
+        name: the name in genome text.
+        arity: number of operands; 0 for an initial node.
+        torch: function of the operands (and ``eps`` if ``guarded``); for a moment, of (x, dims) and ``eps``.
+        numpy: independent reference in float64: of (operands..., eps); for a moment, of (x, axes, eps).
+        plain: printed formula.
+        latex: LaTeX formula.
+        meaning: the definition with its guard, in words people can check.
+        commutative: operand order does not matter.
+        guarded: the torch function takes ``eps``.
+        kind: initial node, elementwise operation or moment over an index set.
+    """
+
+    name: str
+    arity: int
+    torch: Callable[..., torch.Tensor] | None
+    numpy: Callable[..., Array] | None
+    plain: Form
+    latex: Form
+    meaning: str
+    commutative: bool = False
+    guarded: bool = False
+    kind: Literal["initial", "elementwise", "moment"] = "elementwise"
+    source: str = "Liu et al. 2020, search space"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSet:
+    """The axes a moment reduces over.
+
+    Attributes:
+        name: the name in brackets in genome text.
+        reduced: axes of the layout that the statistic no longer varies over.
+        grouped: channels are cut into groups and each group is reduced.
+        latex: subscript in formulas.
+        meaning: what it corresponds to.
+        layout: memory layout whose letters ``reduced`` uses.
+    """
+
+    name: str
+    reduced: str
+    grouped: bool
+    latex: str
+    meaning: str
+    layout: str = "bchw"
+
+    @property
+    def batch(self) -> bool:
+        """Whether the statistic mixes samples, and so needs running values at evaluation."""
+        return "b" in self.reduced
+
+
+INDEX_SETS: Mapping[str, IndexSet] = MappingProxyType(
+    {
+        s.name: s
+        for s in (
+            IndexSet("bhw", "bhw", False, "b,h,w", "per channel over the batch, as batch normalization"),
+            IndexSet("chw", "chw", False, "c,h,w", "per sample over everything, as layer normalization"),
+            IndexSet("hw", "hw", False, "h,w", "per sample and channel, as instance normalization"),
+            IndexSet("ghw", "hw", True, "h,w,c/g", "per sample and channel group, as group normalization"),
+        )
+    }
+)
+
+
+def _call(name: str, arity: int = 1) -> Form:
+    return Form(f"{name}({', '.join('{' + str(i) + '}' for i in range(arity))})")
+
+
+def _sigmoid(x: Array, _eps: float) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def _div(x: Array, y: Array, eps: float) -> Array:
+    guarded: Array = np.where(np.signbit(y), -1.0, 1.0) * np.maximum(np.abs(y), eps)
+    return x / guarded
+
+
+def _initial(name: str, plain: str, latex: str, meaning: str) -> Primitive:
+    return Primitive(name, 0, None, None, Form(plain), Form(latex), meaning, kind="initial")
+
+
+def _moment(
+    name: str, function: Callable[..., torch.Tensor], reference: Callable[..., Array], latex: str, meaning: str
+) -> Primitive:
+    plain, tex = Form(name + "[{axes}]({0})"), Form(latex + "_{{{axes}}}\\left({0}\\right)")
+    return Primitive(
+        name, 1, function, reference, plain, tex, meaning, guarded=function is not functions.mean, kind="moment"
+    )
+
+
+_TABLE = (
+    _initial("x", "x", "x", "the input"),
+    _initial("zero", "0", "0", "the constant 0"),
+    _initial("v0", "v0", "v_0", "trainable, one value per channel, initially 0"),
+    _initial("v1", "v1", "v_1", "trainable, one value per channel, initially 1"),
+    Primitive(
+        "add",
+        2,
+        torch.add,
+        lambda x, y, _: x + y,
+        Form("{0} + {1}", 1, (1, 1)),
+        Form("{0} + {1}", 1, (1, 1)),
+        "x + y",
+        commutative=True,
+    ),
+    Primitive(
+        "mul",
+        2,
+        torch.mul,
+        lambda x, y, _: x * y,
+        Form("{0} * {1}", 2, (2, 2)),
+        Form("{0} \\, {1}", 2, (2, 2)),
+        "x y",
+        commutative=True,
+    ),
+    Primitive(
+        "div",
+        2,
+        functions.div,
+        _div,
+        Form("{0} / {1}", 2, (2, 3)),
+        Form("\\frac{{{0}}}{{{1}}}", 3),
+        "x / (sign(y) max(|y|, eps)), sign(0) = 1",
+        guarded=True,
+    ),
+    Primitive(
+        "max",
+        2,
+        torch.maximum,
+        lambda x, y, _: np.maximum(x, y),
+        _call("max", 2),
+        Form("\\max\\left({0}, {1}\\right)"),
+        "max(x, y)",
+        commutative=True,
+    ),
+    Primitive("neg", 1, torch.neg, lambda x, _: -x, Form("-{0}", 1, (2,)), Form("-{0}", 1, (2,)), "-x"),
+    Primitive(
+        "sigmoid",
+        1,
+        torch.sigmoid,
+        _sigmoid,
+        _call("sigmoid"),
+        Form("\\sigma\\left({0}\\right)"),
+        "1 / (1 + e^-x)",
+    ),
+    Primitive(
+        "tanh",
+        1,
+        torch.tanh,
+        lambda x, _: np.tanh(x),
+        _call("tanh"),
+        Form("\\tanh\\left({0}\\right)"),
+        "tanh(x)",
+    ),
+    Primitive("exp", 1, torch.exp, lambda x, _: np.exp(x), _call("exp"), Form("e^{{{0}}}", 4), "e^x"),
+    Primitive(
+        "log",
+        1,
+        functions.slog,
+        lambda x, eps: np.sign(x) * np.log(np.abs(x) + eps),
+        _call("slog"),
+        Form("\\mathrm{{slog}}\\left({0}\\right)"),
+        "sign(x) ln(|x| + eps)",
+        guarded=True,
+    ),
+    Primitive("abs", 1, torch.abs, lambda x, _: np.abs(x), _call("abs"), Form("\\left|{0}\\right|"), "|x|"),
+    Primitive(
+        "square",
+        1,
+        torch.square,
+        lambda x, _: x * x,
+        Form("{0}^2", 4, (ATOM,)),
+        Form("{0}^2", 4, (ATOM,)),
+        "x^2",
+    ),
+    Primitive(
+        "sqrt",
+        1,
+        functions.ssqrt,
+        lambda x, eps: x / np.sqrt(np.abs(x) + eps),
+        _call("ssqrt"),
+        Form("\\mathrm{{ssqrt}}\\left({0}\\right)"),
+        "x / sqrt(|x| + eps), about sign(x) sqrt|x|",
+        guarded=True,
+    ),
+    _moment(
+        "mean",
+        functions.mean,
+        lambda x, axes, _: x.mean(axes, keepdims=True),
+        "\\mu",
+        "mean over the index set",
+    ),
+    _moment(
+        "rms",
+        functions.rms,
+        lambda x, axes, eps: np.sqrt((x * x).mean(axes, keepdims=True) + eps),
+        "r",
+        "sqrt(mean(x^2) + eps) over the index set",
+    ),
+    _moment(
+        "std",
+        functions.std,
+        lambda x, axes, eps: np.sqrt(x.var(axes, keepdims=True) + eps),
+        "s",
+        "sqrt(biased variance + eps) over the index set",
+    ),
+)
+
+PRIMITIVES: Mapping[str, Primitive] = MappingProxyType({p.name: p for p in _TABLE})
+INITIAL_NODES: tuple[str, ...] = tuple(p.name for p in _TABLE if p.kind == "initial")
+ELEMENTWISE: tuple[str, ...] = tuple(p.name for p in _TABLE if p.kind == "elementwise")
+MOMENTS: tuple[str, ...] = tuple(p.name for p in _TABLE if p.kind == "moment")
+
+
+def form_of(op: str, *, latex: bool) -> Form:
+    """The printed form of an operation."""
+    primitive = PRIMITIVES[op]
+    return primitive.latex if latex else primitive.plain
+
+
+def reference(op: str, operands: list[Array], axes: str, groups: int, eps: float) -> Array:
+    """Evaluate one operation in numpy on full [b, c, h, w] arrays, the oracle of the lowered layers."""
+    function: Any = PRIMITIVES[op].numpy
+    if PRIMITIVES[op].kind == "elementwise":
+        result: Array = function(*operands, eps)
+        return result
+    (x,), index_set = operands, INDEX_SETS[axes]
+    if index_set.grouped:
+        b, c, h, w = x.shape
+        grouped = function(x.reshape(b, groups, c // groups, h, w), (2, 3, 4), eps)
+        result = np.broadcast_to(grouped, (b, groups, c // groups, h, w)).reshape(x.shape)
+        return result
+    positions = tuple(index_set.layout.index(letter) for letter in index_set.reduced)
+    result = np.broadcast_to(function(x, positions, eps), x.shape)
+    return result

@@ -1,0 +1,117 @@
+"""The search space: which genomes exist, and how a random one is drawn."""
+
+import random
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from evonas import config
+from evonas.errors import InputError
+from evonas.graph.genome import Genome
+from evonas.graph.node import INITIAL, NUM_INITIAL, Node
+from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, MOMENTS, PRIMITIVES
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Genomes of a fixed number of intermediate nodes over chosen primitives and index sets.
+
+    Attributes:
+        primitives: names of elementwise operations and moments.
+        index_sets: names of the index sets moments may use.
+        intermediate_nodes: nodes after the four initial ones; the last is the output.
+        layout: axes of the tensors, ``bchw``.
+    """
+
+    primitives: tuple[str, ...] = ELEMENTWISE + MOMENTS
+    index_sets: tuple[str, ...] = tuple(INDEX_SETS)
+    intermediate_nodes: int = 10
+    layout: str = "bchw"
+
+    def __post_init__(self) -> None:
+        _check_names("space.primitives", self.primitives, ELEMENTWISE + MOMENTS)
+        _check_names("space.index_sets", self.index_sets, tuple(INDEX_SETS))
+        if not self.index_sets and any(PRIMITIVES[name].kind == "moment" for name in self.primitives):
+            raise InputError("space.index_sets", "empty", accepted=", ".join(INDEX_SETS))
+
+    @classmethod
+    def from_config(cls, section: config.SpaceConfig) -> "SearchSpace":
+        """The space of a configuration's ``[space]``."""
+        primitives = section.primitives or ELEMENTWISE + MOMENTS
+        return cls(primitives, section.index_sets, section.intermediate_nodes, section.layout)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SearchSpace":
+        """The space of a search file.
+
+        Raises:
+            InputError: naming file and key.
+        """
+        section = config.load(path).space
+        try:
+            return cls.from_config(section)
+        except InputError as error:
+            raise error.at(str(path)) from None
+
+    @cached_property
+    def choices(self) -> tuple[tuple[str, str], ...]:
+        """Every (operation, index set) a node may be: each moment counts once per index set."""
+        result: list[tuple[str, str]] = []
+        for name in self.primitives:
+            sets = self.index_sets if PRIMITIVES[name].kind == "moment" else ("",)
+            result.extend((name, axes) for axes in sets)
+        return tuple(result)
+
+    def sample_node(self, position: int, rng: random.Random) -> Node:
+        """A uniformly random operation on uniformly random earlier nodes."""
+        op, axes = rng.choice(self.choices)
+        return Node(op, tuple(rng.randrange(position) for _ in range(PRIMITIVES[op].arity)), axes)
+
+    def sample(self, rng: random.Random) -> Genome:
+        """A random genome: nodes are appended one after the other, each drawn by ``sample_node``.
+
+        Source: Liu et al. 2020, random graph generation.
+        """
+        nodes = list(INITIAL)
+        while len(nodes) < NUM_INITIAL + self.intermediate_nodes:
+            nodes.append(self.sample_node(len(nodes), rng))
+        return Genome(tuple(nodes))
+
+    def violations(self, genome: Genome) -> tuple[str, ...]:
+        """Why a genome is not of this space; empty if it is. Inactive nodes count."""
+        found: list[str] = []
+        count = len(genome.nodes) - NUM_INITIAL
+        if count > self.intermediate_nodes:
+            found.append(f"{count} intermediate nodes, more than {self.intermediate_nodes}")
+        for position, node in enumerate(genome.nodes[NUM_INITIAL:], NUM_INITIAL):
+            if node.op not in self.primitives:
+                found.append(f"node {position}: primitive {node.op} is not in the space")
+            elif node.axes and node.axes not in self.index_sets:
+                found.append(f"node {position}: index set {node.axes} is not in the space")
+        return tuple(found)
+
+    def padded(self, genome: Genome) -> Genome:
+        """The same layer with as many intermediate nodes as the space has, so that mutation can use them.
+
+        Inactive nodes ``neg(x)`` are put before the layer's own.
+
+        Raises:
+            InputError: the genome is not of this space.
+        """
+        problems = self.violations(genome)
+        if problems:
+            raise InputError("genome", "; ".join(problems))
+        missing = self.intermediate_nodes - (len(genome.nodes) - NUM_INITIAL)
+        moved = (
+            Node(n.op, tuple(i if i < NUM_INITIAL else i + missing for i in n.inputs), n.axes)
+            for n in genome.nodes[NUM_INITIAL:]
+        )
+        return Genome(INITIAL + (Node("neg", (0,)),) * missing + tuple(moved))
+
+
+def _check_names(where: str, names: tuple[str, ...], accepted: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in accepted:
+            raise InputError(where, f"unknown name {name!r}", accepted=", ".join(accepted))
+    if len(set(names)) != len(names):
+        raise InputError(where, "names a thing twice", accepted="each name once")
