@@ -118,17 +118,22 @@ def replace_norm_act(
     for site, module in made.items():
         _put(traced, site, names[site], _like(module, modules[site.norm], model))
     traced.delete_all_unused_submodules()
-    _leave_results_intact(traced.graph)
     traced.recompile()
     return traced
 
 
-class TrainingMode(nn.Module):
-    """Says whether the model is in training mode: what ``self.training`` was before tracing."""
+class ByMode(nn.Module):
+    """One of two numbers by the mode of the model: ``p if self.training else 0.0``, kept alive in a graph."""
 
-    def forward(self) -> bool:
-        """True in training mode."""
-        return self.training
+    def __init__(self, in_training: float, in_evaluation: float) -> None:
+        """Keeps both values."""
+        super().__init__()
+        self.in_training = in_training
+        self.in_evaluation = in_evaluation
+
+    def forward(self) -> float:
+        """The value for the current mode."""
+        return self.in_training if self.training else self.in_evaluation
 
 
 class SiteTracer(fx.Tracer):
@@ -138,14 +143,15 @@ class SiteTracer(fx.Tracer):
         """Takes no arguments: fx builds the tracer of a pickled GraphModule anew."""
         # neither package is imported here: a model can hold their modules only if they are imported already
         ops = sys.modules.get("torchvision.ops")
+        searched: Any = (math, ops) if ops else (math,)  # fx declares a tuple of one
         functions = tuple(f for f in _timm_registry("get_notrace_functions") if callable(f))
-        super().__init__(autowrap_modules=(math, ops) if ops else (math,), autowrap_functions=functions)
+        super().__init__(autowrap_modules=searched, autowrap_functions=functions)
         self._untraceable = set(_timm_registry("get_notrace_modules"))
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether the call of ``m`` stays one node of the graph."""
         return (
-            isinstance(m, (*_NORMS, TrainingMode))
+            isinstance(m, (*_NORMS, ByMode))
             or type(m) in self._untraceable
             or type(m).__module__.startswith(_LEAF_MODULES)
             or isinstance(getattr(m, "body", None), fx.GraphModule)  # a layer lowered by evonas
@@ -189,47 +195,48 @@ def _trace(model: nn.Module, *, keep_constants: bool = False) -> fx.Graph:
 
 
 def _mode_free_graph(model: nn.Module) -> fx.Graph:
-    """The graph of ``model`` for training and evaluation: an argument ``training=self.training`` stays alive.
+    """The graph of ``model`` for both modes.
 
-    Tracing turns ``self.training`` into a constant, so that a functional dropout would never switch again.
+    Tracing turns ``self.training`` into a constant, so that a functional dropout would never switch again; so
+    the model is traced in both modes, and numbers that differ become ``ByMode`` calls.
     """
     modes = {module: module.training for module in model.modules()}
     evaluated = _trace(model.eval())
     trained = _trace(model.train(), keep_constants=True)
-    for module, training in modes.items():
-        module.training = training
+    for module, mode in modes.items():
+        module.training = mode
     if len(trained.nodes) != len(evaluated.nodes):
         raise _mode_error(model)
-    mode: fx.Node | None = None
     for node, twin in zip(list(trained.nodes), evaluated.nodes, strict=True):
-        switches = _switches(node, twin, model)
-        if switches and mode is None:
-            model.add_module("training_mode", TrainingMode())
+        for place, values in _switches(node, twin, model).items():
+            name = f"_by_mode_{node.name}_{place}"
+            model.add_module(name, ByMode(*values).train(model.training))
             with trained.inserting_before(node):
-                mode = trained.call_module("training_mode")
-        for place in switches:
-            _set_argument(node, place, mode)
+                value = trained.call_module(name)
+            if isinstance(place, int):
+                node.update_arg(place, value)
+            else:
+                node.update_kwarg(place, value)
     return trained
 
 
-def _switches(node: fx.Node, twin: fx.Node, model: nn.Module) -> list[int | str]:
-    """The arguments of ``node`` that are True where those of its twin in the evaluation graph are False."""
-    here = {**dict(enumerate(node.args)), **node.kwargs}
-    there = {**dict(enumerate(twin.args)), **twin.kwargs}
+def _switches(node: fx.Node, twin: fx.Node, model: nn.Module) -> dict[int | str, tuple[Any, Any]]:
+    """The arguments of ``node`` that differ in its twin of the evaluation graph, each with both values."""
+    here, there = _arguments(node), _arguments(twin)
     if (node.op, node.target, here.keys()) != (twin.op, twin.target, there.keys()):
         raise _mode_error(model)
     # nodes of two graphs are equal by name, which is their repr
-    differing = [place for place in here if repr(here[place]) != repr(there[place])]
-    if any((here[place], there[place]) != (True, False) for place in differing):
+    pairs = {place: (here[place], there[place]) for place in here if repr(here[place]) != repr(there[place])}
+    if not all(isinstance(value, (bool, int, float)) for pair in pairs.values() for value in pair):
         raise _mode_error(model)
-    return differing
+    return pairs
 
 
-def _set_argument(node: fx.Node, place: int | str, value: fx.Node | None) -> None:
-    if isinstance(place, int):
-        node.update_arg(place, value)
-    else:
-        node.update_kwarg(place, value)
+def _arguments(node: fx.Node) -> dict[int | str, Any]:
+    """Positional arguments by position, the others by name."""
+    arguments: dict[int | str, Any] = dict(enumerate(node.args))
+    arguments.update(node.kwargs)
+    return arguments
 
 
 def _mode_error(model: nn.Module) -> InputError:
@@ -307,7 +314,7 @@ def _require_known(site: NormActSite, known: Sequence[NormActSite], model: nn.Mo
     if site not in known:
         raise InputError(
             "sites",
-            f"{site} is not a site of this {type(model).__name__}",
+            f"{site.norm} at {' -> '.join(site.nodes)} is not a site of this {type(model).__name__}",
             accepted=f"its {len(known)} sites: {', '.join(dict.fromkeys(s.norm for s in known))}",
             remedy="take sites from norm_act_sites(model)",
         )
@@ -347,17 +354,21 @@ def _put(traced: fx.GraphModule, site: NormActSite, name: str, module: nn.Module
         followers[-1].replace_all_uses_with(call)
     for node in reversed(followers):
         traced.graph.erase_node(node)
+    _leave_intact(call)
 
 
-def _leave_results_intact(graph: fx.Graph) -> None:
-    """Turns ``out += shortcut`` into ``out + shortcut``: the backward pass of a new layer may need its output.
+def _leave_intact(call: fx.Node) -> None:
+    """Turns ``out += shortcut`` into ``out + shortcut`` where ``out`` is the result of the new layer.
 
-    That of batch normalization does not, so that networks can afford the sum in place; one that overwrites the
-    result of tanh or exp makes autograd fail. Values do not change: only sums whose left side nobody else reads
-    are turned.
+    The backward pass of the layer may need its result: that of batch normalization does not, so networks can
+    afford the sum in place, but overwriting the result of tanh or exp makes autograd fail. Nobody else reads
+    ``out`` here, so the values stay the same.
     """
-    for node in graph.nodes:
-        if node.op == "call_function" and node.target is operator.iadd:
-            left = node.args[0]
-            if isinstance(left, fx.Node) and len(left.users) == 1 and left.op != "placeholder":
-                node.target = operator.add
+    node = call
+    while len(node.users) == 1:
+        user = next(iter(node.users))
+        if user.target is operator.iadd and user.args[0] is node:
+            user.target = operator.add
+        if user.op != "call_module":  # stochastic depth and the like may hand on the very tensor
+            return
+        node = user

@@ -5,11 +5,12 @@ from torch import Tensor, nn
 
 
 class BatchMoment(nn.Module):
-    """A moment of each channel over batch and space, with the batch's value in training and a running one in evaluation.
+    """A moment of each channel over batch and space: the batch's own in training, a running one in evaluation.
 
-    The raw statistic is the mean (``mean``), the mean square (``rms``) or the biased variance (``std``); the result is
-    the statistic itself (``mean``) or sqrt(statistic + eps). running <- (1 - momentum) running + momentum statistic,
-    detached; it starts at 0 for ``mean`` and at 1 otherwise. Statistics are computed in float32 for half precision.
+    The raw statistic is the mean (``mean``), the mean square (``rms``) or the biased variance (``std``); the
+    result is the statistic itself (``mean``) or sqrt(statistic + eps). running <- (1 - momentum) running +
+    momentum statistic, detached; it starts at 0 for ``mean`` and at 1 otherwise. Statistics are computed in
+    float32 for half precision.
 
     Shapes: x [b, c, h, w] (any axis may have size 1) -> [1, c, 1, 1].
     Source: authors' released EvoNorm-B0 (biased variance, initial 1, decay 0.9).

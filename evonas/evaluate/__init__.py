@@ -1,0 +1,1 @@
+"""Judging layers: rejection protocols, training on tasks, and where that runs."""

@@ -1,0 +1,198 @@
+"""Train a layer on every task, rejecting it as soon as it shows that it does not learn."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from evonas.config import LayerConfig, QualityConfig, SearchConfig, TrainingConfig
+from evonas.errors import InputError
+from evonas.graph.genome import Genome
+from evonas.instrument.fit import StopReason, fit
+from evonas.instrument.surgery import NormActSite, replace_norm_act
+from evonas.layer.lower import lower
+from evonas.record.outcome import Evaluation, Rejection
+from evonas.tasks.task import Task, tasks_from_config
+
+TRACE_POINTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """Judges genomes: a quality gate on every task first, then the full training on every task.
+
+    Every genome sees the same initial weights and the same batches for a given seed, so differences are the layer's.
+    """
+
+    tasks: tuple[Task, ...]
+    training: TrainingConfig
+    quality: QualityConfig
+    layer: LayerConfig
+    seed: int
+
+    def __call__(self, genome: Genome, *, gated: bool = True) -> Evaluation:
+        """Evaluate one genome, with the quality gate or without. An error inside torch becomes a rejection, so that one layer cannot end a search."""
+        started = time.perf_counter()
+        trainings = [_Training(task, genome, self) for task in self.tasks]
+        try:
+            rejection = self._reject(trainings, gated)
+            objectives = {} if rejection else {t.task.name: t.score() for t in trainings}
+        except RuntimeError as error:  # torch's out-of-memory error is one too
+            rejection, objectives = Rejection("execution", "error", detail=str(error).partition("\n")[0]), {}
+        return Evaluation(
+            key=genome.key,
+            seed=self.seed,
+            steps=sum(len(training.losses) for training in trainings),
+            seconds=time.perf_counter() - started,
+            objectives=objectives,
+            rejection=rejection,
+            traces={t.task.name: _thinned(t.losses) for t in trainings if t.losses},
+        )
+
+    def _reject(self, trainings: list["_Training"], gated: bool) -> Rejection | None:
+        """Train up to the quality gate on every task, then to the end on every task, as long as nothing is wrong."""
+        gate = min(self.quality.steps, self.training.steps) if gated else 0
+        for training in trainings if gated else ():
+            training.advance(gate)
+            if rejection := training.rejected_by_quality(self.quality):
+                return rejection
+        for training in trainings:
+            training.advance(self.training.steps - gate)
+            if rejection := training.diverged():
+                return rejection
+        return None
+
+
+def evaluator_from_config(config: SearchConfig) -> Evaluator:
+    """The evaluator of a search, its data loaded.
+
+    Raises:
+        InputError: missing data, a wrong architecture, or an unknown device.
+    """
+    device = find_device(config.execution.device)
+    tasks = tasks_from_config(config, device)
+    return Evaluator(tasks, config.training, config.protocols.quality, config.layer, config.seed)
+
+
+def find_device(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` is the first GPU, or the CPU where there is none.
+
+    Raises:
+        InputError: torch does not know it.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise InputError("execution.device", repr(name), accepted="auto, cpu, cuda, cuda:0, ...") from None
+    return device
+
+
+def install(model: nn.Module, genome: Genome, layer: LayerConfig) -> nn.Module:
+    """A copy of a network with a layer at every normalization-activation site; bare normalizations become affine."""
+
+    def make(site: NormActSite) -> nn.Module:
+        return lower(
+            genome,
+            site.num_features,
+            groups=layer.groups,
+            eps=layer.eps,
+            momentum=layer.momentum,
+            act=site.act is not None,
+        )
+
+    return replace_norm_act(model, make)
+
+
+def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum; weight decay on matrices and kernels only, never on a layer's vectors."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    return torch.optim.SGD(
+        [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}],
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.momentum > 0,
+        weight_decay=settings.weight_decay,
+    )
+
+
+@dataclass(slots=True)
+class _Training:
+    """One genome on one task, trained piece by piece."""
+
+    task: Task
+    genome: Genome
+    evaluator: Evaluator
+    losses: list[float] = field(default_factory=list)
+    stop: StopReason = StopReason.COMPLETED
+    _model: nn.Module | None = None
+    _optimizer: torch.optim.Optimizer | None = None
+    _schedule: torch.optim.lr_scheduler.LRScheduler | None = None
+    _batches: Iterator[Any] | None = None
+    _scored_at: tuple[int, float] | None = None
+
+    def advance(self, steps: int) -> None:
+        """Train on for some steps, from the start on the first call."""
+        if steps <= 0 or self.stop is StopReason.DIVERGED:
+            return
+        settings = self.evaluator.training
+        if self._model is None:
+            self._model = install(self.task.build(self.evaluator.seed), self.genome, self.evaluator.layer).train()
+            self._optimizer = make_optimizer(self._model, settings)
+            self._schedule = _schedule(self._optimizer, settings)
+            self._batches = self.task.batches(self.evaluator.seed)
+        model = self._model
+        assert self._batches is not None
+        assert self._optimizer is not None
+        trace = fit(
+            lambda batch: self.task.loss(model, batch),
+            self._batches,
+            self._optimizer,
+            steps=steps,
+            schedule=self._schedule,
+            check_every=10,
+        )
+        self.losses.extend(trace.losses)
+        self.stop = trace.stop
+
+    def score(self) -> float:
+        """The metric at the current step, computed once."""
+        assert self._model is not None
+        if self._scored_at is None or self._scored_at[0] != len(self.losses):
+            self._scored_at = (len(self.losses), self.task.metric(self._model))
+        return self._scored_at[1]
+
+    def diverged(self) -> Rejection | None:
+        """A rejection if the loss left the numbers."""
+        if self.stop is StopReason.DIVERGED:
+            return Rejection("training", "diverged", self.task.name, measured=float(len(self.losses)))
+        return None
+
+    def rejected_by_quality(self, settings: QualityConfig) -> Rejection | None:
+        """The quality protocol: the metric after a few steps must reach a minimum."""
+        if self.stop is StopReason.DIVERGED:
+            return Rejection("quality", "diverged", self.task.name, measured=float(len(self.losses)))
+        score = self.score()
+        if score < settings.min_accuracy:
+            return Rejection("quality", "accuracy too low", self.task.name, score, settings.min_accuracy)
+        return None
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, settings: TrainingConfig
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    if settings.schedule == "constant":
+        return None
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
+
+
+def _thinned(losses: list[float]) -> tuple[tuple[int, float], ...]:
+    """A few (step, loss) points; losses that are not numbers are left out, JSON has no name for them."""
+    every = max(1, len(losses) // TRACE_POINTS)
+    return tuple((i + 1, v) for i, v in enumerate(losses) if (i + 1) % every == 0 and abs(v) < float("inf"))

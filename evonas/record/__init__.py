@@ -1,0 +1,1 @@
+"""What a run leaves behind: outcomes of candidates, pictures, and TensorBoard logs."""

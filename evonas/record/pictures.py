@@ -1,0 +1,512 @@
+"""Pictures of layers and of searches, as matplotlib figures that no global state knows of.
+
+A layer is drawn as its graph, left to right, in the manner of Sugiyama et al. 1981: nodes get columns, long edges get
+a waypoint in every column they pass, columns are ordered so that few edges cross, then heights are chosen so that few
+edges bend. Edges of one source share their waypoints, as wires do in a circuit diagram: they carry the same value.
+Boxes and waypoints stand in columns and edges bend between columns only, so no edge can run through a box.
+"""
+
+import os
+import random
+import tempfile
+import textwrap
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations, pairwise, product
+from math import ceil, inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.path import Path as Outline
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+
+from evonas.graph.genome import Genome
+from evonas.graph.primitive import INDEX_SETS, PRIMITIVES
+
+DPI = 120
+
+# ---------------------------------------------------------------------------------------------------------------------
+# layout of a graph, in inches, y upwards
+
+BOX_WIDTH, BOX_HEIGHT = 0.78, 0.44
+COLUMN_GAP = 0.50
+ROW_GAP = 0.20  # free height between neighbours in a column
+PORT = 0.10  # two operands arrive this far above and below the middle
+RESTARTS = 24  # random orders that the search for few crossings begins from
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Where a node stands: its centre."""
+
+    x: float
+    y: float
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top."""
+        return (
+            self.x - BOX_WIDTH / 2,
+            self.y - BOX_HEIGHT / 2,
+            self.x + BOX_WIDTH / 2,
+            self.y + BOX_HEIGHT / 2,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an edge runs: points two by two; it bends from the first to the second of a pair, and is level between pairs.
+
+    Attributes:
+        source: number of the node it leaves.
+        target: number of the node it enters.
+        slot: which operand of the target it is.
+        points: begins at the right side of the source, ends at the left side of the target.
+    """
+
+    source: int
+    target: int
+    slot: int
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Boxes by node number and one route per edge, of the genome's ``graph``."""
+
+    boxes: Mapping[int, Box]
+    routes: tuple[Route, ...]
+
+
+# a node (its number, its own column), or a waypoint of all edges of that node in a later column
+_Stop = tuple[int, int]
+_Order = list[list[_Stop]]  # per column, from top to bottom
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """What joins two neighbouring columns; ``rank`` is 0 for the middle of the right end, -1 above, 1 below it."""
+
+    left: _Stop
+    right: _Stop
+    rank: int = 0
+
+
+def layout(genome: Genome) -> Layout:
+    """Place the active nodes; the same genome always gets the same places."""
+    columns = _columns(genome)
+    hops = _hops(genome, columns)
+    order = _ordered(columns, hops)
+    heights = _heights(order, hops, columns)
+    boxes = {name: Box(_column_x(column), heights[name, column]) for name, column in columns.items()}
+    return Layout(boxes, tuple(_routes(genome, columns, heights)))
+
+
+def _column_x(column: int) -> float:
+    return column * (BOX_WIDTH + COLUMN_GAP)
+
+
+def _columns(genome: Genome) -> dict[int, int]:
+    """Longest path from a source, then every node as near to its neighbours as the edges' direction allows."""
+    graph = genome.graph
+    before = {v: sorted(set(graph.predecessors(v))) for v in sorted(graph)}
+    after = {v: sorted(set(graph.successors(v))) for v in before}
+    columns: dict[int, int] = {}
+    for v in before:  # numbers are a topological order
+        columns[v] = max((columns[u] + 1 for u in before[v]), default=0)
+    for v in reversed(before):
+        # with more uses than operands it is cheaper to move right; x stays, readers look for it at the start
+        if len(after[v]) > len(before[v]) and graph.nodes[v]["op"] != "x":
+            columns[v] = min(columns[w] for w in after[v]) - 1
+    return columns
+
+
+def _hops(genome: Genome, columns: Mapping[int, int]) -> list[_Hop]:
+    hops: dict[_Hop, None] = {}  # ordered set: edges of one source share hops
+    for source, target, slot in sorted(genome.graph.edges(keys=True)):
+        stops = [(source, column) for column in range(columns[source], columns[target])]
+        hops.update(dict.fromkeys(_Hop(a, b) for a, b in pairwise(stops)))
+        fixed = _order_matters(genome, target)
+        hops[_Hop(stops[-1], (target, columns[target]), (2 * slot - 1) if fixed else 0)] = None
+    return list(hops)
+
+
+def _order_matters(genome: Genome, name: int) -> bool:
+    primitive = PRIMITIVES[genome.graph.nodes[name]["op"]]
+    return primitive.arity > 1 and not primitive.commutative
+
+
+def _ordered(columns: Mapping[int, int], hops: Sequence[_Hop]) -> _Order:
+    """Orders with as few crossings as a repeated median search finds."""
+    stops = dict.fromkeys(chain(((n, c) for n, c in columns.items()), *((hop.left, hop.right) for hop in hops)))
+    start: _Order = [[s for s in stops if s[1] == column] for column in range(max(columns.values()) + 1)]
+    between = [[hop for hop in hops if hop.left[1] == column] for column in range(len(start) - 1)]
+    rng = random.Random(0)  # noqa: S311
+    best, fewest = start, inf
+    for _ in range(RESTARTS):
+        order = _untangled([rng.sample(column, len(column)) for column in start], between)
+        crossings = sum(_crossings(order[c], order[c + 1], between[c]) for c in range(len(between)))
+        if crossings < fewest:
+            best, fewest = order, crossings
+        if fewest == 0:
+            break
+    return best
+
+
+def _untangled(order: _Order, between: Sequence[Sequence[_Hop]]) -> _Order:
+    for _ in range(4):
+        for column in range(1, len(order)):
+            order[column] = _by_neighbours(order[column], order[column - 1], between[column - 1], forward=True)
+        for column in range(len(order) - 2, -1, -1):
+            order[column] = _by_neighbours(order[column], order[column + 1], between[column], forward=False)
+        while _swap_neighbours(order, between):
+            pass
+    return order
+
+
+def _by_neighbours(
+    column: list[_Stop], other: list[_Stop], hops: Sequence[_Hop], *, forward: bool
+) -> list[_Stop]:
+    place = {stop: index for index, stop in enumerate(other)}
+    wanted: dict[_Stop, list[float]] = {stop: [] for stop in column}
+    for hop in hops:
+        if forward:
+            wanted[hop.right].append(place[hop.left])
+        else:
+            wanted[hop.left].append(place[hop.right] + hop.rank / 4)
+    middle = {s: (sum(w) / len(w) if w else column.index(s)) for s, w in wanted.items()}
+    return sorted(column, key=middle.__getitem__)
+
+
+def _swap_neighbours(order: _Order, between: Sequence[Sequence[_Hop]]) -> bool:
+    """Swap neighbours wherever that removes crossings; whether it ever did."""
+
+    def around(column: int) -> int:
+        left = _crossings(order[column - 1], order[column], between[column - 1]) if column else 0
+        right = _crossings(order[column], order[column + 1], between[column]) if column < len(between) else 0
+        return left + right
+
+    improved = False
+    for column, stops in enumerate(order):
+        for i in range(len(stops) - 1):
+            was = around(column)
+            stops[i], stops[i + 1] = stops[i + 1], stops[i]
+            if around(column) < was:
+                improved = True
+            else:
+                stops[i], stops[i + 1] = stops[i + 1], stops[i]
+    return improved
+
+
+def _crossings(left: Sequence[_Stop], right: Sequence[_Stop], hops: Sequence[_Hop]) -> int:
+    at = {stop: index for index, stop in enumerate(left)}
+    to = {stop: index for index, stop in enumerate(right)}
+    ends = [(at[hop.left], to[hop.right] + hop.rank / 4) for hop in hops]
+    return sum((a[0] - b[0]) * (a[1] - b[1]) < 0 for a, b in combinations(ends, 2))
+
+
+def _heights(order: _Order, hops: Sequence[_Hop], columns: Mapping[int, int]) -> dict[_Stop, float]:
+    """Least total weighted bend, subject to order and clearance: a linear program (Gansner et al. 1993, section 4.2)."""
+    index = {stop: i for i, stop in enumerate(chain.from_iterable(order))}
+    rows: list[dict[int, float]] = []
+    limits: list[float] = []
+    for upper, lower in chain.from_iterable(pairwise(column) for column in order):
+        rows.append({index[lower]: 1.0, index[upper]: -1.0})
+        limits.append(-_clearance(upper, lower, columns))
+    for number, hop in enumerate(hops, len(index)):  # one variable per hop, at least the size of its bend
+        for sign in (1.0, -1.0):
+            rows.append({index[hop.left]: sign, index[hop.right]: -sign, number: -1.0})
+            limits.append(0.0)
+    cost = [0.0] * len(index) + [_stiffness(hop, columns) for hop in hops]
+    matrix = np.zeros((len(rows), len(cost)))
+    for row, entries in enumerate(rows):
+        matrix[row, list(entries)] = list(entries.values())
+    bounds = [(None, None)] * len(index) + [(0, None)] * len(hops)
+    bounds[0] = (0, 0)
+    solution = linprog(cost, A_ub=matrix, b_ub=limits, bounds=bounds, method="highs").x
+    return {stop: float(solution[i]) for stop, i in index.items()}
+
+
+def _is_node(stop: _Stop, columns: Mapping[int, int]) -> bool:
+    return columns[stop[0]] == stop[1]
+
+
+def _clearance(upper: _Stop, lower: _Stop, columns: Mapping[int, int]) -> float:
+    nodes = _is_node(upper, columns) + _is_node(lower, columns)
+    return nodes * BOX_HEIGHT / 2 + ROW_GAP
+
+
+def _stiffness(hop: _Hop, columns: Mapping[int, int]) -> float:
+    waypoints = 2 - _is_node(hop.left, columns) - _is_node(hop.right, columns)
+    return (1.0, 2.0, 8.0)[waypoints]
+
+
+def _routes(genome: Genome, columns: Mapping[int, int], heights: Mapping[_Stop, float]) -> Iterator[Route]:
+    for source, target, slot in sorted(genome.graph.edges(keys=True)):
+        offset = _port(genome, target, slot, columns, heights)
+        points: list[Point] = []
+        for column in range(columns[source], columns[target]):
+            last = column + 1 == columns[target]
+            end = heights[target, column + 1] + offset if last else heights[source, column + 1]
+            right = _column_x(column) + BOX_WIDTH / 2
+            points += [(right, heights[source, column]), (right + COLUMN_GAP, end)]
+        yield Route(source, target, slot, tuple(points))
+
+
+def _port(
+    genome: Genome, target: int, slot: int, columns: Mapping[int, int], heights: Mapping[_Stop, float]
+) -> float:
+    """How far above the middle an operand arrives: the first on top if order matters, else whichever comes from above."""
+    operands = sorted((s, source) for source, _, s in genome.graph.in_edges(target, keys=True))
+    if len(operands) == 1:
+        return 0.0
+    if not _order_matters(genome, target):
+        operands.sort(key=lambda operand: -heights[operand[1], columns[target] - 1])
+    place = [s for s, _ in operands].index(slot)
+    return PORT * (1 - 2 * place)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# a layer
+
+INK, FAINT = "#1f2933", "#7b8794"
+MARGIN = 0.25
+FORMULA_SIZES = (17, 15, 13, 11)
+FORMULA_WIDTH = 9.0  # inches a formula may take even if the graph is narrower
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    fill: str
+    line: str
+
+
+_STYLES = {
+    "input": _Style("#d6e6f8", "#2f6db3"),
+    "parameter": _Style("#fdecc4", "#b9820a"),
+    "constant": _Style("#ffffff", "#8a94a0"),
+    "elementwise": _Style("#eceff3", "#5a6675"),
+    "moment": _Style("#d5efdd", "#2a8a50"),
+    "output": _Style("#fbdcd9", "#c13b2e"),
+}
+
+
+def draw_genome(genome: Genome, *, title: str = "", subtitle: str = "") -> Figure:
+    """The graph of a layer's active nodes, its formula above.
+
+    Args:
+        genome: the layer.
+        title: first line.
+        subtitle: second line, smaller.
+    """
+    places = layout(genome)
+    figure = _figure(1, 1)
+    header = [
+        _written(figure, title, fontsize=14, fontweight="bold", color=INK),
+        _written(figure, subtitle, fontsize=10, color=FAINT),
+    ]
+    left, bottom, right, top = _extent(places)
+    header += _formula(figure, genome, max(right - left, FORMULA_WIDTH))
+    kinds = [kind for kind in _STYLES if any(_kind(genome, name) == kind for name in places.boxes)]
+    width = max(right - left, *(_size(text)[0] for text in header), _legend_width(kinds)) + 2 * MARGIN
+    below = MARGIN + 0.42
+    height = below + (top - bottom) + 0.3 + sum(_size(t)[1] + 0.12 for t in header if t.get_text()) + MARGIN
+    figure.set_size_inches(width, height)
+    _place_header(header, width, height)
+    axes = _canvas(figure)
+    _draw_legend(axes, kinds, MARGIN, MARGIN + 0.1)
+    _draw_graph(axes, genome, places, ((width - right - left) / 2, below - bottom))
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _canvas(figure: Figure) -> Axes:
+    """Invisible axes over the whole figure whose unit is the inch."""
+    axes = figure.add_axes((0, 0, 1, 1))
+    width, height = figure.get_size_inches()
+    axes.set(xlim=(0, width), ylim=(0, height))
+    axes.set_axis_off()
+    return axes
+
+
+def _written(figure: Figure, text: str, **style: Any) -> Text:
+    return figure.text(0, 0, text, va="top", ha="center", **style)
+
+
+def _box_of(text: Text) -> Bbox:
+    """Extent in pixels."""
+    figure = text.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    return text.get_window_extent(_agg(figure).get_renderer())
+
+
+def _agg(figure: Figure) -> FigureCanvasAgg:
+    return figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
+
+
+def _size(text: Text) -> tuple[float, float]:
+    """Width and height in inches."""
+    box = _box_of(text)
+    return box.width / DPI, box.height / DPI
+
+
+def _place_header(header: Sequence[Text], width: float, height: float) -> None:
+    y = height - MARGIN
+    for text in header:
+        if text.get_text():
+            size = _size(text)[1]
+            text.set_position((0.5, y / height))
+            y -= size + 0.12
+
+
+def _formula(figure: Figure, genome: Genome, width: float) -> list[Text]:
+    """The formula as lines that fit; plain text where mathtext cannot read it or a line stays too wide."""
+    latex = genome.formula(latex=True).replace("\\frac", "\\dfrac")
+    whole, _, rest = latex.partition("\\;\\mathrm{where}\\; ")
+    definitions = [f"\\mathrm{{where}}\\;\\; {rest}"] if rest else []
+    for lines in ([latex], [whole, *definitions], [whole, *rest.split(",\\; ")]):
+        for size in FORMULA_SIZES:
+            texts = [_math(figure, line, size) for line in lines if line]
+            if all(text is not None and _size(text)[0] <= width for text in texts):
+                return [text for text in texts if text is not None]
+            for text in texts:
+                if text is not None:
+                    text.remove()
+    plain = textwrap.fill(genome.formula(), width=int(width * 11))
+    return [_written(figure, plain, fontsize=10, family="monospace", color=INK)]
+
+
+def _math(figure: Figure, latex: str, size: float) -> Text | None:
+    text = _written(figure, f"${latex}$", fontsize=size, math_fontfamily="cm", color=INK)
+    try:
+        _box_of(text)
+    except ValueError:  # what mathtext raises on commands it does not know
+        text.remove()
+        return None
+    return text
+
+
+def _kind(genome: Genome, name: int) -> str:
+    op = genome.graph.nodes[name]["op"]
+    if name == genome.graph.graph["output"]:
+        return "output"
+    if PRIMITIVES[op].kind == "initial":
+        return {"x": "input", "zero": "constant"}.get(op, "parameter")
+    return PRIMITIVES[op].kind
+
+
+def _extent(places: Layout) -> tuple[float, float, float, float]:
+    """Left, bottom, right, top of boxes and routes."""
+    lefts, bottoms, rights, tops = zip(*(box.bounds for box in places.boxes.values()), strict=True)
+    ys = [y for route in places.routes for _, y in route.points]
+    return min(lefts), min(*bottoms, *ys), max(rights), max(*tops, *ys)
+
+
+def _draw_graph(axes: Axes, genome: Genome, places: Layout, shift: Point) -> None:
+    dx, dy = shift
+    for route in places.routes:
+        points = [(x + dx, y + dy) for x, y in route.points]
+        axes.add_patch(_arrow(points, _STYLES[_kind(genome, route.source)].line))
+        if _order_matters(genome, route.target):
+            x, y = points[-1]
+            up = route.slot == 0
+            axes.text(x - 0.05, y + (0.04 if up else -0.04), str(route.slot + 1), fontsize=6.5, color=FAINT, ha="right", va="bottom" if up else "top")
+    for name, box in places.boxes.items():
+        _draw_box(axes, genome, name, (box.x + dx, box.y + dy))
+
+
+def _arrow(points: Sequence[Point], color: str) -> FancyArrowPatch:
+    vertices, codes = [points[0]], [Outline.MOVETO]
+    for (x0, y0), (x1, y1) in zip(points[::2], points[1::2], strict=True):
+        middle = (x0 + x1) / 2
+        if vertices[-1] != (x0, y0):
+            vertices.append((x0, y0))
+            codes.append(Outline.LINETO)
+        vertices += [(middle, y0), (middle, y1), (x1, y1)]
+        codes += [Outline.CURVE4] * 3
+    return FancyArrowPatch(
+        path=Outline(vertices, codes),
+        arrowstyle="-|>,head_length=4,head_width=2.2",
+        mutation_scale=1,
+        color=color,
+        linewidth=1.3,
+        fill=False
+    )
+
+
+def _draw_box(axes: Axes, genome: Genome, name: int, centre: Point) -> None:
+    x, y = centre
+    style = _STYLES[_kind(genome, name)]
+    node = genome.graph.nodes[name]
+    patch = FancyBboxPatch(
+        (x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2),
+        BOX_WIDTH,
+        BOX_HEIGHT,
+        boxstyle="round,pad=0,rounding_size=0.09",
+        facecolor=style.fill,
+        edgecolor=style.line,
+        linewidth=1.4,
+        zorder=3,
+    )
+    axes.add_patch(patch)
+    middle = {"ha": "center", "va": "center", "zorder": 4}
+    if node["axes"]:
+        axes.text(x, y + 0.085, node["op"], fontsize=10, color=INK, **middle)
+        axes.text(x, y - 0.115, f"${INDEX_SETS[node['axes']].latex}$", fontsize=9, color=style.line, math_fontfamily="cm", **middle)
+    elif PRIMITIVES[node["op"]].kind == "initial":
+        axes.text(x, y, f"${PRIMITIVES[node['op']].latex.template}$", fontsize=13, color=INK, math_fontfamily="cm", **middle)
+    else:
+        axes.text(x, y, node["op"], fontsize=10, color=INK, **middle)
+
+
+def _legend_width(kinds: Sequence[str]) -> float:
+    return sum(0.4 + 0.07 * len(kind) for kind in kinds)
+
+
+def _draw_legend(axes: Axes, kinds: Sequence[str], x: float, y: float) -> None:
+    for kind in kinds:
+        style = _STYLES[kind]
+        axes.add_patch(Rectangle((x, y - 0.05), 0.14, 0.1, facecolor=style.fill, edgecolor=style.line, linewidth=0.9))
+        axes.text(x + 0.2, y, kind, fontsize=7.5, color=FAINT, va="center")
+        x += 0.4 + 0.07 * len(kind)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# files
+
+
+def to_array(figure: Figure) -> NDArray[np.uint8]:
+    """The figure as [height, width, 3] bytes."""
+    canvas = _agg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def to_png(figure: Figure, path: Path) -> None:
+    """Write the figure whole or not at all; missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _agg(figure)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})  # no version: same bytes anywhere
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,119 @@
+"""The folder of a run: ``config.toml``, ``environment.json``, ``archive.sqlite``, ``tb/``, ``best/``."""
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from evonas import config
+from evonas.errors import InputError
+from evonas.record.archive import Archive
+
+PACKAGES = ("evonas", "torch", "torchvision", "timm", "numpy", "networkx", "deap", "scikit-learn")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where everything about one run lies."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The whole configuration, defaults and overrides included."""
+        return self.path / "config.toml"
+
+    @property
+    def archive_file(self) -> Path:
+        """The archive."""
+        return self.path / "archive.sqlite"
+
+    @property
+    def board_folder(self) -> Path:
+        """TensorBoard's event files."""
+        return self.path / "tb"
+
+    @property
+    def best_folder(self) -> Path:
+        """The best layers as modules and pictures."""
+        return self.path / "best"
+
+    def config(self) -> config.SearchConfig:
+        """The configuration the run was started with."""
+        return config.load(self.config_file)
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return self.archive_file.is_file() and self.config_file.is_file()
+
+    def require(self) -> "RunFolder":
+        """The folder itself if it holds a run.
+
+        Raises:
+            InputError: it does not.
+        """
+        if not self.exists:
+            found = "holds no run" if self.path.is_dir() else "no such folder"
+            remedy = "start one with: evonas search FILE.toml --run " + str(self.path)
+            raise InputError(str(self.path), found, accepted="a folder made by evonas search", remedy=remedy)
+        return self
+
+
+def create_run(path: Path, settings: config.SearchConfig) -> RunFolder:
+    """Make the folder of a new run, whole or not at all.
+
+    Raises:
+        InputError: there is something at ``path`` already.
+    """
+    run = RunFolder(path)
+    if run.exists:
+        remedy = "add --resume to go on with it, or choose another --run folder"
+        raise InputError(str(path), "a run already exists here", remedy=remedy)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(str(path), "exists and is not empty", accepted="a new or empty folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+    draft.mkdir()
+    try:
+        (draft / "config.toml").write_text(config.dump(settings), encoding="utf-8")
+        (draft / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
+        Archive.create(draft / "archive.sqlite").close()
+        draft.replace(path)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return run
+
+
+@contextmanager
+def locked(run: RunFolder) -> Iterator[None]:
+    """Hold the run for one driver; the system lets go of the lock when the process ends, however it ends.
+
+    Raises:
+        InputError: another process drives the run.
+    """
+    with (run.path / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(str(run.path), "another process is driving this run", remedy="wait for it") from None
+        yield
+
+
+def environment() -> dict[str, str]:
+    """Versions and hardware, as a record of where numbers come from."""
+    found = {"python": platform.python_version(), "platform": platform.platform(), "cpus": str(os.cpu_count())}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found | {"command": " ".join(sys.argv)}

@@ -1,0 +1,162 @@
+"""The loop that drives a search: ask, evaluate, tell, record; and stop, resume or finish cleanly."""
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from evonas.config import BudgetConfig, SearchConfig
+from evonas.evaluate.execution import Executor, Pending
+from evonas.evaluate.protocols import Screens
+from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.space import SearchSpace
+from evonas.record.archive import Archive
+from evonas.record.outcome import Candidate, Evaluation
+from evonas.search.engine import Search, SearchExhaustedError
+
+
+class Ending(Enum):
+    """Why a search stopped; the value is the message for people."""
+
+    BUDGET = "the budget is used up"
+    EXHAUSTED = "the space gave no new layer any more"
+    INTERRUPTED = "interrupted"
+
+
+class Watcher(Protocol):
+    """Sees everything that is told, recorded results of a resumed run included."""
+
+    def baseline(self, name: str, evaluation: Evaluation) -> None:
+        """A catalogue layer was evaluated."""
+        ...
+
+    def told(self, candidate: Candidate, evaluation: Evaluation, *, recorded: bool) -> None:
+        """A candidate was told; ``recorded`` if it comes from the archive of an earlier session of the run."""
+        ...
+
+
+@dataclass
+class Clock:
+    """Counts the budget: evaluations over the whole run, minutes of driving over all sessions of it."""
+
+    budget: BudgetConfig
+    used: float = 0.0
+    _started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Driving time so far."""
+        return self.used + time.monotonic() - self._started
+
+    def fraction(self, told: int) -> float:
+        """How much of the budget is used; 0 without a budget."""
+        parts = [0.0]
+        if self.budget.evaluations:
+            parts.append(told / self.budget.evaluations)
+        if self.budget.minutes:
+            parts.append(self.seconds / (60 * self.budget.minutes))
+        return max(parts)
+
+    def over(self, told: int) -> bool:
+        """Whether to stop."""
+        return self.fraction(told) >= 1
+
+
+def make_search(config: SearchConfig) -> Search:
+    """The search of a configuration, before its first candidate."""
+    space = SearchSpace.from_config(config.space)
+    screens = Screens(config.protocols.numerics, config.layer)
+    return Search(space, config.evolution, config.seed, screens)
+
+
+def drive(config: SearchConfig, archive: Archive, executor: Executor, watchers: list[Watcher]) -> Ending:
+    """Run a search to its budget's end, from wherever its archive stands.
+
+    The archive answers first: recorded candidates and evaluations are replayed, then new ones are made. Each
+    evaluation is on disk before the next candidate is drawn.
+    """
+    clock = Clock(config.budget, used=driving_seconds(archive))
+    archive.event("started", f"after {archive.told()} candidates")
+    try:
+        _evaluate_baselines(config, archive, executor, watchers)
+        ending = _evolve(make_search(config), config, archive, executor, watchers, clock)
+    except KeyboardInterrupt:
+        ending = Ending.INTERRUPTED
+    archive.event("stopped", ending.value)
+    return ending
+
+
+def driving_seconds(archive: Archive) -> float:
+    """Time earlier sessions of a run have driven it; a killed one counts up to its last told evaluation."""
+    marks = [(when, kind) for when, kind, _ in archive.events()] + [(when, "told") for when in archive.told_times()]
+    total, start, last = 0.0, None, 0.0
+    for when, kind in sorted(marks):
+        if kind == "started":
+            total += last - start if start is not None else 0.0
+            start = when
+        last = when
+        if kind == "stopped" and start is not None:
+            total, start = total + when - start, None
+    return total + (last - start if start is not None else 0.0)
+
+
+def _evaluate_baselines(config: SearchConfig, archive: Archive, executor: Executor, watchers: list[Watcher]) -> None:
+    """Train the catalogue layers to compare with; they are not gated, since their figures are wanted in any case."""
+    known = archive.baselines()
+    missing = [name for name in config.baselines if name not in known]
+    pending = {name: executor.submit(CATALOGUE[name], gated=False) for name in missing}
+    for name in config.baselines:
+        if name in pending:
+            known[name] = pending[name]()
+            archive.record_baseline(name, known[name])
+        for watcher in watchers:
+            watcher.baseline(name, known[name])
+
+
+def _evolve(
+    search: Search,
+    config: SearchConfig,
+    archive: Archive,
+    executor: Executor,
+    watchers: list[Watcher],
+    clock: Clock,
+) -> Ending:
+    records = archive.records()
+    waiting: deque[tuple[Candidate, Pending, bool]] = deque()
+    more = True
+    while True:
+        while more and search.may_ask and not (search.asked >= config.budget.evaluations > 0):
+            try:
+                waiting.append(_next(search, records, executor))
+            except SearchExhaustedError:
+                more = False
+        if not waiting:
+            return Ending.BUDGET if more else Ending.EXHAUSTED
+        candidate, result, recorded = waiting.popleft()
+        evaluation = result()
+        if not recorded:
+            archive.record(candidate, evaluation)
+        search.tell(candidate.index, evaluation)
+        for watcher in watchers:
+            watcher.told(candidate, evaluation, recorded=recorded)
+        if clock.over(search.told) and not any(r for *_, r in waiting):
+            return Ending.BUDGET
+
+
+def _next(
+    search: Search, records: Iterator[tuple[Candidate, Evaluation]], executor: Executor
+) -> tuple[Candidate, Pending, bool]:
+    record = next(records, None)
+    if record is None:
+        candidate = search.ask()
+        return candidate, executor.submit(candidate.genome), False
+    candidate, evaluation = record
+    search.ask(candidate)
+    return candidate, _known(evaluation), True
+
+
+def _known(evaluation: Evaluation) -> Callable[[], Evaluation]:
+    return lambda: evaluation

@@ -1,0 +1,147 @@
+"""The search itself, as ask and tell: steady state, asynchronous, and the same whatever the number of workers."""
+
+import random
+from collections.abc import Callable
+
+from evonas.config import EvolutionConfig
+from evonas.evaluate.protocols import repeats
+from evonas.graph.genome import Genome
+from evonas.graph.space import SearchSpace
+from evonas.graph.variation import mutate
+from evonas.record.outcome import Candidate, Evaluation, Proposal, Rejection
+from evonas.search import selection
+from evonas.search.individual import Individual
+from evonas.seeding import derive_seed
+
+Screen = Callable[[Genome], Rejection | str]
+
+
+class SearchExhaustedError(RuntimeError):
+    """No new layer was found in the allowed number of proposals."""
+
+
+class Search:
+    """Evolution by tournament in a sliding window (ageing), or NSGA-II, over layers that pass the screens.
+
+    ``ask`` gives the next candidate, ``tell`` takes its evaluation. At most ``look_ahead`` candidates are open at a
+    time, and they are told in the order in which they were asked; so candidate n is drawn after exactly
+    max(0, n - look_ahead + 1) results, and with its own random stream (seed, n). The search is then a function of
+    (configuration, seed) alone, and asking with recorded candidates and telling recorded evaluations brings it to the
+    recorded state.
+
+    Args:
+        space: where genomes come from.
+        settings: the ``[evolution]`` section.
+        seed: of the run.
+        screen: protocols without training: a rejection, or the fingerprint of the layer's function.
+    """
+
+    def __init__(self, space: SearchSpace, settings: EvolutionConfig, seed: int, screen: Screen) -> None:
+        self._space, self._settings, self._seed, self._screen = space, settings, seed, screen
+        self._asked = 0
+        self._open: dict[int, Candidate] = {}
+        self._seen: dict[str, int] = {}
+        self._population: list[Individual] = []
+        self._front: list[Individual] = []
+
+    @property
+    def asked(self) -> int:
+        """How many candidates were given out."""
+        return self._asked
+
+    @property
+    def told(self) -> int:
+        """How many evaluations came back."""
+        return self._asked - len(self._open)
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether another candidate may be open."""
+        return len(self._open) < self._settings.look_ahead
+
+    @property
+    def population(self) -> tuple[Individual, ...]:
+        """Those that can become parents: the window, or NSGA-II's survivors."""
+        return tuple(self._population)
+
+    @property
+    def front(self) -> tuple[Individual, ...]:
+        """The Pareto front over everything told, in order of index."""
+        return tuple(self._front)
+
+    def ask(self, recorded: Candidate | None = None) -> Candidate:
+        """The next candidate; ``recorded`` is what an archive holds of it, and is taken as it is.
+
+        Raises:
+            RuntimeError: too many candidates are open, or the record is of another candidate.
+            SearchExhaustedError: nothing new was found in ``max_proposals`` draws.
+        """
+        if not self.may_ask:
+            ids = ", ".join(map(str, self._open))
+            raise RuntimeError(f"ask() with candidates {ids} open; tell() one first, look_ahead is {len(self._open)}")
+        if recorded is not None and recorded.index != self._asked:
+            raise RuntimeError(f"ask() got the record of candidate {recorded.index}, but the next is {self._asked}")
+        candidate = recorded or self._draw()
+        self._seen.setdefault(candidate.fingerprint, candidate.index)
+        self._open[candidate.index] = candidate
+        self._asked += 1
+        return candidate
+
+    def tell(self, index: int, evaluation: Evaluation) -> None:
+        """Take the evaluation of a candidate.
+
+        Raises:
+            RuntimeError: the candidate is not open, not the oldest open one, or the evaluation is of another genome.
+        """
+        if index not in self._open:
+            open_ids = ", ".join(map(str, self._open)) or "none; call ask() first"
+            raise RuntimeError(f"tell() got candidate {index}, but open are: {open_ids}")
+        oldest = next(iter(self._open))
+        if index != oldest:
+            raise RuntimeError(f"tell() got candidate {index} before {oldest}; results are told in the order asked")
+        candidate = self._open[index]
+        if evaluation.key != candidate.genome.key:
+            raise RuntimeError(f"tell() got an evaluation of {evaluation.key} for candidate {index}")
+        del self._open[index]
+        if evaluation.rejection is None:
+            self._admit(Individual.of(index, candidate.genome, evaluation.objectives))
+
+    def _admit(self, individual: Individual) -> None:
+        self._front = selection.pareto_front([*self._front, individual])
+        self._population.append(individual)
+        if self._settings.algorithm == "nsga2":
+            self._population = selection.nsga2_survivors(self._population, self._settings.window)
+        elif len(self._population) > self._settings.window:
+            self._population.pop(0)  # the oldest dies, however good
+
+    def _draw(self) -> Candidate:
+        rng = random.Random(derive_seed(self._seed, "candidate", self._asked))
+        out: list[tuple[Proposal, Rejection]] = []
+        for _ in range(self._settings.max_proposals):
+            proposal = self._propose(rng)
+            verdict = self._screen(proposal.genome)
+            if isinstance(verdict, str) and verdict in self._seen:
+                verdict = repeats(self._seen[verdict])
+            if isinstance(verdict, str):
+                return Candidate(self._asked, proposal, verdict, tuple(out))
+            out.append((proposal, verdict))
+        raise SearchExhaustedError(
+            f"no new layer in {self._settings.max_proposals} proposals after {self._asked} candidates"
+        )
+
+    def _propose(self, rng: random.Random) -> Proposal:
+        settings = self._settings
+        young = self._asked < settings.initial_random or not self._population
+        if young or rng.random() < settings.random_injection:
+            return Proposal(self._space.sample(rng), None, "random")
+        parent = self._select(rng)
+        child, operator = mutate(parent.genome, self._space, rng)
+        return Proposal(child, parent.index, operator)
+
+    def _select(self, rng: random.Random) -> Individual:
+        if self._settings.algorithm == "nsga2":
+            return selection.crowded_winner(self._population, rng)
+        size = selection.tournament_size(self._settings.tournament, len(self._population))
+        if self._settings.winner == "average":
+            return selection.average_winner(self._population, size, rng)
+        return selection.pareto_winner(self._population, size, rng)

@@ -1,0 +1,64 @@
+"""Who becomes a parent and who stays: DEAP's operators with an explicit random stream."""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from deap import tools
+
+from evonas.search.individual import Individual
+
+
+@contextmanager
+def deap_random(rng: random.Random) -> Iterator[None]:
+    """DEAP draws from the global ``random``: give it our stream's state, and the world its own back afterwards."""
+    saved = random.getstate()
+    random.setstate(rng.getstate())
+    try:
+        yield
+    finally:
+        rng.setstate(random.getstate())
+        random.setstate(saved)
+
+
+def tournament_size(fraction: float, population: int) -> int:
+    """So many of the population take part in a tournament: the fraction, and at least 2."""
+    return max(2, round(fraction * population))
+
+
+def average_winner(population: Sequence[Individual], size: int, rng: random.Random) -> Individual:
+    """The highest mean objective of a tournament."""
+    with deap_random(rng):
+        winner: Individual = tools.selTournament(population, 1, size, fit_attr="average")[0]
+    return winner
+
+
+def pareto_winner(population: Sequence[Individual], size: int, rng: random.Random) -> Individual:
+    """A uniformly random member of a tournament's Pareto front. Source: Liu et al. 2020, Pareto tournament."""
+    with deap_random(rng):
+        entrants = tools.selRandom(population, size)
+    distinct = list({individual.index: individual for individual in entrants}.values())
+    return rng.choice(pareto_front(distinct))
+
+
+def crowded_winner(population: Sequence[Individual], rng: random.Random) -> Individual:
+    """NSGA-II's parent: the winner of a binary tournament by dominance, then crowding distance."""
+    for front in tools.sortNondominated(population, len(population)):
+        tools.emo.assignCrowdingDist(front)
+    with deap_random(rng):
+        entrants = tools.selRandom(population, 4)
+        winner: Individual = tools.selTournamentDCD(entrants, 4)[0]
+    return winner
+
+
+def nsga2_survivors(population: Sequence[Individual], size: int) -> list[Individual]:
+    """NSGA-II's environmental selection. Source: Deb et al. 2002."""
+    return list(tools.selNSGA2(population, size)) if len(population) > size else list(population)
+
+
+def pareto_front(population: Sequence[Individual]) -> list[Individual]:
+    """The members nobody dominates, in order of index."""
+    if not population:
+        return []
+    front = tools.sortNondominated(population, len(population), first_front_only=True)[0]
+    return sorted(front, key=lambda individual: individual.index)

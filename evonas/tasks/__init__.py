@@ -1,0 +1,1 @@
+"""What a candidate layer is tried on: data, architecture, loss and metric."""

@@ -1,0 +1,113 @@
+"""Architectures in which candidate layers are tried: published networks, scaled in width and depth.
+
+The blocks are those of timm and torchvision (``pip install 'evonas[vision]'``); they are imported
+only when a network is built.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import nn
+
+from evonas.errors import InputError
+from evonas.tasks.architectures import efficientnet, mobilenet_v2, preact_resnet
+from evonas.tasks.architectures.reductions import unstride
+
+__all__ = ["ARCHITECTURES", "PUBLISHED_DEPTHS", "ArchitectureSpec", "build", "unstride"]
+
+# make(width=, depth=, head=, num_classes=): depth has one entry per published stage, 0 for a dropped one
+ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
+    {
+        "preact_resnet": preact_resnet.make,
+        "mobilenet_v2": mobilenet_v2.make,
+        "efficientnet": efficientnet.make,
+    }
+)
+PUBLISHED_DEPTHS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {
+        "preact_resnet": preact_resnet.DEPTH,
+        "mobilenet_v2": mobilenet_v2.DEPTH,
+        "efficientnet": efficientnet.DEPTH,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchitectureSpec:
+    """A published network and how it is scaled.
+
+    Attributes:
+        name: a key of ``ARCHITECTURES``.
+        width: channel multiplier against the published network; channels are rounded to multiples of 8.
+        depth: blocks per stage; a shorter one drops the later stages, 0 drops a stage, () is as published.
+        head: channels of the last 1x1 convolution of mobilenet_v2 and efficientnet; None is as published
+            (mobilenet_v2: 1280 times width, at least 1280; efficientnet: 4 times those of the last stage).
+        unstrided: how many of the first spatial reductions get stride 1, which small images need.
+    """
+
+    name: str
+    width: float = 1.0
+    depth: tuple[int, ...] = ()
+    head: int | None = None
+    unstrided: int = 2
+
+
+def build(spec: ArchitectureSpec, *, num_classes: int, image_size: int, in_channels: int = 3) -> nn.Module:
+    """The network of ``spec`` with fresh weights, drawn from torch's global generator.
+
+    Shapes: images [b, in_channels, image_size, image_size] -> logits [b, num_classes].
+
+    Raises:
+        InputError: a field of ``spec`` cannot be used, or the package with the blocks is not installed.
+    """
+    _require_usable(spec)
+    depth = spec.depth or PUBLISHED_DEPTHS[spec.name]
+    depth += (0,) * (len(PUBLISHED_DEPTHS[spec.name]) - len(depth))
+    try:
+        model = ARCHITECTURES[spec.name](
+            width=spec.width, depth=depth, head=spec.head, num_classes=num_classes
+        )
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "tasks.architecture.name",
+            f"{spec.name} needs the package {error.name}, which is not installed",
+            remedy="pip install 'evonas[vision]'",
+        ) from error
+    _take_channels(model, in_channels)
+    unstride(model, spec.unstrided, image_size, in_channels)
+    return model
+
+
+def _require_usable(spec: ArchitectureSpec) -> None:
+    if spec.name not in ARCHITECTURES:
+        raise _error("name", f"unknown architecture {spec.name!r}", ", ".join(ARCHITECTURES))
+    if not spec.width > 0:
+        raise _error("width", str(spec.width), "a number above 0")
+    stages = len(PUBLISHED_DEPTHS[spec.name])
+    if len(spec.depth) > stages:
+        raise _error("depth", f"{len(spec.depth)} stages", f"at most the {stages} stages of {spec.name}")
+    if spec.depth and (min(spec.depth) < 0 or not any(spec.depth)):
+        raise _error("depth", str(spec.depth), "blocks per stage, none below 0 and one above 0")
+    if spec.head is not None and spec.name == "preact_resnet":
+        raise _error("head", str(spec.head), "nothing: preact_resnet has no last 1x1 convolution")
+    if spec.head is not None and spec.head < 1:
+        raise _error("head", str(spec.head), "a whole number above 0")
+    if spec.unstrided < 0:
+        raise _error("unstrided", str(spec.unstrided), "a whole number, 0 or more")
+
+
+def _error(key: str, found: str, accepted: str) -> InputError:
+    return InputError(f"tasks.architecture.{key}", found, accepted=accepted)
+
+
+def _take_channels(model: nn.Module, in_channels: int) -> None:
+    """Fits the first convolution to the images: torchvision's classes take three channels only."""
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    if first.in_channels == in_channels:
+        return
+    first.in_channels = in_channels
+    first.weight = nn.Parameter(torch.empty(first.out_channels, in_channels, *first.kernel_size))
+    # all three networks initialize this way, and fan-out does not depend on the input channels
+    nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")

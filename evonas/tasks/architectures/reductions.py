@@ -1,0 +1,54 @@
+"""Spatial reductions: which modules of a network make the image smaller, and how to stop the first ones."""
+
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def unstride(model: nn.Module, count: int, image_size: int, in_channels: int) -> None:
+    """Sets the stride of the first ``count`` spatial reductions of ``model`` to 1, in place.
+
+    Strided convolutions and poolings that read the same size are one reduction: they are parallel branches of
+    a block. Global pools are not reductions. A model with fewer reductions loses them all.
+
+    Args:
+        model: a network whose kernels are odd and padded by half their size: stride 1 then keeps the size.
+        count: how many reductions.
+        image_size: height and width of the images.
+        in_channels: channels of the images, which are [b, in_channels, image_size, image_size].
+    """
+    images = torch.zeros(1, in_channels, image_size, image_size)
+    for _ in range(count):
+        # one at a time: where the image has shrunk to a pixel, all later reductions read the same size
+        readers = _strided_by_input_size(model, images)
+        for module in readers[max(readers)] if readers else ():
+            module.stride = 1 if isinstance(module.stride, int) else (1,) * len(module.stride)
+
+
+def _strided_by_input_size(model: nn.Module, images: torch.Tensor) -> dict[int, list[Any]]:
+    """The modules with a stride above 1, by the height times width that they read in one forward pass."""
+    readers: dict[int, list[Any]] = defaultdict(list)
+
+    def note(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        readers[inputs[0].shape[-2] * inputs[0].shape[-1]].append(module)
+
+    strided = [module for module in model.modules() if _stride(module) > 1]
+    hooks = [module.register_forward_pre_hook(note) for module in strided]
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad():
+            model.eval()(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    return readers
+
+
+def _stride(module: nn.Module) -> int:
+    if not isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+        return 1
+    return module.stride if isinstance(module.stride, int) else max(module.stride)

@@ -1,0 +1,230 @@
+"""Labelled images: readers of real data sets, and the split a search may look at.
+
+A search sees training images only: part of them trains, part validates. Test images have their own door
+(``load_arrays(config, test=True)``), which no search opens.
+"""
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from evonas.config import DataConfig
+from evonas.errors import InputError
+
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+SPLIT_SEED = 0  # the split is part of the data, not of a run: all runs share it
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImages:
+    """Normalized images [n, 3, h, w] float32 and labels [n] int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> "LabelledImages":
+        """The same on a device."""
+        return LabelledImages(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageData:
+    """What a search sees of a data set."""
+
+    name: str
+    train: LabelledImages
+    validation: LabelledImages
+    num_classes: int
+
+    @property
+    def image_size(self) -> int:
+        """Height of the images."""
+        return int(self.train.images.shape[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """How uint8 images become network inputs: pooling to ``size``, then (x - mean) / std per channel."""
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Images) -> Tensor:
+        """[n, h, w, c] uint8 -> [n, 3, size, size] float32; grey images are repeated to three channels."""
+        x = _pooled(images, self.size)
+        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.mean, self.std))
+        return ((x - mean) / std).expand(-1, 3, -1, -1).contiguous()
+
+
+def load(config: DataConfig) -> tuple[ImageData, Preparation]:
+    """The training split of a data set, cut into training and validation images.
+
+    Raises:
+        InputError: the data are not there, or there are fewer images than asked for.
+    """
+    images, labels = load_arrays(config)
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
+    validation = config.validation or len(labels) // 5
+    train = config.train or len(labels) - validation
+    if validation + train > len(labels) or train < 1:
+        found = f"{train} training and {validation} validation images wanted, {len(labels)} there"
+        raise InputError("data.train, data.validation", found, remedy="ask for fewer images")
+    if config.crop > (config.size or images.shape[1]):
+        raise InputError("data.crop", str(config.crop), accepted=f"up to the image size {images.shape[1]}")
+    chosen = {"validation": order[:validation], "train": order[validation : validation + train]}
+    pooled = _pooled(images[chosen["train"]], config.size)
+    std, mean = torch.std_mean(pooled, dim=(0, 2, 3))
+    preparation = Preparation(config.size, tuple(mean.tolist()), tuple(std.tolist()))
+    splits = {
+        name: LabelledImages(preparation(images[index]), torch.from_numpy(labels[index]))
+        for name, index in chosen.items()
+    }
+    return ImageData(config.name, splits["train"], splits["validation"], int(labels.max()) + 1), preparation
+
+
+def load_arrays(config: DataConfig, *, test: bool = False) -> tuple[Images, Labels]:
+    """All images [n, h, w, c] uint8 and labels [n] int64 of the training or the test split, as they are on disk.
+
+    Raises:
+        InputError: naming the file or package that is missing and how to get it.
+    """
+    readers = {"digits": _digits, "fashion_mnist": _fashion_mnist, "cifar10": _cifar10, "npz": _npz}
+    images, labels = readers[config.name](config.path, test)
+    if images.ndim == 3:
+        images = images[..., None]
+    return images, labels.reshape(-1).astype(np.int64)
+
+
+def batches(
+    data: LabelledImages, batch_size: int, seed: int, *, crop: int = 0, flip: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Shuffled batches without end: each epoch a fresh permutation, an incomplete last batch dropped."""
+    generator = torch.Generator().manual_seed(seed)
+    size = min(batch_size, len(data))
+    while True:
+        order = torch.randperm(len(data), generator=generator)
+        for start in range(0, len(data) - size + 1, size):
+            index = order[start : start + size]
+            images = data.images[index.to(data.images.device)]
+            images = _augmented(images, generator, crop=crop, flip=flip)
+            yield images, data.labels[index.to(data.labels.device)]
+
+
+def _augmented(images: Tensor, generator: torch.Generator, *, crop: int, flip: bool) -> Tensor:
+    count, _, height, width = images.shape
+    if crop:
+        top = torch.randint(height - crop + 1, (count,), generator=generator)
+        left = torch.randint(width - crop + 1, (count,), generator=generator)
+        rows, columns = (start[:, None] + torch.arange(crop) for start in (top, left))
+        sample = torch.arange(count)[:, None, None]
+        images = images.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    if flip:
+        turned = torch.rand(count, generator=generator) < 0.5
+        images = torch.where(turned.to(images.device)[:, None, None, None], images.flip(3), images)
+    return images.contiguous()
+
+
+def _pooled(images: Images, size: int) -> Tensor:
+    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    return functional.adaptive_avg_pool2d(x, size) if size and size != x.shape[-1] else x
+
+
+def _digits(_path: str, test: bool) -> tuple[Images, NDArray[Any]]:
+    from sklearn.datasets import load_digits  # slow to import, and other data sets do not need it
+
+    digits = load_digits()
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(digits.target))
+    part = order[:360] if test else order[360:]  # the set comes without a split: a fifth is kept for tests
+    return np.round(digits.images[part] * (255 / 16)).astype(np.uint8), digits.target[part]
+
+
+def _npz(path: str, test: bool) -> tuple[Images, NDArray[Any]]:
+    keys = ("x_test", "y_test") if test else ("x_train", "y_train")
+    if not path:
+        raise InputError(
+            "data.path", "is empty", accepted="the path of an .npz file with x_train, y_train, x_test, y_test"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [key for key in keys if key not in file]
+            if missing:
+                raise InputError(
+                    f"data.path: {path}", f"has no array {missing[0]!r}", accepted=", ".join(keys)
+                )
+            images, labels = (file[key] for key in keys)
+    except FileNotFoundError:
+        raise InputError(
+            "data.path", f"no such file: {path}", remedy="give the path of the .npz file"
+        ) from None
+    except (ValueError, OSError, EOFError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"data.path: {path}", f"is not an .npz file of plain arrays ({error})") from None
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != labels.size:
+        found = f"{keys[0]} {images.dtype}{list(images.shape)}, {labels.size} labels"
+        raise InputError(
+            f"data.path: {path}", found, accepted="uint8 [n, h, w] or [n, h, w, c] and one label each"
+        )
+    return images, labels
+
+
+def _fashion_mnist(path: str, test: bool) -> tuple[Images, NDArray[Any]]:
+    prefix = "t10k" if test else "train"
+    names = (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte")
+    places = [Path(path), Path(path) / "FashionMNIST" / "raw"] if path else [DEBIAN_FASHION_MNIST]
+    for place in places:
+        files = [next((f for f in (place / n, place / f"{n}.gz") if f.is_file()), None) for n in names]
+        if all(files):
+            images, labels = (_read_idx(f) for f in files if f is not None)
+            return images, labels
+    remedy = (
+        "on Debian: apt-get install dataset-fashion-mnist; elsewhere: "
+        "torchvision.datasets.FashionMNIST('data', download=True) and data.path = 'data'"
+    )
+    raise InputError("data.path", f"no Fashion-MNIST files in {places[0]}", remedy=remedy)
+
+
+def _read_idx(path: Path) -> NDArray[np.uint8]:
+    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
+        raise InputError(str(path), "is not an IDX file of bytes")
+    shape = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3])]
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy()
+
+
+@cache
+def _torchvision_datasets() -> Any:
+    try:
+        from torchvision import datasets
+    except ImportError:
+        remedy = "pip install 'evonas[vision]'"
+        raise InputError(
+            "data.name", "cifar10 needs torchvision, which is not installed", remedy=remedy
+        ) from None
+    return datasets
+
+
+def _cifar10(path: str, test: bool) -> tuple[Images, NDArray[Any]]:
+    root = path or "data"
+    try:
+        data = _torchvision_datasets().CIFAR10(root, train=not test, download=False)
+    except RuntimeError:
+        remedy = f"torchvision.datasets.CIFAR10({root!r}, download=True), or data.name = 'npz' with data.path"
+        raise InputError("data.path", f"no CIFAR-10 files in {root}", remedy=remedy) from None
+    return data.data, np.asarray(data.targets)

@@ -1,0 +1,102 @@
+"""A task: a network with places for layers, data, a loss and a metric."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evonas.config import DataConfig, SearchConfig, TaskConfig
+from evonas.seeding import derive_seed
+from evonas.tasks import architectures, data
+
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a layer is judged on.
+
+    Attributes:
+        name: the objective's name.
+        build: from a seed to a freshly initialized network with its own normalizations and activations.
+        batches: from a seed to training batches without end.
+        loss: from a network and a batch to a scalar.
+        metric: from a network in evaluation mode to a number, larger is better.
+    """
+
+    name: str
+    build: Callable[[int], nn.Module]
+    batches: Callable[[int], Iterator[Any]]
+    loss: Callable[[nn.Module, Any], Tensor]
+    metric: Callable[[nn.Module], float]
+
+
+def tasks_from_config(config: SearchConfig, device: torch.device) -> tuple[Task, ...]:
+    """The image classification tasks of a search; they share one copy of the data.
+
+    Raises:
+        InputError: missing data, a wrong architecture, or two tasks of one name.
+    """
+    images, _ = data.load(config.data)
+    images = data.ImageData(
+        images.name, images.train.to(device), images.validation.to(device), images.num_classes
+    )
+    return tuple(
+        classification(task, images, config.data, config.training.batch_size, device) for task in config.tasks
+    )
+
+
+def classification(
+    task: TaskConfig, images: data.ImageData, section: DataConfig, batch_size: int, device: torch.device
+) -> Task:
+    """An architecture trained with cross entropy on labelled images; the metric is validation accuracy."""
+    spec = architectures.ArchitectureSpec(
+        task.architecture, task.width, task.depth, task.head, task.unstrided
+    )
+    return Task(
+        name=task.name or task.architecture,
+        build=partial(_build, spec, images.num_classes, section.crop or images.image_size, device),
+        batches=partial(_batches, images.train, batch_size, section),
+        loss=cross_entropy,
+        metric=partial(accuracy, images.validation),
+    )
+
+
+def _build(
+    spec: architectures.ArchitectureSpec, num_classes: int, image_size: int, device: torch.device, seed: int
+) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "weights"))
+        model = architectures.build(spec, num_classes=num_classes, image_size=image_size)
+    return model.to(device)
+
+
+def _batches(
+    images: data.LabelledImages, batch_size: int, section: DataConfig, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    return data.batches(
+        images, batch_size, derive_seed(seed, "batches"), crop=section.crop, flip=section.flip
+    )
+
+
+def cross_entropy(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """Mean cross entropy of the network's logits."""
+    images, labels = batch
+    return functional.cross_entropy(model(images), labels)
+
+
+@torch.no_grad()
+def accuracy(images: data.LabelledImages, model: nn.Module) -> float:
+    """Share of images classified correctly, in evaluation mode; the network's mode is left as it was."""
+    mode = model.training
+    model.eval()
+    hits = 0
+    for start in range(0, len(images), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        hits += int((model(images.images[part]).argmax(1) == images.labels[part]).sum())
+    model.train(mode)
+    return hits / len(images)
