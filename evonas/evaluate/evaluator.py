@@ -34,7 +34,10 @@ class Evaluator:
     seed: int
 
     def __call__(self, genome: Genome, *, gated: bool = True) -> Evaluation:
-        """Evaluate one genome, with the quality gate or without. An error inside torch becomes a rejection, so that one layer cannot end a search."""
+        """Evaluate one genome, with the quality gate or without.
+
+        An error inside torch becomes a rejection, so that one layer cannot end a search.
+        """
         started = time.perf_counter()
         trainings = [_Training(task, genome, self) for task in self.tasks]
         try:
@@ -113,8 +116,9 @@ def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Op
     """SGD with Nesterov momentum; weight decay on matrices and kernels only, never on a layer's vectors."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.SGD(
-        [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}],
+        groups,
         lr=settings.learning_rate,
         momentum=settings.momentum,
         nesterov=settings.momentum > 0,

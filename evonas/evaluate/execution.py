@@ -8,7 +8,8 @@ import ctypes
 import platform
 import signal
 from collections.abc import Callable
-from concurrent.futures import Future, TimeoutError as FutureTimeout
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from multiprocessing import get_context
 from types import TracebackType

@@ -34,7 +34,7 @@ def structure(genome: Genome) -> Rejection | None:
 
 
 def numerics(genome: Genome, settings: NumericsConfig, layer: LayerConfig) -> Rejection | None:
-    """Probe the lowered layer: finite output and gradients at several scales and shapes, and a real use of the input."""
+    """Probe the lowered layer: finite output and gradients at several scales and shapes, and real use of the input."""
     module = _probe(genome, layer, torch.float32, seed=0)
     for scale in settings.scales:
         for number, shape in enumerate(SHAPES):
@@ -51,9 +51,9 @@ def numerics(genome: Genome, settings: NumericsConfig, layer: LayerConfig) -> Re
 
 def _uses_input(genome: Genome, layer: LayerConfig) -> Rejection | None:
     """Reachability is not enough: x - x, or sigmoid of a huge constant, reach x and ignore it."""
-    module = _probe(genome, layer, torch.float64, seed=0)
+    module: Callable[[Tensor], Tensor] = _probe(genome, layer, torch.float64, seed=0)
     with torch.no_grad():
-        first, second = (module(_noise(SHAPES[0], seed=seed).double()) for seed in (10, 11))
+        first, second = (module(_noise(SHAPES[0], seed=s).double()) for s in (10, 11))
     scale = float(first.abs().max()) or 1.0
     if float((first - second).abs().max()) <= NEGLIGIBLE * scale:
         return Rejection("numerics", "output does not depend on the input", measured=0.0, limit=NEGLIGIBLE)
@@ -93,7 +93,7 @@ def _probe(genome: Genome, layer: LayerConfig, dtype: torch.dtype, seed: int) ->
     generator = torch.Generator().manual_seed(1000 + seed)
     with torch.no_grad():
         for parameter, mean, spread in ((module.v0, 0.0, 1.0), (module.v1, 1.0, 0.3)):
-            noise = torch.randn(CHANNELS, generator=generator)
+            noise = torch.randn(CHANNELS, generator=generator)  # drawn in any case: streams stay aligned
             if parameter is not None:
                 parameter.copy_(mean + spread * noise)
     return module

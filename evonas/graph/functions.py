@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def div(x: Tensor, y: Tensor, eps: float) -> Tensor:
-    """x / y with abs(y) held at ``eps`` or above; y = 0 counts as positive."""
+    """X / y with abs(y) held at ``eps`` or above; y = 0 counts as positive."""
     return x / torch.copysign(y.abs().clamp_min(eps), y)
 
 
@@ -21,7 +21,7 @@ def slog(x: Tensor, eps: float) -> Tensor:
 
 
 def ssqrt(x: Tensor, eps: float) -> Tensor:
-    """x / sqrt(abs(x) + eps): sign(x) sqrt(abs(x)) with a finite slope at 0."""
+    """X / sqrt(abs(x) + eps): sign(x) sqrt(abs(x)) with a finite slope at 0."""
     return x * torch.rsqrt(x.abs() + eps)
 
 
@@ -43,13 +43,14 @@ def rms(x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
 def std(x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
     """Root of the biased variance over ``dims``: sqrt(mean((x - mean x)^2) + eps)."""
     wide = widen(x)
-    centred = wide - wide.mean(dims, keepdim=True)  # two passes: torch.var is 9 times slower on CPU over several axes
+    # two passes: torch.var is 9 times slower on CPU over several axes
+    centred = wide - wide.mean(dims, keepdim=True)
     return torch.sqrt(centred.square().mean(dims, keepdim=True) + eps).to(x.dtype)
 
 
 def split_groups(x: Tensor, groups: int) -> Tensor:
     """View [b, c, h, w] as [b, g, c/g, h, w] (any memory format)."""
-    return x.unflatten(1, (groups, -1))
+    return torch.unflatten(x, 1, (groups, -1))
 
 
 def merge_groups(x: Tensor, channels: int) -> Tensor:

@@ -118,11 +118,23 @@ def _initial(name: str, plain: str, latex: str, meaning: str) -> Primitive:
 
 
 def _moment(
-    name: str, function: Callable[..., torch.Tensor], reference: Callable[..., Array], latex: str, meaning: str
+    name: str,
+    function: Callable[..., torch.Tensor],
+    reference: Callable[..., Array],
+    latex: str,
+    meaning: str,
 ) -> Primitive:
     plain, tex = Form(name + "[{axes}]({0})"), Form(latex + "_{{{axes}}}\\left({0}\\right)")
     return Primitive(
-        name, 1, function, reference, plain, tex, meaning, guarded=function is not functions.mean, kind="moment"
+        name,
+        1,
+        function,
+        reference,
+        plain,
+        tex,
+        meaning,
+        guarded=function is not functions.mean,
+        kind="moment",
     )
 
 
@@ -260,14 +272,11 @@ def reference(op: str, operands: list[Array], axes: str, groups: int, eps: float
     """Evaluate one operation in numpy on full [b, c, h, w] arrays, the oracle of the lowered layers."""
     function: Any = PRIMITIVES[op].numpy
     if PRIMITIVES[op].kind == "elementwise":
-        result: Array = function(*operands, eps)
-        return result
+        return np.asarray(function(*operands, eps))
     (x,), index_set = operands, INDEX_SETS[axes]
     if index_set.grouped:
         b, c, h, w = x.shape
         grouped = function(x.reshape(b, groups, c // groups, h, w), (2, 3, 4), eps)
-        result = np.broadcast_to(grouped, (b, groups, c // groups, h, w)).reshape(x.shape)
-        return result
+        return np.broadcast_to(grouped, (b, groups, c // groups, h, w)).reshape(x.shape)
     positions = tuple(index_set.layout.index(letter) for letter in index_set.reduced)
-    result = np.broadcast_to(function(x, positions, eps), x.shape)
-    return result
+    return np.broadcast_to(function(x, positions, eps), x.shape)

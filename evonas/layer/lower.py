@@ -110,6 +110,9 @@ def lower(
 class _Emitter:
     """Writes the steps of one layer into one fx graph."""
 
+    v0: nn.Parameter | None
+    v1: nn.Parameter | None
+
     def __init__(self, settings: dict[Setting, float], momentum: float) -> None:
         self.graph, self.modules = fx.Graph(), nn.ModuleDict()
         self.settings, self.momentum = settings, momentum

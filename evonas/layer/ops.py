@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class BatchMoment(nn.Module):
-    """A moment of each channel over batch and space: the batch's own in training, a running one in evaluation.
+    """A moment of each channel over batch and space: the batch's in training, a running one in evaluation.
 
     The raw statistic is the mean (``mean``), the mean square (``rms``) or the biased variance (``std``); the
     result is the statistic itself (``mean``) or sqrt(statistic + eps). running <- (1 - momentum) running +

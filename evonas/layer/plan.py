@@ -1,4 +1,4 @@
-"""What a genome computes, call by call: the decisions that lowering to torch.fx and export to source share."""
+"""What a genome computes, call by call: decisions that lowering to torch.fx and export to source share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -124,10 +124,7 @@ class _Planner:
                 self.names[position] = first[self.keys[position]]
                 continue
             first[self.keys[position]] = self.names[position]
-            if self.nodes[position].op not in (
-                "x",
-                "zero",
-            ):  # the input is there; 0 is written where it is used
+            if self.nodes[position].op not in ("x", "zero"):  # x is there, 0 is written where it is used
                 steps.append(Step(self.names[position], self._value(position), self.varies[position]))
         if self.varies[-1] != frozenset("bchw"):
             steps.append(Step(OUTPUT.name, Call("expand_as", (OUTPUT, X)), frozenset("bchw")))

@@ -102,7 +102,13 @@ class Archive:
     def record(self, candidate: Candidate, evaluation: Evaluation) -> None:
         """Write a candidate, the proposals screened out before it and its evaluation, in one transaction."""
         proposal = candidate.proposal
-        row = (candidate.index, proposal.genome.key, proposal.genome.to_text(), proposal.parent, proposal.operator)
+        row = (
+            candidate.index,
+            proposal.genome.key,
+            proposal.genome.to_text(),
+            proposal.parent,
+            proposal.operator,
+        )
         with self._db:
             self._db.execute("INSERT INTO candidates VALUES (?, ?, ?, ?, ?, ?)", (*row, candidate.fingerprint))
             for attempt, (out, rejection) in enumerate(candidate.screened_out):
@@ -163,7 +169,7 @@ class Archive:
 
     def content(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that does not depend on clocks: equal for two runs of the same search."""
-        return {name: sorted(self._db.execute(f"SELECT * FROM {name}"), key=repr) for name in _CONTENT}  # noqa: S608
+        return {name: sorted(self._db.execute(f"SELECT * FROM {name}"), key=repr) for name in _CONTENT}
 
     def _insert_evaluation(self, subject: str, evaluation: Evaluation) -> None:
         objectives = json.dumps(dict(evaluation.objectives)) if evaluation.objectives else None
@@ -176,8 +182,11 @@ class Archive:
 
     def _insert_rejection(self, subject: str, key: str, rejection: Rejection) -> None:
         row = (subject, key, *asdict(rejection).values())
-        self._db.execute("INSERT INTO rejections (subject, key, stage, reason, task, measured, lim, detail) "
-                         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self._db.execute(
+            "INSERT INTO rejections (subject, key, stage, reason, task, measured, lim, detail) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+        )
 
     def _evaluation(self, subject: str) -> Evaluation:
         key, seed, steps, objectives, traces, seconds = self._db.execute(
@@ -214,5 +223,8 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 def same_content(first: Path, second: Path) -> bool:
     """Whether two archives hold the same search."""
-    with closing(Archive.open(first, read_only=True)) as a, closing(Archive.open(second, read_only=True)) as b:
+    with (
+        closing(Archive.open(first, read_only=True)) as a,
+        closing(Archive.open(second, read_only=True)) as b,
+    ):
         return a.content() == b.content()

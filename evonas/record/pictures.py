@@ -1,13 +1,14 @@
 """Pictures of layers and of searches, as matplotlib figures that no global state knows of.
 
-A layer is drawn as its graph, left to right, in the manner of Sugiyama et al. 1981: nodes get columns, long edges get
-a waypoint in every column they pass, columns are ordered so that few edges cross, then heights are chosen so that few
-edges bend. Edges of one source share their waypoints, as wires do in a circuit diagram: they carry the same value.
-Boxes and waypoints stand in columns and edges bend between columns only, so no edge can run through a box.
+A layer is drawn as its graph, left to right, in the manner of Sugiyama et al. 1981: nodes get columns, long edges
+get a waypoint in every column they pass, columns are ordered so that few edges cross, then heights are chosen so
+that few edges bend. Edges of one source share their waypoints, as wires do in a circuit diagram: they carry the
+same value. Boxes and waypoints stand in columns and edges bend between columns only, so no edge can run through a box.
 """
 
 import os
 import random
+import re
 import tempfile
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path as Outline
+from matplotlib.patheffects import Normal, Stroke
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
@@ -66,7 +68,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where an edge runs: points two by two; it bends from the first to the second of a pair, and is level between pairs.
+    """Where an edge runs: points two by two; it bends within a pair and is level between pairs.
 
     Attributes:
         source: number of the node it leaves.
@@ -96,7 +98,7 @@ _Order = list[list[_Stop]]  # per column, from top to bottom
 
 @dataclass(frozen=True, slots=True)
 class _Hop:
-    """What joins two neighbouring columns; ``rank`` is 0 for the middle of the right end, -1 above, 1 below it."""
+    """A piece of edges between neighbouring columns; ``rank``: -1 if it must arrive above the middle, 1 below."""
 
     left: _Stop
     right: _Stop
@@ -118,7 +120,7 @@ def _column_x(column: int) -> float:
 
 
 def _columns(genome: Genome) -> dict[int, int]:
-    """Longest path from a source, then every node as near to its neighbours as the edges' direction allows."""
+    """Longest path from a source; then what has more uses than operands moves right, to its uses."""
     graph = genome.graph
     before = {v: sorted(set(graph.predecessors(v))) for v in sorted(graph)}
     after = {v: sorted(set(graph.successors(v))) for v in before}
@@ -126,7 +128,7 @@ def _columns(genome: Genome) -> dict[int, int]:
     for v in before:  # numbers are a topological order
         columns[v] = max((columns[u] + 1 for u in before[v]), default=0)
     for v in reversed(before):
-        # with more uses than operands it is cheaper to move right; x stays, readers look for it at the start
+        # this shortens more edges than it lengthens; x stays, since readers look for it at the start
         if len(after[v]) > len(before[v]) and graph.nodes[v]["op"] != "x":
             columns[v] = min(columns[w] for w in after[v]) - 1
     return columns
@@ -152,7 +154,7 @@ def _ordered(columns: Mapping[int, int], hops: Sequence[_Hop]) -> _Order:
     stops = dict.fromkeys(chain(((n, c) for n, c in columns.items()), *((hop.left, hop.right) for hop in hops)))
     start: _Order = [[s for s in stops if s[1] == column] for column in range(max(columns.values()) + 1)]
     between = [[hop for hop in hops if hop.left[1] == column] for column in range(len(start) - 1)]
-    rng = random.Random(0)  # noqa: S311
+    rng = random.Random(0)
     best, fewest = start, inf
     for _ in range(RESTARTS):
         order = _untangled([rng.sample(column, len(column)) for column in start], between)
@@ -175,9 +177,7 @@ def _untangled(order: _Order, between: Sequence[Sequence[_Hop]]) -> _Order:
     return order
 
 
-def _by_neighbours(
-    column: list[_Stop], other: list[_Stop], hops: Sequence[_Hop], *, forward: bool
-) -> list[_Stop]:
+def _by_neighbours(column: list[_Stop], other: list[_Stop], hops: Sequence[_Hop], *, forward: bool) -> list[_Stop]:
     place = {stop: index for index, stop in enumerate(other)}
     wanted: dict[_Stop, list[float]] = {stop: [] for stop in column}
     for hop in hops:
@@ -217,7 +217,7 @@ def _crossings(left: Sequence[_Stop], right: Sequence[_Stop], hops: Sequence[_Ho
 
 
 def _heights(order: _Order, hops: Sequence[_Hop], columns: Mapping[int, int]) -> dict[_Stop, float]:
-    """Least total weighted bend, subject to order and clearance: a linear program (Gansner et al. 1993, section 4.2)."""
+    """Least weighted bend at the given order and clearance, a linear program (Gansner et al. 1993, section 4.2)."""
     index = {stop: i for i, stop in enumerate(chain.from_iterable(order))}
     rows: list[dict[int, float]] = []
     limits: list[float] = []
@@ -232,8 +232,8 @@ def _heights(order: _Order, hops: Sequence[_Hop], columns: Mapping[int, int]) ->
     matrix = np.zeros((len(rows), len(cost)))
     for row, entries in enumerate(rows):
         matrix[row, list(entries)] = list(entries.values())
-    bounds = [(None, None)] * len(index) + [(0, None)] * len(hops)
-    bounds[0] = (0, 0)
+    bounds: list[tuple[float | None, float | None]] = [(None, None)] * len(index) + [(0, None)] * len(hops)
+    bounds[0] = (0, 0)  # only differences matter
     solution = linprog(cost, A_ub=matrix, b_ub=limits, bounds=bounds, method="highs").x
     return {stop: float(solution[i]) for stop, i in index.items()}
 
@@ -264,10 +264,8 @@ def _routes(genome: Genome, columns: Mapping[int, int], heights: Mapping[_Stop, 
         yield Route(source, target, slot, tuple(points))
 
 
-def _port(
-    genome: Genome, target: int, slot: int, columns: Mapping[int, int], heights: Mapping[_Stop, float]
-) -> float:
-    """How far above the middle an operand arrives: the first on top if order matters, else whichever comes from above."""
+def _port(genome: Genome, target: int, slot: int, columns: Mapping[int, int], heights: Mapping[_Stop, float]) -> float:
+    """How far above the middle an operand arrives: the first if order matters, else what comes from above."""
     operands = sorted((s, source) for source, _, s in genome.graph.in_edges(target, keys=True))
     if len(operands) == 1:
         return 0.0
@@ -282,8 +280,12 @@ def _port(
 
 INK, FAINT = "#1f2933", "#7b8794"
 MARGIN = 0.25
+HEADER_GAP = 0.13
+LEGEND_STEP, LEGEND_HEIGHT = 1.06, 0.34
 FORMULA_SIZES = (17, 15, 13, 11)
 FORMULA_WIDTH = 9.0  # inches a formula may take even if the graph is narrower
+
+_INNERMOST_PAIR = re.compile(r"\\left([(|])((?:(?!\\left|\\right).)*)\\right([)|])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,14 +320,15 @@ def draw_genome(genome: Genome, *, title: str = "", subtitle: str = "") -> Figur
     ]
     left, bottom, right, top = _extent(places)
     header += _formula(figure, genome, max(right - left, FORMULA_WIDTH))
+    header = [text for text in header if text.get_text()]
     kinds = [kind for kind in _STYLES if any(_kind(genome, name) == kind for name in places.boxes)]
-    width = max(right - left, *(_size(text)[0] for text in header), _legend_width(kinds)) + 2 * MARGIN
-    below = MARGIN + 0.42
-    height = below + (top - bottom) + 0.3 + sum(_size(t)[1] + 0.12 for t in header if t.get_text()) + MARGIN
+    width = max(right - left, *(_size(text)[0] for text in header), LEGEND_STEP * len(kinds)) + 2 * MARGIN
+    below = MARGIN + LEGEND_HEIGHT
+    height = below + (top - bottom) + sum(_size(text)[1] + HEADER_GAP for text in header) + 2 * MARGIN
     figure.set_size_inches(width, height)
-    _place_header(header, width, height)
+    _place_header(header, height)
     axes = _canvas(figure)
-    _draw_legend(axes, kinds, MARGIN, MARGIN + 0.1)
+    _draw_legend(axes, kinds, (width - LEGEND_STEP * len(kinds)) / 2 + 0.1, MARGIN)
     _draw_graph(axes, genome, places, ((width - right - left) / 2, below - bottom))
     return figure
 
@@ -351,9 +354,9 @@ def _written(figure: Figure, text: str, **style: Any) -> Text:
 
 def _box_of(text: Text) -> Bbox:
     """Extent in pixels."""
-    figure = text.get_figure(root=True)
+    figure = text.figure
     assert isinstance(figure, Figure)
-    return text.get_window_extent(_agg(figure).get_renderer())
+    return text.get_window_extent(_agg(figure).get_renderer())  # type: ignore[no-untyped-call]
 
 
 def _agg(figure: Figure) -> FigureCanvasAgg:
@@ -366,18 +369,16 @@ def _size(text: Text) -> tuple[float, float]:
     return box.width / DPI, box.height / DPI
 
 
-def _place_header(header: Sequence[Text], width: float, height: float) -> None:
+def _place_header(header: Sequence[Text], height: float) -> None:
     y = height - MARGIN
     for text in header:
-        if text.get_text():
-            size = _size(text)[1]
-            text.set_position((0.5, y / height))
-            y -= size + 0.12
+        text.set_position((0.5, y / height))
+        y -= _size(text)[1] + HEADER_GAP
 
 
 def _formula(figure: Figure, genome: Genome, width: float) -> list[Text]:
     """The formula as lines that fit; plain text where mathtext cannot read it or a line stays too wide."""
-    latex = genome.formula(latex=True).replace("\\frac", "\\dfrac")
+    latex = _delimited(genome.formula(latex=True).replace("\\frac", "\\dfrac"))
     whole, _, rest = latex.partition("\\;\\mathrm{where}\\; ")
     definitions = [f"\\mathrm{{where}}\\;\\; {rest}"] if rest else []
     for lines in ([latex], [whole, *definitions], [whole, *rest.split(",\\; ")]):
@@ -390,6 +391,19 @@ def _formula(figure: Figure, genome: Genome, width: float) -> list[Text]:
                     text.remove()
     plain = textwrap.fill(genome.formula(), width=int(width * 11))
     return [_written(figure, plain, fontsize=10, family="monospace", color=INK)]
+
+
+def _delimited(latex: str) -> str:
+    """Leave automatic size to delimiters around fractions: mathtext shrinks the others below the text."""
+
+    def settled(match: re.Match[str]) -> str:
+        opening, body, closing = match.groups()
+        return f"<{opening}{body}>{closing}" if "\\dfrac" in body else f"{opening}{body}{closing}"
+
+    before = ""
+    while latex != before:
+        before, latex = latex, _INNERMOST_PAIR.sub(settled, latex)
+    return latex.replace("<", "\\left").replace(">", "\\right")
 
 
 def _math(figure: Figure, latex: str, size: float) -> Text | None:
@@ -425,8 +439,7 @@ def _draw_graph(axes: Axes, genome: Genome, places: Layout, shift: Point) -> Non
         axes.add_patch(_arrow(points, _STYLES[_kind(genome, route.source)].line))
         if _order_matters(genome, route.target):
             x, y = points[-1]
-            up = route.slot == 0
-            axes.text(x - 0.05, y + (0.04 if up else -0.04), str(route.slot + 1), fontsize=6.5, color=FAINT, ha="right", va="bottom" if up else "top")
+            axes.text(x + 0.05, y, str(route.slot + 1), fontsize=7, color=FAINT, va="center_baseline", zorder=4)
     for name, box in places.boxes.items():
         _draw_box(axes, genome, name, (box.x + dx, box.y + dy))
 
@@ -446,7 +459,6 @@ def _arrow(points: Sequence[Point], color: str) -> FancyArrowPatch:
         mutation_scale=1,
         color=color,
         linewidth=1.3,
-        fill=False
     )
 
 
@@ -465,26 +477,309 @@ def _draw_box(axes: Axes, genome: Genome, name: int, centre: Point) -> None:
         zorder=3,
     )
     axes.add_patch(patch)
-    middle = {"ha": "center", "va": "center", "zorder": 4}
+    middle: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4}
     if node["axes"]:
         axes.text(x, y + 0.085, node["op"], fontsize=10, color=INK, **middle)
-        axes.text(x, y - 0.115, f"${INDEX_SETS[node['axes']].latex}$", fontsize=9, color=style.line, math_fontfamily="cm", **middle)
+        axes.text(
+            x,
+            y - 0.115,
+            f"${INDEX_SETS[node['axes']].latex}$",
+            fontsize=9,
+            color=style.line,
+            math_fontfamily="cm",
+            **middle,
+        )
     elif PRIMITIVES[node["op"]].kind == "initial":
-        axes.text(x, y, f"${PRIMITIVES[node['op']].latex.template}$", fontsize=13, color=INK, math_fontfamily="cm", **middle)
+        axes.text(
+            x,
+            y,
+            f"${PRIMITIVES[node['op']].latex.template}$",
+            fontsize=13,
+            color=INK,
+            math_fontfamily="cm",
+            **middle,
+        )
     else:
         axes.text(x, y, node["op"], fontsize=10, color=INK, **middle)
 
 
-def _legend_width(kinds: Sequence[str]) -> float:
-    return sum(0.4 + 0.07 * len(kind) for kind in kinds)
-
-
 def _draw_legend(axes: Axes, kinds: Sequence[str], x: float, y: float) -> None:
-    for kind in kinds:
-        style = _STYLES[kind]
-        axes.add_patch(Rectangle((x, y - 0.05), 0.14, 0.1, facecolor=style.fill, edgecolor=style.line, linewidth=0.9))
-        axes.text(x + 0.2, y, kind, fontsize=7.5, color=FAINT, va="center")
-        x += 0.4 + 0.07 * len(kind)
+    for column, kind in enumerate(kinds):
+        style, left = _STYLES[kind], x + column * LEGEND_STEP
+        axes.add_patch(Rectangle((left, y), 0.15, 0.1, facecolor=style.fill, edgecolor=style.line, linewidth=0.9))
+        axes.text(left + 0.21, y + 0.05, kind, fontsize=7.5, color=FAINT, va="center_baseline")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# a search
+
+DOT, FRONT, BASELINE, RUG = "#b4bdc8", "#c13b2e", "#2f6db3", "#d98a82"
+PANEL = 4.2  # inches, the side of one pair of objectives
+PANELS_A_ROW = 3
+
+# where a label may stand relative to its marker, best first: (right, up) in points
+_HALO = Stroke(linewidth=2.2, foreground="white")
+_SPOTS = tuple(
+    (r * dx, r * dy) for r in (7, 15, 24, 34, 46, 60) for dx, dy in product((1, -1, 0), (0, 1, -1)) if dx or dy
+)
+
+
+def draw_front(
+    points: Sequence[tuple[str, Mapping[str, float]]],
+    front: Collection[str],
+    *,
+    baselines: Mapping[str, Mapping[str, float]],
+    objectives: Sequence[str],
+) -> Figure:
+    """Evaluated layers by their objectives, larger is better: a panel per pair; by rank if there is only one.
+
+    Args:
+        points: name and objectives of every evaluated layer.
+        front: names of the layers no other one dominates.
+        baselines: layers to compare with, by the name to label them with.
+        objectives: which objectives to show.
+    """
+    if len(objectives) == 1:
+        (objective,) = objectives
+        values = [(name in front, scores[objective]) for name, scores in points]
+        return _draw_ranks(values, {name: scores[objective] for name, scores in baselines.items()}, objective)
+    pairs = list(combinations(objectives, 2))
+    figure, panels = _panels(len(pairs))
+    inside = [scores for name, scores in points if name in front]
+    outside = [scores for name, scores in points if name not in front]
+    for axes, (first, second) in zip(panels, pairs, strict=True):
+        _scatter(axes, _pick(outside, first, second), color=DOT, s=16, alpha=0.75, zorder=2, label="evaluated")
+        best = sorted(_pick(inside, first, second))
+        if len(objectives) == 2:  # with more objectives a front is no staircase in any one panel
+            axes.plot(*_xy(best), drawstyle="steps-pre", color=FRONT, linewidth=1, alpha=0.6, zorder=3)
+        _scatter(axes, best, color=FRONT, s=34, edgecolors="white", linewidths=0.6, zorder=4, label="Pareto front")
+        marks = {name: (scores[first], scores[second]) for name, scores in baselines.items()}
+        style = {"marker": "D", "s": 32, "edgecolors": "white", "linewidths": 0.6, "zorder": 5}
+        _scatter(axes, list(marks.values()), color=BASELINE, label="baseline", **style)
+        axes.set(xlabel=f"{first} \u2192", ylabel=f"{second} \u2192")
+        _label_points(axes, marks, best, _pick(outside, first, second))
+    _draw_key(figure, panels[0], empty=not points)
+    return figure
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    """Square axes with fixed margins: labels are placed by pixels, so nothing may move afterwards."""
+    columns = min(count, PANELS_A_ROW)
+    rows = ceil(count / columns)
+    figure = _figure(0.2 + columns * (PANEL + 0.8), 0.45 + rows * (PANEL + 0.65))
+    width, height = figure.get_size_inches()
+    panels = []
+    for index in range(count):
+        row, column = divmod(index, columns)
+        left, bottom = 0.75 + column * (PANEL + 0.8), height - 0.45 - PANEL - row * (PANEL + 0.65)
+        panels.append(_styled(figure.add_axes((left / width, bottom / height, PANEL / width, PANEL / height))))
+    return figure, panels
+
+
+def _styled(axes: Axes) -> Axes:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.tick_params(colors=FAINT, labelsize=9)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    axes.grid(color="#eceff3", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.margins(0.07)
+    return axes
+
+
+def _pick(scores: Sequence[Mapping[str, float]], first: str, second: str) -> list[Point]:
+    return [(each[first], each[second]) for each in scores]
+
+
+def _xy(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _scatter(axes: Axes, points: Sequence[Point], *, label: str, **style: Any) -> None:
+    if points:
+        axes.scatter(*_xy(points), label=f"{label} ({len(points)})", **style)
+
+
+def _draw_key(figure: Figure, axes: Axes, *, empty: bool) -> None:
+    """A legend above the first panel, and what to say if there is nothing to see."""
+    if empty:
+        axes.text(0.5, 0.6, "nothing evaluated yet", color=FAINT, ha="center", transform=axes.transAxes)
+    handles, labels = axes.get_legend_handles_labels()
+    if not handles:
+        return
+    corner = axes.get_position()
+    figure.legend(
+        handles,
+        labels,
+        loc="lower left",
+        bbox_to_anchor=(corner.x0, corner.y1),
+        ncols=len(handles),
+        fontsize=9,
+        frameon=False,
+        labelcolor=INK,
+        borderaxespad=0.2,
+        borderpad=0,
+        handlelength=1.4,
+        handletextpad=0.4,
+        columnspacing=1.3,
+    )
+
+
+def _label_points(axes: Axes, marks: Mapping[str, Point], others: Sequence[Point], faint: Sequence[Point]) -> None:
+    """Write each name where it covers least, joined to its marker by a thin line if it is not next to it."""
+    axes.autoscale_view()
+    around = axes.get_window_extent()
+    taken = [_square(axes, point, 6) for point in (*marks.values(), *others)]
+    taken += [_square(axes, point, 3) for point in faint]
+    for name, point in marks.items():
+        text = axes.text(
+            *point, name, fontsize=8.5, va="bottom", color=BASELINE, zorder=7, path_effects=[_HALO, Normal()]
+        )
+        size = _box_of(text)
+        spots = [(_label_box(axes, point, spot, size), spot) for spot in _SPOTS]
+        occupied = np.array([box.extents for box in taken])
+        box, spot = min(spots, key=lambda item: _covered(item[0], occupied, around))  # the first of equally good ones
+        taken.append(box)
+        x, y = axes.transData.inverted().transform((box.x0, box.y0))
+        text.set_position((float(x), float(y)))
+        if max(map(abs, spot)) > 7:
+            axes.annotate("", point, spot, textcoords="offset points", arrowprops=_leader(), zorder=6)
+
+
+def _leader() -> dict[str, Any]:
+    return {"arrowstyle": "-", "color": BASELINE, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
+
+
+def _pixel(axes: Axes, point: Point) -> tuple[float, float]:
+    x, y = axes.transData.transform(point)
+    return float(x), float(y)
+
+
+def _square(axes: Axes, point: Point, half: float) -> Bbox:
+    x, y = _pixel(axes, point)
+    return Bbox.from_extents(x - half, y - half, x + half, y + half)
+
+
+def _label_box(axes: Axes, point: Point, spot: Point, size: Bbox) -> Bbox:
+    """Where a label of this size lies in pixels when it stands on that side of its marker."""
+    x, y = (at + offset * DPI / 72 for at, offset in zip(_pixel(axes, point), spot, strict=True))
+    left = x - size.width * (0.5 - np.sign(spot[0]) / 2)
+    bottom = y - size.height * (0.5 - np.sign(spot[1]) / 2)
+    return Bbox.from_bounds(left, bottom, size.width, size.height)
+
+
+def _covered(box: Bbox, occupied: NDArray[np.float64], around: Bbox) -> float:
+    """Pixels of the box that others have, or that are outside the axes."""
+    inside = float(_overlap(box, np.array(around.extents)))
+    return float(_overlap(box, occupied).sum()) + 4 * (box.width * box.height - inside)
+
+
+def _overlap(box: Bbox, others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Area that a box shares with each of other extents [..., 4]."""
+    low, high = np.maximum(others[..., :2], box.min), np.minimum(others[..., 2:], box.max)
+    area: NDArray[np.float64] = np.clip(high - low, 0, None).prod(axis=-1)
+    return area
+
+
+def _draw_ranks(values: Sequence[tuple[bool, float]], baselines: Mapping[str, float], objective: str) -> Figure:
+    ranked = list(enumerate(sorted(values, key=lambda item: -item[1]), 1))
+    figure, axes = _wide(objective + " \u2192")
+    rest = [(float(rank), value) for rank, (best, value) in ranked if not best]
+    _scatter(axes, rest, color=DOT, s=16, zorder=2, label="evaluated")
+    best = [(float(rank), value) for rank, (best, value) in ranked if best]
+    _scatter(axes, best, color=FRONT, s=40, edgecolors="white", linewidths=0.6, zorder=4, label="best")
+    axes.set_xlabel("rank")
+    _draw_levels(axes, baselines)
+    _draw_key(figure, axes, empty=not values)
+    return figure
+
+
+def draw_progress(history: Sequence[float | None], *, baselines: Mapping[str, float], label: str) -> Figure:
+    """Candidates' values by index, larger is better; the best so far is a line, rejected ones are ticks below.
+
+    Args:
+        history: one value per candidate, None for a rejected one.
+        baselines: levels to compare with, by the name to label them with.
+        label: what the values are.
+    """
+    figure, axes = _wide(label + " \u2192")
+    values = [(float(index), value) for index, value in enumerate(history) if value is not None]
+    _scatter(axes, values, color=DOT, s=16, zorder=2, label="evaluated")
+    if values:
+        best = np.maximum.accumulate([value for _, value in values])
+        xs = [*(x for x, _ in values), float(len(history) - 1)]
+        axes.plot(
+            xs,
+            [*best, best[-1]],
+            drawstyle="steps-post",
+            color=FRONT,
+            linewidth=1.8,
+            zorder=3,
+            label="best so far",
+        )
+    rejected = [index for index, value in enumerate(history) if value is None]
+    if rejected:
+        transform = axes.get_xaxis_transform()
+        axes.vlines(
+            rejected,
+            0,
+            0.03,
+            transform=transform,
+            color=RUG,
+            linewidth=0.9,
+            label=f"rejected ({len(rejected)})",
+        )
+    axes.set_xlabel("candidate")
+    _draw_levels(axes, baselines)
+    _draw_key(figure, axes, empty=not values)
+    return figure
+
+
+def _wide(label: str) -> tuple[Figure, Axes]:
+    """Axes with room for labels at the right."""
+    figure = _figure(9.6, 4.4)
+    axes = _styled(figure.add_axes((0.085, 0.125, 0.735, 0.785)))
+    axes.set_ylabel(label)
+    axes.margins(x=0.02)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure, axes
+
+
+def _draw_levels(axes: Axes, levels: Mapping[str, float]) -> None:
+    """Horizontal lines, labelled at the right; labels that would touch are moved apart."""
+    for value in levels.values():
+        axes.axhline(value, color=BASELINE, linewidth=0.9, alpha=0.55, linestyle=(0, (4, 3)), zorder=1)
+    low, high = axes.get_ylim()
+    heights = [(value - low) / (high - low) for value in levels.values()]
+    for (name, value), height, spread in zip(levels.items(), heights, _spread(heights, 0.05), strict=True):
+        leader: dict[str, Any] = {
+            "color": BASELINE,
+            "linewidth": 0.6,
+            "alpha": 0.55,
+            "clip_on": False,
+            "transform": axes.transAxes,
+        }
+        axes.plot([1, 1.025], [height, spread], **leader)
+        text = f"{name}  {value:.4g}"
+        axes.text(1.03, spread, text, fontsize=8.5, color=BASELINE, va="center", transform=axes.transAxes)
+
+
+def _spread(values: Sequence[float], gap: float) -> list[float]:
+    """Places in [0, 1] nearest to the values in least squares, ``gap`` apart and in the same order."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    blocks: list[tuple[float, int]] = []  # sum and size of values that had to become equal: isotonic regression
+    for rank, index in enumerate(order):
+        total, count = values[index] - rank * gap, 1
+        while blocks and blocks[-1][0] / blocks[-1][1] > total / count:
+            earlier, size = blocks.pop()
+            total, count = total + earlier, count + size
+        blocks.append((total, count))
+    flat = chain.from_iterable([total / count] * count for total, count in blocks)
+    highest = max(0.0, 1 - (len(values) - 1) * gap)
+    inside = (min(max(place, 0.0), highest) for place in flat)
+    places = {index: place + rank * gap for rank, (index, place) in enumerate(zip(order, inside, strict=True))}
+    return [places[index] for index in range(len(values))]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -494,8 +789,9 @@ def _draw_legend(axes: Axes, kinds: Sequence[str], x: float, y: float) -> None:
 def to_array(figure: Figure) -> NDArray[np.uint8]:
     """The figure as [height, width, 3] bytes."""
     canvas = _agg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba(), dtype=np.uint8)  # type: ignore[no-untyped-call]
+    return pixels[..., :3].copy()
 
 
 def to_png(figure: Figure, path: Path) -> None:

@@ -66,6 +66,18 @@ class RunFolder:
             raise InputError(str(self.path), found, accepted="a folder made by evonas search", remedy=remedy)
         return self
 
+    def refuse_existing(self) -> None:
+        """Make sure that a new run can be started here.
+
+        Raises:
+            InputError: there is a run, or something else, already.
+        """
+        if self.exists:
+            remedy = "add --resume to go on with it, or choose another --run folder"
+            raise InputError(str(self.path), "a run already exists here", remedy=remedy)
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise InputError(str(self.path), "exists and is not empty", accepted="a new or empty folder")
+
 
 def create_run(path: Path, settings: config.SearchConfig) -> RunFolder:
     """Make the folder of a new run, whole or not at all.
@@ -74,11 +86,7 @@ def create_run(path: Path, settings: config.SearchConfig) -> RunFolder:
         InputError: there is something at ``path`` already.
     """
     run = RunFolder(path)
-    if run.exists:
-        remedy = "add --resume to go on with it, or choose another --run folder"
-        raise InputError(str(path), "a run already exists here", remedy=remedy)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(str(path), "exists and is not empty", accepted="a new or empty folder")
+    run.refuse_existing()
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     draft.mkdir()
@@ -110,7 +118,11 @@ def locked(run: RunFolder) -> Iterator[None]:
 
 def environment() -> dict[str, str]:
     """Versions and hardware, as a record of where numbers come from."""
-    found = {"python": platform.python_version(), "platform": platform.platform(), "cpus": str(os.cpu_count())}
+    found = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": str(os.cpu_count()),
+    }
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)

@@ -1,1 +1,1 @@
-"""The evolutionary search: selection by DEAP, variation and the ask-and-tell engine by us, and the loop that drives it."""
+"""Evolutionary search: selection by DEAP; the ask-and-tell engine and the loop that drives it are ours."""

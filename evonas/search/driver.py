@@ -1,6 +1,5 @@
 """The loop that drives a search: ask, evaluate, tell, record; and stop, resume or finish cleanly."""
 
-import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from enum import Enum
 from typing import Protocol
 
 from evonas.config import BudgetConfig, SearchConfig
+from evonas.errors import InputError
 from evonas.evaluate.execution import Executor, Pending
 from evonas.evaluate.protocols import Screens
 from evonas.graph.catalogue import CATALOGUE
@@ -66,19 +66,32 @@ class Clock:
 
 
 def make_search(config: SearchConfig) -> Search:
-    """The search of a configuration, before its first candidate."""
+    """The search of a configuration, before its first candidate.
+
+    Raises:
+        InputError: an unknown primitive, index set or baseline.
+    """
+    for name in config.baselines:
+        if name not in CATALOGUE:
+            raise InputError("baselines", f"unknown layer {name!r}", accepted=", ".join(CATALOGUE))
     space = SearchSpace.from_config(config.space)
     screens = Screens(config.protocols.numerics, config.layer)
     return Search(space, config.evolution, config.seed, screens)
 
 
-def drive(config: SearchConfig, archive: Archive, executor: Executor, watchers: list[Watcher]) -> Ending:
+def drive(
+    config: SearchConfig,
+    archive: Archive,
+    executor: Executor,
+    watchers: list[Watcher],
+    clock: Clock | None = None,
+) -> Ending:
     """Run a search to its budget's end, from wherever its archive stands.
 
     The archive answers first: recorded candidates and evaluations are replayed, then new ones are made. Each
     evaluation is on disk before the next candidate is drawn.
     """
-    clock = Clock(config.budget, used=driving_seconds(archive))
+    clock = clock or Clock(config.budget, used=driving_seconds(archive))
     archive.event("started", f"after {archive.told()} candidates")
     try:
         _evaluate_baselines(config, archive, executor, watchers)

@@ -164,23 +164,17 @@ def _npz(path: str, test: bool) -> tuple[Images, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as file:
             missing = [key for key in keys if key not in file]
             if missing:
-                raise InputError(
-                    f"data.path: {path}", f"has no array {missing[0]!r}", accepted=", ".join(keys)
-                )
+                raise InputError(f"data.path: {path}", f"has no array {missing[0]!r}", accepted=", ".join(keys))
             images, labels = (file[key] for key in keys)
     except FileNotFoundError:
-        raise InputError(
-            "data.path", f"no such file: {path}", remedy="give the path of the .npz file"
-        ) from None
+        raise InputError("data.path", f"no such file: {path}", remedy="give the path of the .npz file") from None
     except (ValueError, OSError, EOFError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"data.path: {path}", f"is not an .npz file of plain arrays ({error})") from None
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != labels.size:
         found = f"{keys[0]} {images.dtype}{list(images.shape)}, {labels.size} labels"
-        raise InputError(
-            f"data.path: {path}", found, accepted="uint8 [n, h, w] or [n, h, w, c] and one label each"
-        )
+        raise InputError(f"data.path: {path}", found, accepted="uint8 [n, h, w] or [n, h, w, c] and one label each")
     return images, labels
 
 
@@ -214,9 +208,7 @@ def _torchvision_datasets() -> Any:
         from torchvision import datasets
     except ImportError:
         remedy = "pip install 'evonas[vision]'"
-        raise InputError(
-            "data.name", "cifar10 needs torchvision, which is not installed", remedy=remedy
-        ) from None
+        raise InputError("data.name", "cifar10 needs torchvision, which is not installed", remedy=remedy) from None
     return datasets
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evonas.config import DataConfig, SearchConfig, TaskConfig
+from evonas.errors import InputError
 from evonas.seeding import derive_seed
 from evonas.tasks import architectures, data
 
@@ -41,22 +42,20 @@ def tasks_from_config(config: SearchConfig, device: torch.device) -> tuple[Task,
     Raises:
         InputError: missing data, a wrong architecture, or two tasks of one name.
     """
+    names = [task.name or task.architecture for task in config.tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError("tasks", f"two tasks are called {name!r}", remedy="give one of them a name of its own")
     images, _ = data.load(config.data)
-    images = data.ImageData(
-        images.name, images.train.to(device), images.validation.to(device), images.num_classes
-    )
-    return tuple(
-        classification(task, images, config.data, config.training.batch_size, device) for task in config.tasks
-    )
+    images = data.ImageData(images.name, images.train.to(device), images.validation.to(device), images.num_classes)
+    return tuple(classification(task, images, config.data, config.training.batch_size, device) for task in config.tasks)
 
 
 def classification(
     task: TaskConfig, images: data.ImageData, section: DataConfig, batch_size: int, device: torch.device
 ) -> Task:
     """An architecture trained with cross entropy on labelled images; the metric is validation accuracy."""
-    spec = architectures.ArchitectureSpec(
-        task.architecture, task.width, task.depth, task.head, task.unstrided
-    )
+    spec = architectures.ArchitectureSpec(task.architecture, task.width, task.depth, task.head, task.unstrided)
     return Task(
         name=task.name or task.architecture,
         build=partial(_build, spec, images.num_classes, section.crop or images.image_size, device),
@@ -78,9 +77,7 @@ def _build(
 def _batches(
     images: data.LabelledImages, batch_size: int, section: DataConfig, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    return data.batches(
-        images, batch_size, derive_seed(seed, "batches"), crop=section.crop, flip=section.flip
-    )
+    return data.batches(images, batch_size, derive_seed(seed, "batches"), crop=section.crop, flip=section.flip)
 
 
 def cross_entropy(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:

@@ -1,0 +1,326 @@
+"""Write a genome as a stand-alone Python file that needs torch alone.
+
+Helper functions are copied from evonas by ``inspect.getsource`` and calls come from the plan that ``lower``
+follows, so that exported code cannot drift from lowered layers.
+"""
+
+import dis
+import importlib.metadata
+import inspect
+import keyword
+import os
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import FunctionType
+from typing import Any, TypeGuard
+
+import torch
+from torch import nn
+
+from evonas.errors import InputError
+from evonas.graph import functions
+from evonas.graph.genome import Genome
+from evonas.graph.primitive import INDEX_SETS
+from evonas.layer.ops import BatchMoment
+from evonas.layer.plan import (
+    AFFINE,
+    BatchCall,
+    Call,
+    Expression,
+    Parameter,
+    Setting,
+    Step,
+    Variable,
+    fit_groups,
+    steps_of,
+)
+
+LINE = 110
+_INFIX = {torch.add: "{} + {}", torch.mul: "{} * {}", torch.div: "{} / {}", torch.neg: "-{}"}
+
+
+def export(
+    genome: Genome,
+    path: str | Path,
+    *,
+    name: str = "",
+    groups: int = 32,
+    eps: float = 1e-5,
+    momentum: float = 0.1,
+    provenance: str = "",
+) -> Path:
+    """Write ``source_of(genome, ...)`` to ``path``, whole or not at all; missing parent folders are made.
+
+    Raises:
+        InputError: the path does not end in ``.py``, is a folder or cannot be written; ``groups`` is below 1.
+    """
+    path = Path(path)
+    if path.suffix != ".py":
+        raise InputError(str(path), f"ends in {path.suffix!r}", accepted="a path that ends in .py")
+    if path.is_dir():
+        raise InputError(str(path), "is a folder", accepted="the path of a file")
+    text = source_of(genome, name=name, groups=groups, eps=eps, momentum=momentum, provenance=provenance)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, text)
+    except OSError as error:
+        raise InputError(str(path), f"cannot be written ({error.strerror})") from None
+    return path
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def source_of(
+    genome: Genome,
+    *,
+    name: str = "",
+    groups: int = 32,
+    eps: float = 1e-5,
+    momentum: float = 0.1,
+    provenance: str = "",
+) -> str:
+    """The text of a module with one class that computes what ``lower(genome, ...)`` does.
+
+    The class takes ``(num_features, *, groups, eps, momentum, act)``. Its state dict is that of the lowered
+    layer with ``body.`` removed from the keys of running values.
+
+    Args:
+        genome: the layer.
+        name: becomes the class's, ``evonorm-s0`` -> ``EvonormS0``; empty: ``Layer_`` and the content key.
+        groups: default of the class's ``groups``.
+        eps: default of the class's ``eps``.
+        momentum: default of the class's ``momentum``.
+        provenance: where the layer comes from, for the file's docstring: a run, a rank, measured objectives.
+
+    Raises:
+        InputError: ``groups`` is below 1.
+    """
+    if groups < 1:
+        raise InputError("groups", str(groups), accepted="1 or more")
+    steps = steps_of(genome)
+    class_name = _class_name(name, genome)
+    parts = [
+        _file_docstring(genome, class_name, name, provenance)
+        + "\n\nimport torch\nfrom torch import Tensor, nn",
+        *(inspect.getsource(helper).rstrip() for helper in _helpers(steps)),
+        "\n".join(
+            [
+                f"class {class_name}(nn.Module):",
+                *_indented(1, _class_docstring(steps)),
+                "",
+                *_indented(1, _init(steps, groups, eps, momentum)),
+                "",
+                *_indented(1, _forward(steps)),
+            ]
+        ),
+    ]
+    return "\n\n\n".join(parts) + "\n"
+
+
+def _class_name(name: str, genome: Genome) -> str:
+    camel = "".join(word[0].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", name))
+    if not camel:
+        return f"Layer_{genome.key[:8]}"
+    taken = camel in ("Tensor", BatchMoment.__name__) or keyword.iskeyword(camel)
+    return f"Layer{camel}" if taken or camel[0].isdigit() else camel
+
+
+def _file_docstring(genome: Genome, class_name: str, name: str, provenance: str) -> str:
+    used = dict.fromkeys(node.axes for node in genome.active().nodes if node.axes)
+    title = f"{class_name}, a normalization-activation layer written by evonas {_version()}"
+    blocks = [
+        _wrap(f"{title}; it was named {name!r}." if name else f"{title}."),
+        _wrap(f"y = {genome.formula()}, then y * weight + bias per channel.", "Formula:    ")
+        + [line for axes in used for line in _wrap(f"{axes} is {INDEX_SETS[axes].meaning}.", " " * 12)]
+        + _wrap_statements(genome.active().to_text(), "Text:       ")
+        + _wrap(genome.key, "Key:        ")
+        + (_wrap(provenance, "Provenance: ") if provenance else []),
+        _wrap("The state of a layer lowered by evonas loads after key.removeprefix('body.') on every key."),
+        ["Example:", f"    layer = {class_name}(64)", "    y = layer(torch.randn(8, 64, 32, 32))"],
+    ]
+    text = "\n\n".join("\n".join(block) for block in blocks)
+    return '"""' + text.replace("\\", "\\\\").replace('"""', r"\"\"\"") + '\n"""'
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("evonas")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"  # a source tree on the path lowers and exports all the same
+
+
+def _wrap(text: str, label: str = "") -> list[str]:
+    return textwrap.wrap(
+        " ".join(text.split()),
+        LINE,
+        initial_indent=label,
+        subsequent_indent=" " * len(label),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _wrap_statements(text: str, label: str) -> list[str]:
+    """Wrap between statements only: what is printed reads back."""
+    glue = "\N{NO-BREAK SPACE}"
+    joined = "; ".join(statement.replace(" ", glue) for statement in text.split("; "))
+    indent = " " * len(label)
+    lines = textwrap.wrap(
+        joined, LINE, initial_indent=label, subsequent_indent=indent, break_long_words=False
+    )
+    return [line.replace(glue, " ") for line in lines]
+
+
+def _helpers(steps: tuple[Step, ...]) -> Iterator[Any]:
+    calls = [call for value in (*(step.value for step in steps), AFFINE) for call in _calls(value)]
+    called = [call.function for call in calls if isinstance(call, Call)]
+    names = {function.__name__ for function in called if _is_helper(function)}
+    while more := {name for helper in names for name in _names_in(helper)} - names:
+        names |= more
+    yield from (helper for name, helper in vars(functions).items() if name in names)
+    if _uses_groups(steps):
+        yield fit_groups
+    if any(isinstance(call, BatchCall) for call in calls):
+        yield BatchMoment
+
+
+def _calls(value: Expression) -> Iterator[Call | BatchCall]:
+    if isinstance(value, Call | BatchCall):
+        yield value
+    if isinstance(value, Call):
+        for argument in value.arguments:
+            yield from _calls(argument)
+
+
+def _is_helper(function: object) -> TypeGuard[FunctionType]:
+    return isinstance(function, FunctionType) and function.__module__ == functions.__name__
+
+
+def _names_in(helper: str) -> set[str]:
+    """The neighbours in ``functions`` that a helper calls; methods of the same name are none."""
+    loads = (i for i in dis.get_instructions(getattr(functions, helper)) if i.opname == "LOAD_GLOBAL")
+    return {load.argval for load in loads if _is_helper(getattr(functions, load.argval, None))}
+
+
+def _uses_groups(steps: tuple[Step, ...]) -> bool:
+    calls = [call for step in steps for call in _calls(step.value)]
+    return any(isinstance(call, Call) and Setting.GROUPS in call.arguments for call in calls)
+
+
+def _class_docstring(steps: tuple[Step, ...]) -> list[str]:
+    groups, momentum = (
+        "no effect: the layer has no group moments",
+        "no effect: the layer has no running values",
+    )
+    if _uses_groups(steps):
+        groups = "channel groups of ghw moments, lowered until they divide the channels"
+    if _batch_calls(steps):
+        momentum = "weight of the newest batch in running values"
+    return [
+        '"""The layer described at the top of this file.',
+        "",
+        "Args:",
+        "    num_features: channels c of the input.",
+        f"    groups: {groups}.",
+        "    eps: guard inside roots, divisions and logarithms.",
+        f"    momentum: {momentum}.",
+        "    act: False gives the affine alone, for places where no activation follows a normalization.",
+        "",
+        "Shapes: x [b, c, h, w] -> the same.",
+        '"""',
+    ]
+
+
+def _init(steps: tuple[Step, ...], groups: int, eps: float, momentum: float) -> list[str]:
+    settings = {"num_features": "num_features", "eps": "eps", "act": "act"}
+    if _uses_groups(steps):
+        settings["groups"] = "fit_groups(groups, num_features)"
+    return [
+        "def __init__(",
+        *_indented(1, ["self,", "num_features: int,", "*,", f"groups: int = {groups!r},"]),
+        *_indented(1, [f"eps: float = {eps!r},", f"momentum: float = {momentum!r},", "act: bool = True,"]),
+        ") -> None:",
+        "    super().__init__()",
+        *_indented(1, (f"self.{key} = {value}" for key, value in settings.items())),
+        "    self.weight = nn.Parameter(torch.ones(num_features))",
+        "    self.bias = nn.Parameter(torch.zeros(num_features))",
+        *_indented(1, _active_state(steps)),
+    ]
+
+
+def _active_state(steps: tuple[Step, ...]) -> list[str]:
+    """What only exists with ``act``, as in a lowered layer."""
+    used = {step.name for step in steps}
+    state = ["self.v0 = nn.Parameter(torch.zeros(num_features))"] if "v0" in used else []
+    state += ["self.v1 = nn.Parameter(torch.ones(num_features))"] if "v1" in used else []
+    for call in _batch_calls(steps):
+        channels = "num_features" if call.per_channel else "1"
+        state.append(f'self.{call.module} = BatchMoment("{call.moment}", {channels}, eps, momentum)')
+    return ["if act:", *_indented(1, state)] if state else []
+
+
+def _batch_calls(steps: tuple[Step, ...]) -> list[BatchCall]:
+    return [step.value for step in steps if isinstance(step.value, BatchCall)]
+
+
+def _forward(steps: tuple[Step, ...]) -> list[str]:
+    return [
+        "def forward(self, x: Tensor) -> Tensor:",
+        '    """Apply the layer."""',
+        "    y = x",
+        "    if self.act:",
+        *_indented(2, (_statement(step) for step in steps)),
+        f"    return {_source(AFFINE)}",
+    ]
+
+
+def _statement(step: Step) -> str:
+    statement = f"{step.name} = {_source(step.value)}"
+    shape = ", ".join(axis if axis in step.varies else "1" for axis in "bchw")
+    remark = "" if step.varies == frozenset("bchw") else f"  # [{shape}]"
+    return statement + remark if 12 + len(statement) + len(remark) <= LINE else statement
+
+
+def _source(value: Expression) -> str:
+    match value:
+        case Variable(name):
+            return name
+        case Parameter(name) | Setting(value=name):
+            return f"self.{name}"
+        case BatchCall():
+            return f"self.{value.module}({_source(value.operand)})"
+        case Call(function, arguments):
+            return _call_source(function, [_source(argument) for argument in arguments])
+        case axes:
+            return repr(axes)
+
+
+def _call_source(function: Callable[..., Any] | str, arguments: list[str]) -> str:
+    if isinstance(function, str):
+        return f"{arguments[0]}.{function}({', '.join(arguments[1:])})"
+    if function in _INFIX:  # operands are names or calls: they bind tighter
+        return _INFIX[function].format(*arguments)
+    return f"{_qualified(function)}({', '.join(arguments)})"
+
+
+def _qualified(function: Callable[..., Any]) -> str:
+    name = function.__name__
+    for prefix, module in (("", functions), ("torch.", torch), ("nn.functional.", nn.functional)):
+        if getattr(module, name, None) is function:
+            return prefix + name
+    raise TypeError(
+        f"a primitive's torch function is in evonas.graph.functions or torch, but {function!r} is not"
+    )
+
+
+def _indented(levels: int, lines: Iterable[str]) -> list[str]:
+    return [" " * 4 * levels + line if line else "" for line in lines]

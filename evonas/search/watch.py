@@ -1,0 +1,139 @@
+"""What TensorBoard shows of a running search. Everything is derived from what is told, so a resumed run redraws it."""
+
+import time
+from collections import Counter, deque
+
+from evonas.config import SearchConfig, dump
+from evonas.record.board import Board
+from evonas.record.outcome import Candidate, Evaluation, Rejection
+from evonas.record.pictures import draw_front, draw_genome, draw_progress
+from evonas.search.individual import Individual
+from evonas.search.selection import pareto_front
+
+RATE_OVER = 60.0  # seconds over which evaluations per second are averaged
+PICTURES_EVERY = 20  # told evaluations between pictures of fronts and progress
+SHOWN = 5  # best layers in the text panel
+
+
+class SearchBoard:
+    """A watcher that writes scalars, pictures and texts to a board.
+
+    Scalars, one step per told candidate: ``objective/<task>/best`` and ``.../mean`` (over the window), the same for
+    ``objective/mean``, ``evaluations/...``, ``rejections/<stage>/<reason>``, ``speed/evaluations_per_second``.
+    """
+
+    def __init__(self, board: Board, config: SearchConfig) -> None:
+        self._board, self._config = board, config
+        self._baselines: dict[str, Evaluation] = {}
+        self._scored: list[Individual] = []
+        self._window: deque[Individual] = deque(maxlen=config.evolution.window)
+        self._rejections: Counter[tuple[str, str]] = Counter()
+        self._history: list[float | None] = []
+        self._times: deque[float] = deque()
+        self._proposed = 0
+        self._best: Individual | None = None
+        board.text("configuration", f"```toml\n{dump(config)}\n```", 0)
+
+    def baseline(self, name: str, evaluation: Evaluation) -> None:
+        """See ``Watcher``."""
+        self._baselines[name] = evaluation
+
+    def told(self, candidate: Candidate, evaluation: Evaluation, *, recorded: bool) -> None:
+        """See ``Watcher``; recorded results are counted and drawn from the next new one on."""
+        self._count(candidate, evaluation)
+        improved = self._admit(candidate, evaluation)
+        if recorded:
+            return
+        step = candidate.index
+        self._times.append(time.monotonic())
+        self._write_scalars(step)
+        if improved:
+            self._write_best(step)
+        if improved or step % PICTURES_EVERY == 0:
+            self.write_pictures(step)
+
+    def close(self) -> None:
+        """Write the last pictures and close the board."""
+        if self._history:
+            self.write_pictures(len(self._history) - 1)
+        self._board.close()
+
+    def write_pictures(self, step: int) -> None:
+        """The Pareto front and the progress so far."""
+        baselines = {n: dict(e.objectives) for n, e in self._baselines.items() if e.objectives}
+        means = {name: sum(v.values()) / len(v) for name, v in baselines.items()}
+        self._board.figure("progress", draw_progress(self._history, baselines=means, label="mean accuracy"), step)
+        if self._scored:
+            points = [(str(i.index), i.objectives) for i in self._scored]
+            front = {str(i.index) for i in pareto_front(self._scored)}
+            names = list(self._scored[0].objectives)
+            self._board.figure("front", draw_front(points, front, baselines=baselines, objectives=names), step)
+        self._board.flush()
+
+    def _count(self, candidate: Candidate, evaluation: Evaluation) -> None:
+        self._proposed += 1 + len(candidate.screened_out)
+        rejections: list[Rejection] = [rejection for _, rejection in candidate.screened_out]
+        if evaluation.rejection is not None:
+            rejections.append(evaluation.rejection)
+        self._rejections.update((r.stage, r.reason) for r in rejections)
+        self._history.append(evaluation.mean)
+
+    def _admit(self, candidate: Candidate, evaluation: Evaluation) -> bool:
+        """Take a scored candidate; whether it has the best mean so far."""
+        if not evaluation.objectives:
+            return False
+        individual = Individual.of(candidate.index, candidate.genome, evaluation.objectives)
+        self._scored.append(individual)
+        self._window.append(individual)
+        if self._best is None or _mean(individual) > _mean(self._best):
+            self._best = individual
+            return True
+        return False
+
+    def _write_scalars(self, step: int) -> None:
+        values: dict[str, float] = {
+            "evaluations/told": len(self._history),
+            "evaluations/scored": len(self._scored),
+            "evaluations/proposed": self._proposed,
+            "speed/evaluations_per_second": self._rate(),
+        }
+        for (stage, reason), count in self._rejections.items():
+            values[f"rejections/{stage}/{reason.replace(' ', '_')}"] = count
+        if self._best is not None:
+            values["objective/mean/best"] = _mean(self._best)
+            values["objective/mean/mean"] = sum(map(_mean, self._window)) / len(self._window)
+            for task in self._best.objectives:
+                values[f"objective/{task}/best"] = max(i.objectives[task] for i in self._scored)
+                values[f"objective/{task}/mean"] = sum(i.objectives[task] for i in self._window) / len(self._window)
+        self._board.scalars(values, step)
+
+    def _rate(self) -> float:
+        while self._times and self._times[0] < self._times[-1] - RATE_OVER:
+            self._times.popleft()
+        span = self._times[-1] - self._times[0]
+        return (len(self._times) - 1) / span if span > 0 else 0.0
+
+    def _write_best(self, step: int) -> None:
+        assert self._best is not None
+        genome = self._best.genome.active()
+        title = f"candidate {self._best.index}: mean {_mean(self._best):.4f}"
+        self._board.figure("best_layer", draw_genome(genome, title=title, subtitle=genome.key), step)
+        best = sorted(self._scored, key=lambda i: (-_mean(i), i.index))[:SHOWN]
+        self._board.text("best_layers", _table(best), step)
+
+
+def _mean(individual: Individual) -> float:
+    return sum(individual.objectives.values()) / len(individual.objectives)
+
+
+def _table(individuals: list[Individual]) -> str:
+    tasks = list(individuals[0].objectives)
+    lines = [f"| candidate | mean | {' | '.join(tasks)} | formula | text |", "|---" * (len(tasks) + 4) + "|"]
+    for individual in individuals:
+        genome = individual.genome.active()
+        scores = " | ".join(f"{individual.objectives[task]:.4f}" for task in tasks)
+        row = (
+            f"| {individual.index} | {_mean(individual):.4f} | {scores} | `{genome.formula()}` | `{genome.to_text()}` |"
+        )
+        lines.append(row)
+    return "\n".join(lines)

@@ -1,0 +1,165 @@
+"""What people see on the terminal: tables, and the progress of a search."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from evonas.record.outcome import Candidate, Evaluation
+from evonas.report import Entry
+from evonas.search.driver import Clock
+
+PLAIN_EVERY = 10.0  # seconds between lines when the output is not a terminal
+
+
+def ranking_table(entries: Sequence[Entry], baselines: Sequence[Entry], *, title: str) -> Table:
+    """Layers and baselines by rank: formula, score per architecture, mean."""
+    tasks = sorted({task for e in (*entries, *baselines) for task in e.evaluation.objectives})
+    table = Table(title=title, title_justify="left", caption=_caption(entries, baselines), caption_justify="left")
+    table.add_column("layer", no_wrap=True)
+    table.add_column("formula (before the affine)", overflow="fold", ratio=1)
+    for task in (*tasks, "mean"):
+        table.add_column(task, justify="right", no_wrap=True)
+    table.add_column("key", no_wrap=True)
+    for section in (entries, baselines):
+        for entry in section:
+            scores = [_number(entry.evaluation.objectives.get(task)) for task in tasks]
+            mean = _number(entry.evaluation.mean)
+            table.add_row(entry.name, Text(entry.genome.formula()), *scores, mean, entry.genome.key[:8])
+        table.add_section()
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _caption(entries: Sequence[Entry], baselines: Sequence[Entry]) -> str:
+    best = entries[0].evaluation.mean if entries else None
+    if best is None:
+        return "no layer has scores yet"
+    lines = [
+        f"{entry.name}: {100 * (best - entry.evaluation.mean):+.2f} points"
+        for entry in baselines
+        if entry.evaluation.mean is not None
+    ]
+    return "#1 against " + ", ".join(lines) if lines else ""
+
+
+def rejection_table(counts: Counter[tuple[str, str]]) -> Table:
+    """How often each protocol rejected, and why."""
+    table = Table(title="rejections", title_justify="left")
+    for column in ("protocol", "reason"):
+        table.add_column(column)
+    table.add_column("count", justify="right")
+    for (stage, reason), count in sorted(counts.items(), key=lambda item: -item[1]):
+        table.add_row(stage, reason, str(count))
+    return table
+
+
+class SearchProgress:
+    """A watcher that shows a search while it runs: live on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, clock: Clock, console: Console) -> None:
+        self._clock, self._console = clock, console
+        self._rejections: Counter[str] = Counter()
+        self._told = self._scored = self._new = 0
+        self._best: tuple[float, Candidate, Evaluation] | None = None
+        self._baselines: dict[str, float | None] = {}
+        self._started = self._printed = time.monotonic()
+        self._live = (
+            Live(get_renderable=self._panel, console=console, refresh_per_second=2) if console.is_terminal else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+        elif self._told:
+            self._console.print(self._line(), highlight=False)
+
+    def baseline(self, name: str, evaluation: Evaluation) -> None:
+        """See ``Watcher``."""
+        self._baselines[name] = evaluation.mean
+        if self._live is None:
+            self._console.print(f"baseline {name}: {_number(evaluation.mean)}", highlight=False)
+
+    def told(self, candidate: Candidate, evaluation: Evaluation, *, recorded: bool) -> None:
+        """See ``Watcher``."""
+        self._told += 1
+        self._new += not recorded
+        self._rejections.update(r.stage for _, r in candidate.screened_out)
+        if evaluation.rejection is not None:
+            self._rejections[f"{evaluation.rejection.stage}: {evaluation.rejection.reason}"] += 1
+        mean = evaluation.mean
+        if mean is not None:
+            self._scored += 1
+            if self._best is None or mean > self._best[0]:
+                self._best = (mean, candidate, evaluation)
+        now = time.monotonic()
+        if self._live is None and not recorded and now - self._printed >= PLAIN_EVERY:
+            self._printed = now
+            self._console.print(self._line(), highlight=False)
+
+    def _speed(self) -> float:
+        return self._new / max(time.monotonic() - self._started, 1e-9)
+
+    def _left(self) -> str:
+        fraction = self._clock.fraction(self._told)
+        if not 0 < fraction < 1:
+            return "-"
+        return _duration(self._clock.seconds * (1 - fraction) / fraction)
+
+    def _line(self) -> str:
+        best = f"best {self._best[0]:.4f} #{self._best[1].index}" if self._best else "no scores yet"
+        reasons = ", ".join(f"{reason} {count}" for reason, count in self._rejections.most_common())
+        return (
+            f"{_duration(self._clock.seconds)}  {self._told} told, {self._scored} scored, {best}, "
+            f"{self._speed():.2f}/s, {self._left()} left; rejected: {reasons or 'none'}"
+        )
+
+    def _panel(self) -> Table:
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="bold")
+        grid.add_column(overflow="fold")
+        grid.add_row("search", ProgressBar(total=1.0, completed=min(1.0, self._clock.fraction(self._told)), width=50))
+        grid.add_row(
+            "",
+            f"{self._told} evaluated, {self._scored} scored, {self._speed():.2f}/s, "
+            f"{_duration(self._clock.seconds)} used, {self._left()} left",
+        )
+        if self._best is not None:
+            mean, candidate, evaluation = self._best
+            scores = "  ".join(f"{task} {value:.4f}" for task, value in evaluation.objectives.items())
+            grid.add_row("best", f"{mean:.4f}  ({scores})  candidate {candidate.index}")
+            grid.add_row("", Text(candidate.genome.formula()))
+        if self._baselines:
+            grid.add_row("baselines", "  ".join(f"{name} {_number(mean)}" for name, mean in self._baselines.items()))
+        reasons = "  ".join(f"{reason} {count}" for reason, count in self._rejections.most_common())
+        grid.add_row("rejected", reasons or "none")
+        return grid
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def stderr_console() -> Console:
+    """Progress goes to the error stream, so that the output stream holds results alone."""
+    return Console(file=sys.stderr)
