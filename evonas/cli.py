@@ -9,7 +9,6 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from evonas import config, report, terminal
 from evonas.errors import InputError
@@ -80,7 +79,7 @@ def search(
 
 
 def _drive(settings: config.SearchConfig, folder: RunFolder, archive: Archive, executor: Any) -> Ending:
-    console = terminal.stderr_console()
+    console = terminal.console(stderr=True)
     console.print(f"run {folder.path}; watch it with: tensorboard --logdir {folder.path.parent}", highlight=False)
     clock = Clock(settings.budget, used=driving_seconds(archive))
     board = SearchBoard(open_board(folder.board_folder, purge_step=archive.told() or None), settings)
@@ -93,7 +92,7 @@ def _drive(settings: config.SearchConfig, folder: RunFolder, archive: Archive, e
 
 def _finish(folder: RunFolder, ending: Ending) -> None:
     modules = report.save_best(folder)
-    console = Console()
+    console = terminal.console()
     console.print(terminal.ranking_table(report.ranking(folder, 10), report.baselines(folder), title=str(folder.path)))
     for path in modules[:1]:
         console.print(f"best layer as a module: {path}", highlight=False, soft_wrap=True)
@@ -119,7 +118,7 @@ def top(
     if as_json:
         _print_json([entry.as_json() for entry in (*entries, *known)])
         return
-    console = Console()
+    console = terminal.console()
     console.print(terminal.ranking_table(entries, known, title=str(run)))
     with Archive.open(folder.archive_file, read_only=True) as archive:
         console.print(terminal.rejection_table(archive.rejection_counts()))
@@ -152,7 +151,7 @@ def show(
             ]
         )
         return
-    console = Console()
+    console = terminal.console()
     rows = {"formula": facts["formula"], "text": facts["text"], "key": facts["key"], "from": found.provenance}
     rows["batch statistics"] = "yes" if found.genome.uses_batch_statistics else "no"
     for name, value in rows.items():
@@ -172,7 +171,7 @@ def export(
     Example: [bold]evonas export runs/first#1 -o my_layer.py[/bold]
     """
     path = report.export_layer(report.find_layer(layer), output)
-    Console().print(f"wrote {path}", highlight=False, soft_wrap=True)
+    terminal.console().print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ Positive = Annotated[float, Field(gt=0)]
 class Section(BaseModel):
     """A table of the file; every key is known, typed and immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class SpaceConfig(Section):
@@ -217,7 +217,7 @@ def _descend(place: Any, part: str, where: str, path: str) -> Any:
 
 
 def _position(items: list[Any], part: str, where: str) -> int:
-    if not part.isdigit() or int(part) >= len(items):
+    if not part.isdecimal() or int(part) >= len(items):
         raise InputError(where, f"no item {part!r}", accepted=f"0 to {len(items) - 1}")
     return int(part)
 

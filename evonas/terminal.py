@@ -17,6 +17,7 @@ from evonas.record.outcome import Candidate, Evaluation
 from evonas.report import Entry
 from evonas.search.driver import Clock
 
+FILE_WIDTH = 140
 PLAIN_EVERY = 10.0  # seconds between lines when the output is not a terminal
 
 
@@ -28,12 +29,11 @@ def ranking_table(entries: Sequence[Entry], baselines: Sequence[Entry], *, title
     table.add_column("formula (before the affine)", overflow="fold", ratio=1)
     for task in (*tasks, "mean"):
         table.add_column(task, justify="right", no_wrap=True)
-    table.add_column("key", no_wrap=True)
     for section in (entries, baselines):
         for entry in section:
             scores = [_number(entry.evaluation.objectives.get(task)) for task in tasks]
             mean = _number(entry.evaluation.mean)
-            table.add_row(entry.name, Text(entry.genome.formula()), *scores, mean, entry.genome.key[:8])
+            table.add_row(entry.name, Text(entry.genome.formula()), *scores, mean)
         table.add_section()
     return table
 
@@ -90,7 +90,7 @@ class SearchProgress:
         if self._live is not None:
             self._live.stop()
         elif self._told:
-            self._console.print(self._line(), highlight=False)
+            self._console.print(self._line(), highlight=False, soft_wrap=True)
 
     def baseline(self, name: str, evaluation: Evaluation) -> None:
         """See ``Watcher``."""
@@ -113,7 +113,7 @@ class SearchProgress:
         now = time.monotonic()
         if self._live is None and not recorded and now - self._printed >= PLAIN_EVERY:
             self._printed = now
-            self._console.print(self._line(), highlight=False)
+            self._console.print(self._line(), highlight=False, soft_wrap=True)
 
     def _speed(self) -> float:
         return self._new / max(time.monotonic() - self._started, 1e-9)
@@ -160,6 +160,7 @@ def _duration(seconds: float) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
-def stderr_console() -> Console:
-    """Progress goes to the error stream, so that the output stream holds results alone."""
-    return Console(file=sys.stderr)
+def console(*, stderr: bool = False) -> Console:
+    """Results go to the output stream, progress to the error stream; wide enough for tables when it is a file."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else FILE_WIDTH)

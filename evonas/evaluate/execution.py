@@ -5,8 +5,11 @@ configuration.
 """
 
 import ctypes
+import os
 import platform
 import signal
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -22,6 +25,8 @@ from evonas.config import SearchConfig
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
 from evonas.graph.genome import Genome
 from evonas.record.outcome import Evaluation, Rejection
+
+WATCH_SECONDS = 2.0
 
 Pending = Callable[[], Evaluation]
 
@@ -115,9 +120,17 @@ _evaluator: Evaluator | None = None  # of a worker process, which has no other p
 def _start_worker(config: SearchConfig) -> None:
     global _evaluator
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which stops the workers itself
+    threading.Thread(target=_end_with_driver, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(config.execution.threads)
     keep_memory()
     _evaluator = evaluator_from_config(config)
+
+
+def _end_with_driver(driver: int) -> None:
+    """A killed driver cannot stop its workers; nobody would want what they still compute."""
+    while os.getppid() == driver:
+        time.sleep(WATCH_SECONDS)
+    os._exit(1)
 
 
 def _evaluate_in_worker(genome: Genome, gated: bool) -> Evaluation:

@@ -72,8 +72,12 @@ class Genome:
         """The genome of a graph as ``graph`` gives it; inverse of ``graph`` for genomes without inactive nodes.
 
         Raises:
-            InputError: the graph has a cycle, no single output, or operand slots that do not run 0, 1, ...
+            InputError: not a MultiDiGraph, a cycle, no single output, or a node without ``op`` or whose operand
+                slots do not run 0, 1, ...
         """
+        if not isinstance(graph, nx.MultiDiGraph):
+            accepted = "a MultiDiGraph, which keeps both edges of mul(x, x)"
+            raise InputError("graph", f"is a {type(graph).__name__}", accepted=accepted)
         if not nx.is_directed_acyclic_graph(graph):
             raise InputError("graph", "has a cycle", remedy="a layer is an acyclic graph")
         sinks = [name for name in graph if graph.out_degree(name) == 0]
@@ -84,14 +88,12 @@ class Genome:
             order = {name: name for name in graph}
         nodes, position = list(INITIAL), {}
         for name in nx.lexicographical_topological_sort(graph, key=lambda n: order[n]):
-            op, axes = graph.nodes[name]["op"], graph.nodes[name].get("axes", "")
-            slots = sorted((slot, source) for source, _, slot in graph.in_edges(name, keys=True))
-            if [slot for slot, _ in slots] != list(range(len(slots))):
-                raise InputError(f"graph node {name}", f"operand slots {[s for s, _ in slots]}", accepted="0, 1, ...")
+            op, inputs = _graph_node(graph, name)
             if op in INITIAL_NODES:
                 position[name] = INITIAL_NODES.index(op)
             else:
-                nodes.append(Node(op, tuple(position[source] for _, source in slots), axes))
+                axes = graph.nodes[name].get("axes") or ""
+                nodes.append(Node(op, tuple(position[source] for source in inputs), axes))
                 position[name] = len(nodes) - 1
         return cls(tuple(nodes))
 
@@ -167,3 +169,18 @@ class Genome:
     def formula(self, *, latex: bool = False) -> str:
         """The active layer as one expression, without the trailing affine; plain text or LaTeX."""
         return notation.formula(self.active().nodes, latex=latex)
+
+
+def _graph_node(graph: nx.MultiDiGraph, name: object) -> tuple[str, list[object]]:
+    """The operation of a node of a graph that people may have made by hand, and its inputs in operand order."""
+    where = f"graph node {name}"
+    op = graph.nodes[name].get("op")
+    if not isinstance(op, str):
+        raise InputError(where, f"has op {op!r}", accepted="the name of a primitive")
+    edges = sorted(graph.in_edges(name, keys=True), key=lambda edge: str(edge[2]))
+    slots = [slot for *_, slot in edges]
+    if slots != list(range(len(slots))):
+        raise InputError(where, f"operand slots {slots}", accepted="0, 1, ...")
+    if op in INITIAL_NODES and slots:
+        raise InputError(where, f"{op} has {len(slots)} operands", accepted="0")
+    return op, [source for source, *_ in edges]

@@ -94,7 +94,7 @@ def from_json(text: str) -> Nodes:
     """See ``Genome.from_json``."""
     try:
         data: Any = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise InputError("layer JSON", f"is not JSON ({error})") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
@@ -131,8 +131,11 @@ def formula(nodes: Nodes, *, latex: bool = False) -> str:
             definition = _expression(nodes, position, named, latex)[0]
             named[position] = next(names)
             definitions.append(f"{named[position]} = {definition}")
+    result = _expression(nodes, len(nodes) - 1, named, latex)[0]
+    if not definitions:
+        return result  # long, but nothing in it repeats
     separator, where = (",\\; ", "\\;\\mathrm{where}\\; ") if latex else ("; ", " where ")
-    return _expression(nodes, len(nodes) - 1, named, latex)[0] + where + separator.join(definitions)
+    return result + where + separator.join(definitions)
 
 
 def _expression(nodes: Nodes, position: int, named: dict[int, str], latex: bool) -> tuple[str, int]:

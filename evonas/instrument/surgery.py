@@ -7,7 +7,6 @@ norm is paired with an activation only where the activation's call directly cons
 
 import copy
 import math
-import operator
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +91,8 @@ def replace_norm_act(
     The copy is an ``fx.GraphModule``: it has the modules of the model under their names, and its ``forward``
     with the required inputs; the other attributes and methods of its class are gone. A new module takes the
     norm's device, dtype, mode and qualified name; where one norm is called at several sites, the later ones
-    get a numbered name.
+    get a numbered name. Sums in place (``out += shortcut``) become plain sums, so that a layer whose backward
+    pass needs its result may stand on their left side.
 
     Args:
         model: the network; it is left untouched and shares nothing with the copy.
@@ -354,21 +354,3 @@ def _put(traced: fx.GraphModule, site: NormActSite, name: str, module: nn.Module
         followers[-1].replace_all_uses_with(call)
     for node in reversed(followers):
         traced.graph.erase_node(node)
-    _leave_intact(call)
-
-
-def _leave_intact(call: fx.Node) -> None:
-    """Turns ``out += shortcut`` into ``out + shortcut`` where ``out`` is the result of the new layer.
-
-    The backward pass of the layer may need its result: that of batch normalization does not, so networks can
-    afford the sum in place, but overwriting the result of tanh or exp makes autograd fail. Nobody else reads
-    ``out`` here, so the values stay the same.
-    """
-    node = call
-    while len(node.users) == 1:
-        user = next(iter(node.users))
-        if user.target is operator.iadd and user.args[0] is node:
-            user.target = operator.add
-        if user.op != "call_module":  # stochastic depth and the like may hand on the very tensor
-            return
-        node = user

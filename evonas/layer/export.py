@@ -37,7 +37,7 @@ from evonas.layer.plan import (
     steps_of,
 )
 
-LINE = 110
+LINE = 120
 _INFIX = {torch.add: "{} + {}", torch.mul: "{} * {}", torch.div: "{} / {}", torch.neg: "-{}"}
 
 
@@ -109,8 +109,7 @@ def source_of(
     steps = steps_of(genome)
     class_name = _class_name(name, genome)
     parts = [
-        _file_docstring(genome, class_name, name, provenance)
-        + "\n\nimport torch\nfrom torch import Tensor, nn",
+        _file_docstring(genome, class_name, name, provenance) + "\n\nimport torch\nfrom torch import Tensor, nn",
         *(inspect.getsource(helper).rstrip() for helper in _helpers(steps)),
         "\n".join(
             [
@@ -174,9 +173,7 @@ def _wrap_statements(text: str, label: str) -> list[str]:
     glue = "\N{NO-BREAK SPACE}"
     joined = "; ".join(statement.replace(" ", glue) for statement in text.split("; "))
     indent = " " * len(label)
-    lines = textwrap.wrap(
-        joined, LINE, initial_indent=label, subsequent_indent=indent, break_long_words=False
-    )
+    lines = textwrap.wrap(joined, LINE, initial_indent=label, subsequent_indent=indent, break_long_words=False)
     return [line.replace(glue, " ") for line in lines]
 
 
@@ -317,9 +314,7 @@ def _qualified(function: Callable[..., Any]) -> str:
     for prefix, module in (("", functions), ("torch.", torch), ("nn.functional.", nn.functional)):
         if getattr(module, name, None) is function:
             return prefix + name
-    raise TypeError(
-        f"a primitive's torch function is in evonas.graph.functions or torch, but {function!r} is not"
-    )
+    raise TypeError(f"a primitive's torch function is in evonas.graph.functions or torch, but {function!r} is not")
 
 
 def _indented(levels: int, lines: Iterable[str]) -> list[str]:

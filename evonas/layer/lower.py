@@ -39,9 +39,7 @@ class NormActLayer(nn.Module):
     Shapes: x [b, c, h, w] -> the same.
     """
 
-    def __init__(
-        self, body: fx.GraphModule, genome: Genome, num_features: int, *, groups: int, act: bool
-    ) -> None:
+    def __init__(self, body: fx.GraphModule, genome: Genome, num_features: int, *, groups: int, act: bool) -> None:
         super().__init__()
         self.genome, self.num_features, self.groups, self.act = genome, num_features, groups, act
         self.weight = nn.Parameter(torch.ones(num_features))

@@ -13,7 +13,7 @@ import tempfile
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations, pairwise, product
+from itertools import chain, combinations, pairwise
 from math import ceil, inf
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path as Outline
-from matplotlib.patheffects import Normal, Stroke
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
@@ -280,8 +280,8 @@ def _port(genome: Genome, target: int, slot: int, columns: Mapping[int, int], he
 
 INK, FAINT = "#1f2933", "#7b8794"
 MARGIN = 0.25
-HEADER_GAP = 0.13
-LEGEND_STEP, LEGEND_HEIGHT = 1.06, 0.34
+HEADER_GAP = 0.17
+LEGEND_STEP, LEGEND_HEIGHT = 1.12, 0.34
 FORMULA_SIZES = (17, 15, 13, 11)
 FORMULA_WIDTH = 9.0  # inches a formula may take even if the graph is narrower
 
@@ -324,7 +324,7 @@ def draw_genome(genome: Genome, *, title: str = "", subtitle: str = "") -> Figur
     kinds = [kind for kind in _STYLES if any(_kind(genome, name) == kind for name in places.boxes)]
     width = max(right - left, *(_size(text)[0] for text in header), LEGEND_STEP * len(kinds)) + 2 * MARGIN
     below = MARGIN + LEGEND_HEIGHT
-    height = below + (top - bottom) + sum(_size(text)[1] + HEADER_GAP for text in header) + 2 * MARGIN
+    height = below + (top - bottom) + sum(_size(text)[1] + HEADER_GAP for text in header) + MARGIN + 0.15
     figure.set_size_inches(width, height)
     _place_header(header, height)
     axes = _canvas(figure)
@@ -517,11 +517,17 @@ DOT, FRONT, BASELINE, RUG = "#b4bdc8", "#c13b2e", "#2f6db3", "#d98a82"
 PANEL = 4.2  # inches, the side of one pair of objectives
 PANELS_A_ROW = 3
 
-# where a label may stand relative to its marker, best first: (right, up) in points
-_HALO = Stroke(linewidth=2.2, foreground="white")
-_SPOTS = tuple(
-    (r * dx, r * dy) for r in (7, 15, 24, 34, 46, 60) for dx, dy in product((1, -1, 0), (0, 1, -1)) if dx or dy
-)
+# baselines often lie together: shapes and hues tell them apart where names beside the dots would cover each other
+SHAPES, HUES = "Ds^vPXphd<>", (BASELINE, "#7a4cb0", "#0f8577")
+
+_LEGEND: dict[str, Any] = {
+    "fontsize": 9,
+    "frameon": False,
+    "labelcolor": INK,
+    "borderaxespad": 0.3,
+    "handlelength": 1.4,
+    "handletextpad": 0.4,
+}
 
 
 def draw_front(
@@ -544,34 +550,49 @@ def draw_front(
         values = [(name in front, scores[objective]) for name, scores in points]
         return _draw_ranks(values, {name: scores[objective] for name, scores in baselines.items()}, objective)
     pairs = list(combinations(objectives, 2))
-    figure, panels = _panels(len(pairs))
+    figure, panels = _panels(len(pairs), right=1.4 if baselines else 0.2)
     inside = [scores for name, scores in points if name in front]
     outside = [scores for name, scores in points if name not in front]
     for axes, (first, second) in zip(panels, pairs, strict=True):
         _scatter(axes, _pick(outside, first, second), color=DOT, s=16, alpha=0.75, zorder=2, label="evaluated")
         best = sorted(_pick(inside, first, second))
-        if len(objectives) == 2:  # with more objectives a front is no staircase in any one panel
+        if len(objectives) == 2 and best:  # with more objectives a front is no staircase in any one panel
             axes.plot(*_xy(best), drawstyle="steps-pre", color=FRONT, linewidth=1, alpha=0.6, zorder=3)
         _scatter(axes, best, color=FRONT, s=34, edgecolors="white", linewidths=0.6, zorder=4, label="Pareto front")
-        marks = {name: (scores[first], scores[second]) for name, scores in baselines.items()}
-        style = {"marker": "D", "s": 32, "edgecolors": "white", "linewidths": 0.6, "zorder": 5}
-        _scatter(axes, list(marks.values()), color=BASELINE, label="baseline", **style)
+        for number, scores in enumerate(baselines.values()):
+            axes.scatter(scores[first], scores[second], **_mark(number))
         axes.set(xlabel=f"{first} \u2192", ylabel=f"{second} \u2192")
-        _label_points(axes, marks, best, _pick(outside, first, second))
     _draw_key(figure, panels[0], empty=not points)
+    _draw_names(figure, list(baselines))
     return figure
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    """Square axes with fixed margins: labels are placed by pixels, so nothing may move afterwards."""
+def _mark(number: int) -> dict[str, Any]:
+    shape, hue = SHAPES[number % len(SHAPES)], HUES[number % len(HUES)]
+    return {"marker": shape, "color": hue, "s": 52, "edgecolors": "white", "linewidths": 0.6, "zorder": 5}
+
+
+def _draw_names(figure: Figure, names: Sequence[str]) -> None:
+    """Which baseline has which mark, at the right of the first row of panels."""
+    axes = figure.axes[min(len(figure.axes), PANELS_A_ROW) - 1]
+    handles = [axes.scatter([], [], label=name, **_mark(number)) for number, name in enumerate(names)]
+    if handles:
+        corner = axes.get_position()
+        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (corner.x1, corner.y1)}
+        figure.legend(handles=handles, title="baselines", alignment="left", title_fontsize=9, **place, **_LEGEND)
+
+
+def _panels(count: int, *, right: float) -> tuple[Figure, list[Axes]]:
+    """Square axes row by row, with a margin of ``right`` inches for names."""
     columns = min(count, PANELS_A_ROW)
     rows = ceil(count / columns)
-    figure = _figure(0.2 + columns * (PANEL + 0.8), 0.45 + rows * (PANEL + 0.65))
+    step_x, step_y, top = PANEL + 0.8, PANEL + 0.65, 0.45
+    figure = _figure(columns * step_x + right, rows * step_y + top)
     width, height = figure.get_size_inches()
     panels = []
     for index in range(count):
         row, column = divmod(index, columns)
-        left, bottom = 0.75 + column * (PANEL + 0.8), height - 0.45 - PANEL - row * (PANEL + 0.65)
+        left, bottom = 0.75 + column * step_x, height - top - PANEL - row * step_y
         panels.append(_styled(figure.add_axes((left / width, bottom / height, PANEL / width, PANEL / height))))
     return figure, panels
 
@@ -605,86 +626,20 @@ def _draw_key(figure: Figure, axes: Axes, *, empty: bool) -> None:
     """A legend above the first panel, and what to say if there is nothing to see."""
     if empty:
         axes.text(0.5, 0.6, "nothing evaluated yet", color=FAINT, ha="center", transform=axes.transAxes)
+        if not axes.lines:  # no baseline either: the numbers on the axes mean nothing
+            axes.yaxis.set_ticks([])
+        if not axes.collections:
+            axes.xaxis.set_ticks([])
     handles, labels = axes.get_legend_handles_labels()
-    if not handles:
-        return
-    corner = axes.get_position()
-    figure.legend(
-        handles,
-        labels,
-        loc="lower left",
-        bbox_to_anchor=(corner.x0, corner.y1),
-        ncols=len(handles),
-        fontsize=9,
-        frameon=False,
-        labelcolor=INK,
-        borderaxespad=0.2,
-        borderpad=0,
-        handlelength=1.4,
-        handletextpad=0.4,
-        columnspacing=1.3,
-    )
-
-
-def _label_points(axes: Axes, marks: Mapping[str, Point], others: Sequence[Point], faint: Sequence[Point]) -> None:
-    """Write each name where it covers least, joined to its marker by a thin line if it is not next to it."""
-    axes.autoscale_view()
-    around = axes.get_window_extent()
-    taken = [_square(axes, point, 6) for point in (*marks.values(), *others)]
-    taken += [_square(axes, point, 3) for point in faint]
-    for name, point in marks.items():
-        text = axes.text(
-            *point, name, fontsize=8.5, va="bottom", color=BASELINE, zorder=7, path_effects=[_HALO, Normal()]
-        )
-        size = _box_of(text)
-        spots = [(_label_box(axes, point, spot, size), spot) for spot in _SPOTS]
-        occupied = np.array([box.extents for box in taken])
-        box, spot = min(spots, key=lambda item: _covered(item[0], occupied, around))  # the first of equally good ones
-        taken.append(box)
-        x, y = axes.transData.inverted().transform((box.x0, box.y0))
-        text.set_position((float(x), float(y)))
-        if max(map(abs, spot)) > 7:
-            axes.annotate("", point, spot, textcoords="offset points", arrowprops=_leader(), zorder=6)
-
-
-def _leader() -> dict[str, Any]:
-    return {"arrowstyle": "-", "color": BASELINE, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
-
-
-def _pixel(axes: Axes, point: Point) -> tuple[float, float]:
-    x, y = axes.transData.transform(point)
-    return float(x), float(y)
-
-
-def _square(axes: Axes, point: Point, half: float) -> Bbox:
-    x, y = _pixel(axes, point)
-    return Bbox.from_extents(x - half, y - half, x + half, y + half)
-
-
-def _label_box(axes: Axes, point: Point, spot: Point, size: Bbox) -> Bbox:
-    """Where a label of this size lies in pixels when it stands on that side of its marker."""
-    x, y = (at + offset * DPI / 72 for at, offset in zip(_pixel(axes, point), spot, strict=True))
-    left = x - size.width * (0.5 - np.sign(spot[0]) / 2)
-    bottom = y - size.height * (0.5 - np.sign(spot[1]) / 2)
-    return Bbox.from_bounds(left, bottom, size.width, size.height)
-
-
-def _covered(box: Bbox, occupied: NDArray[np.float64], around: Bbox) -> float:
-    """Pixels of the box that others have, or that are outside the axes."""
-    inside = float(_overlap(box, np.array(around.extents)))
-    return float(_overlap(box, occupied).sum()) + 4 * (box.width * box.height - inside)
-
-
-def _overlap(box: Bbox, others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Area that a box shares with each of other extents [..., 4]."""
-    low, high = np.maximum(others[..., :2], box.min), np.minimum(others[..., 2:], box.max)
-    area: NDArray[np.float64] = np.clip(high - low, 0, None).prod(axis=-1)
-    return area
+    if handles:
+        corner = axes.get_position()
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (corner.x0, corner.y1)}
+        figure.legend(handles, labels, ncols=len(handles), columnspacing=1.3, **place, **_LEGEND)
 
 
 def _draw_ranks(values: Sequence[tuple[bool, float]], baselines: Mapping[str, float], objective: str) -> Figure:
     ranked = list(enumerate(sorted(values, key=lambda item: -item[1]), 1))
-    figure, axes = _wide(objective + " \u2192")
+    figure, axes = _wide(objective)
     rest = [(float(rank), value) for rank, (best, value) in ranked if not best]
     _scatter(axes, rest, color=DOT, s=16, zorder=2, label="evaluated")
     best = [(float(rank), value) for rank, (best, value) in ranked if best]
@@ -703,33 +658,18 @@ def draw_progress(history: Sequence[float | None], *, baselines: Mapping[str, fl
         baselines: levels to compare with, by the name to label them with.
         label: what the values are.
     """
-    figure, axes = _wide(label + " \u2192")
+    figure, axes = _wide(label)
     values = [(float(index), value) for index, value in enumerate(history) if value is not None]
     _scatter(axes, values, color=DOT, s=16, zorder=2, label="evaluated")
     if values:
         best = np.maximum.accumulate([value for _, value in values])
         xs = [*(x for x, _ in values), float(len(history) - 1)]
-        axes.plot(
-            xs,
-            [*best, best[-1]],
-            drawstyle="steps-post",
-            color=FRONT,
-            linewidth=1.8,
-            zorder=3,
-            label="best so far",
-        )
+        ys = [*best, best[-1]]
+        axes.plot(xs, ys, drawstyle="steps-post", color=FRONT, linewidth=1.8, zorder=3, label="best so far")
     rejected = [index for index, value in enumerate(history) if value is None]
     if rejected:
-        transform = axes.get_xaxis_transform()
-        axes.vlines(
-            rejected,
-            0,
-            0.03,
-            transform=transform,
-            color=RUG,
-            linewidth=0.9,
-            label=f"rejected ({len(rejected)})",
-        )
+        rug: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "color": RUG, "linewidth": 0.9}
+        axes.vlines(rejected, 0, 0.03, label=f"rejected ({len(rejected)})", **rug)
     axes.set_xlabel("candidate")
     _draw_levels(axes, baselines)
     _draw_key(figure, axes, empty=not values)
@@ -740,7 +680,7 @@ def _wide(label: str) -> tuple[Figure, Axes]:
     """Axes with room for labels at the right."""
     figure = _figure(9.6, 4.4)
     axes = _styled(figure.add_axes((0.085, 0.125, 0.735, 0.785)))
-    axes.set_ylabel(label)
+    axes.set_ylabel(f"{label} \u2192")
     axes.margins(x=0.02)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure, axes
@@ -753,16 +693,15 @@ def _draw_levels(axes: Axes, levels: Mapping[str, float]) -> None:
     low, high = axes.get_ylim()
     heights = [(value - low) / (high - low) for value in levels.values()]
     for (name, value), height, spread in zip(levels.items(), heights, _spread(heights, 0.05), strict=True):
-        leader: dict[str, Any] = {
-            "color": BASELINE,
-            "linewidth": 0.6,
-            "alpha": 0.55,
-            "clip_on": False,
-            "transform": axes.transAxes,
-        }
-        axes.plot([1, 1.025], [height, spread], **leader)
+        axes.add_line(_leader(axes, height, spread))
         text = f"{name}  {value:.4g}"
         axes.text(1.03, spread, text, fontsize=8.5, color=BASELINE, va="center", transform=axes.transAxes)
+
+
+def _leader(axes: Axes, start: float, end: float) -> Line2D:
+    """From the end of a level to its label."""
+    style: dict[str, Any] = {"color": BASELINE, "linewidth": 0.6, "alpha": 0.55, "clip_on": False}
+    return Line2D([1, 1.025], [start, end], transform=axes.transAxes, **style)
 
 
 def _spread(values: Sequence[float], gap: float) -> list[float]:

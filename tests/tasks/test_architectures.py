@@ -152,11 +152,11 @@ def test_grey_images_get_a_first_convolution_of_the_same_spread(spec: Architectu
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet"])
 def test_head_sets_the_channels_of_the_last_convolution(name: str) -> None:
-    model = seeded(ArchitectureSpec(name, width=0.25, depth=(1, 1), head=40))
+    model = seeded(ArchitectureSpec(name, width=0.25, depth=(1, 1), head=400))
     last = [module for module in model.modules() if isinstance(module, nn.Conv2d)][-1]
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-    assert (last.out_channels, linear.in_features) == (40, 40)
-    assert last.weight.std().item() == pytest.approx((2 / 40) ** 0.5, rel=0.3)  # kaiming, fan-out
+    assert (last.out_channels, linear.in_features) == (400, 400)
+    assert last.weight.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.1)  # kaiming, fan-out
 
 
 @pytest.mark.parametrize(

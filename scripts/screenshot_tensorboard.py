@@ -1,0 +1,206 @@
+"""Check that a log directory has something to show in TensorBoard, and take pictures of what it shows.
+
+    python scripts/screenshot_tensorboard.py --logdir runs/demo --out docs/pictures
+
+Starts a TensorBoard of its own, asks it how many tags each tab has, photographs the tabs with headless Chromium
+and stops it again. Exit status: 0 if scalars, images and texts are there and every picture shows a loaded page,
+1 if not, 2 if Chromium is missing or TensorBoard does not start.
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+REQUIRED = ("scalars", "images", "text")
+TABS = ("timeseries", *REQUIRED)
+OPTIONAL_TAB = "hparams"
+
+START_SECONDS = 60.0
+LOAD_SECONDS = 30.0  # TensorBoard reads the event files while it already answers
+SHOT_SECONDS = 120.0
+VIRTUAL_MS = 20_000  # the time the page believes it had; costs about 4 s
+ATTEMPTS = 3
+LOADED_BYTES = 40_000  # a picture of the empty frame compresses to less
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+    "--hide-scrollbars",
+    "--window-size=1600,1200",
+    f"--virtual-time-budget={VIRTUAL_MS}",
+)
+
+_LOCAL = build_opener(ProxyHandler({}))  # a proxy from the environment could not reach this machine's localhost
+
+
+class SetupError(Exception):
+    """The script cannot do its work; the message says what to do about it."""
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--logdir", required=True, help="what to give to TensorBoard")
+    parser.add_argument("--out", required=True, type=Path, help="folder for the pictures, one per tab")
+    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that TensorBoard is stopped then, too
+    try:
+        problems = check(arguments.logdir, arguments.out, arguments.port)
+    except SetupError as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 2
+    for problem in problems:
+        print(f"FAILED: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def check(logdir: str, out: Path, port: int) -> list[str]:
+    """Print a line per tab, write the pictures, and return what is wrong."""
+    browser = find_chromium()
+    if not Path(logdir).is_dir():
+        raise SetupError(f"no folder {logdir}")
+    out.mkdir(parents=True, exist_ok=True)
+    problems = []
+    with tensorboard(logdir, port or free_port()) as address:
+        counts = loaded_counts(address)
+        tabs = [*TABS, OPTIONAL_TAB] if fetch(address, "plugins_listing")[OPTIONAL_TAB]["enabled"] else TABS
+        for tab in tabs:
+            path = out / f"{tab}.png"
+            size = photograph(browser, f"{address}/#{tab}", path)
+            count = f"{counts[tab]:>4} tags" if tab in counts else "   enabled"
+            print(f"{tab:<11}{count}   {path} ({size / 1000:.0f} kB)", flush=True)
+            if tab in REQUIRED and not counts[tab]:
+                problems.append(f"{tab}: no tags in {logdir}")
+            elif size < LOADED_BYTES:
+                problems.append(f"{tab}: {path} shows no loaded page ({size} bytes)")
+    return problems
+
+
+def find_chromium() -> str:
+    """Path of a Chromium."""
+    for name in CHROMIUM_NAMES:
+        if path := shutil.which(name):
+            return path
+    raise SetupError(f"none of {', '.join(CHROMIUM_NAMES)} found; install one: apt-get install chromium")
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def tensorboard(logdir: str, port: int) -> Iterator[str]:
+    """Address of a TensorBoard that answers; it is stopped on the way out, whatever happens."""
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", logdir, "--host", "localhost", "--port", str(port)]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            address = f"http://localhost:{port}"
+            if not answers(address, process):
+                log.seek(0)
+                raise SetupError(f"TensorBoard does not answer at {address}:\n{log.read()[-2000:]}")
+            yield address
+        finally:
+            stop(process)
+
+
+def answers(address: str, process: subprocess.Popen[bytes]) -> bool:
+    """Wait for an answer; False if the process ends or the time is up."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            fetch(address, "plugins_listing")
+            return True
+        except (URLError, OSError):
+            time.sleep(0.3)
+    return False
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask the process to end, then make it."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def fetch(address: str, path: str) -> Any:
+    """What TensorBoard's data API says."""
+    with _LOCAL.open(f"{address}/data/{path}", timeout=10) as answer:
+        return json.load(answer)
+
+
+def loaded_counts(address: str) -> dict[str, int]:
+    """Tags per tab, once no more are coming."""
+    deadline = time.monotonic() + LOAD_SECONDS
+    counts: dict[str, int] = {}
+    while time.monotonic() < deadline:
+        before, counts = counts, tag_counts(address)
+        if counts == before and all(counts[tab] for tab in REQUIRED):
+            break
+        time.sleep(1.0)
+    return counts
+
+
+def tag_counts(address: str) -> dict[str, int]:
+    """Tags per tab, summed over runs."""
+    counts = {tab: _count(fetch(address, f"plugin/{tab}/tags")) for tab in REQUIRED}
+    counts["timeseries"] = counts["scalars"] + counts["images"]  # that tab shows both once more
+    return counts
+
+
+def _count(tags_by_run: dict[str, Any]) -> int:
+    return sum(len(tags) for tags in tags_by_run.values())
+
+
+def photograph(browser: str, address: str, path: Path) -> int:
+    """Write a picture of a page and return its size in bytes; pages that did not finish loading are tried again."""
+    path.unlink(missing_ok=True)
+    size = 0
+    for _ in range(ATTEMPTS):
+        with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
+            command = [
+                browser,
+                *CHROMIUM_FLAGS,
+                f"--user-data-dir={profile}",
+                f"--screenshot={path.resolve()}",
+                address,
+            ]
+            try:
+                subprocess.run(command, capture_output=True, timeout=SHOT_SECONDS, check=False)
+            except subprocess.TimeoutExpired:
+                continue
+        size = path.stat().st_size if path.exists() else 0
+        if size >= LOADED_BYTES:
+            break
+    return size
+
+
+if __name__ == "__main__":
+    sys.exit(main())

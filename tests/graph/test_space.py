@@ -1,0 +1,137 @@
+"""What the search space holds and how uniformly it is drawn.
+
+Oracles: chi-square tests against uniform draws, and figures of a separate numpy program: a random genome of ten
+intermediate nodes has 2.33 active ones on average, and 26.5 % of them have one.
+"""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from evonas.config import SpaceConfig
+from evonas.errors import InputError
+from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.genome import Genome
+from evonas.graph.node import NUM_INITIAL
+from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, MOMENTS
+from evonas.graph.space import SearchSpace
+
+FULL = SearchSpace()
+SMALL = SearchSpace(("add", "tanh", "std"), ("hw", "ghw"), intermediate_nodes=3)
+
+
+def is_uniform(counts: Counter, categories: int) -> bool:
+    return len(counts) == categories and stats.chisquare(list(counts.values())).pvalue > 0.001
+
+
+def test_the_full_space_has_twelve_operations_and_three_moments_over_four_index_sets() -> None:
+    assert len(FULL.choices) == 12 + 3 * 4
+    assert FULL.intermediate_nodes == 10
+
+
+def test_a_space_without_the_batch_has_no_choice_over_it() -> None:
+    space = SearchSpace(index_sets=("chw", "hw", "ghw"))
+    assert len(space.choices) == 12 + 3 * 3
+    assert not any(INDEX_SETS[axes].batch for _, axes in space.choices if axes)
+
+
+def test_operations_are_drawn_uniformly(rng: random.Random) -> None:
+    nodes = [node for _ in range(1000) for node in FULL.sample(rng).nodes[NUM_INITIAL:]]
+    assert is_uniform(Counter((node.op, node.axes) for node in nodes), categories=24)
+
+
+@pytest.mark.parametrize("position", [4, 9, 13])
+def test_inputs_are_drawn_uniformly_among_all_earlier_nodes(position: int, rng: random.Random) -> None:
+    nodes = [FULL.sample(rng).nodes[position] for _ in range(3000)]
+    assert is_uniform(Counter(i for node in nodes for i in node.inputs), categories=position)
+
+
+def test_both_operands_are_drawn_independently(rng: random.Random) -> None:
+    nodes = [FULL.sample_node(4, rng) for _ in range(6000)]
+    assert is_uniform(Counter(node.inputs for node in nodes if len(node.inputs) == 2), categories=16)
+
+
+def test_random_genomes_have_few_active_nodes(rng: random.Random) -> None:
+    active = [len(FULL.sample(rng).active().nodes) - NUM_INITIAL for _ in range(4000)]
+    assert sum(active) / len(active) == pytest.approx(2.33, abs=0.06)
+    assert active.count(1) / len(active) == pytest.approx(0.265, abs=0.02)
+
+
+def test_two_thirds_of_random_genomes_do_not_use_the_input(rng: random.Random) -> None:
+    samples = [FULL.sample(rng) for _ in range(4000)]
+    assert sum(0 not in genome.active_positions for genome in samples) / 4000 == pytest.approx(0.685, abs=0.02)
+
+
+@pytest.mark.parametrize("space", [FULL, SMALL], ids=["full", "small"])
+def test_samples_are_of_the_space_and_the_same_for_a_seed(space: SearchSpace) -> None:
+    for seed in range(50):
+        genome = space.sample(random.Random(seed))
+        assert space.violations(genome) == ()
+        assert len(genome.nodes) == NUM_INITIAL + space.intermediate_nodes
+        assert space.sample(random.Random(seed)) == genome
+
+
+def test_violations_say_which_node_and_why() -> None:
+    genome = Genome.from_text("a = exp(x); b = std[chw](a); c = add(a, b); tanh(c)")
+    assert SMALL.violations(genome) == (
+        "4 intermediate nodes, more than 3",
+        "node 4: primitive exp is not in the space",
+        "node 5: index set chw is not in the space",
+    )
+
+
+def test_inactive_nodes_violate_too() -> None:
+    assert SMALL.violations(Genome.from_text("a = exp(x); tanh(x)")) == ("node 4: primitive exp is not in the space",)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_known_layers_are_of_the_full_space_and_can_be_padded(name: str) -> None:
+    padded = FULL.padded(CATALOGUE[name])
+    assert len(padded.nodes) == NUM_INITIAL + 10
+    assert padded.key == CATALOGUE[name].key
+    assert padded.active() == CATALOGUE[name]
+    assert FULL.violations(padded) == ()
+
+
+def test_a_layer_outside_the_space_cannot_be_padded() -> None:
+    with pytest.raises(InputError, match="primitive exp is not in the space"):
+        SMALL.padded(Genome.from_text("exp(x)"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ({"primitives": ("add", "gelu")}, ["space.primitives", "'gelu'", "sigmoid"]),
+        ({"primitives": ("add", "x")}, ["space.primitives", "'x'"]),
+        ({"primitives": ("add", "add")}, ["space.primitives", "twice"]),
+        ({"index_sets": ("hw", "bc")}, ["space.index_sets", "'bc'", "bhw, chw, hw, ghw"]),
+        ({"index_sets": ()}, ["space.index_sets", "empty", "bhw"]),
+    ],
+)
+def test_unknown_names_are_refused_with_the_key_of_the_search_file(arguments: dict, names: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        SearchSpace(**arguments)
+    assert all(name in str(error.value) for name in names)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_index_sets_may_be_empty_without_moments(rng: random.Random) -> None:
+    space = SearchSpace(("add", "tanh"), ())
+    assert space.violations(space.sample(rng)) == ()
+
+
+def test_an_empty_list_of_primitives_in_a_file_means_all() -> None:
+    assert SearchSpace.from_config(SpaceConfig()) == SearchSpace(ELEMENTWISE + MOMENTS, tuple(INDEX_SETS))
+
+
+def test_a_space_loads_from_a_search_file_and_names_it_in_errors(tmp_path: Path) -> None:
+    path = tmp_path / "search.toml"
+    head = 'name = "tiny"\n[[tasks]]\narchitecture = "efficientnet"\n[space]\n'
+    path.write_text(f'{head}primitives = ["add", "tanh"]\nintermediate_nodes = 4\n')
+    assert SearchSpace.load(path) == SearchSpace(("add", "tanh"), tuple(INDEX_SETS), 4)
+    path.write_text(f'{head}primitives = ["gelu"]\n')
+    with pytest.raises(InputError, match=r"search\.toml: space\.primitives: unknown name 'gelu'"):
+        SearchSpace.load(path)

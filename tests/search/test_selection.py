@@ -1,0 +1,90 @@
+"""Selection against brute force: dominance by definition, winners by enumeration; DEAP's random stream left as found."""
+
+import random
+
+import pytest
+
+from evonas.graph.catalogue import CATALOGUE
+from evonas.search import selection
+from evonas.search.individual import Individual
+
+GENOME = CATALOGUE["evonorm-s0"]
+
+
+def population_of(*values: tuple[float, ...]) -> list[Individual]:
+    return [Individual.of(i, GENOME, dict(zip("abc", v, strict=False))) for i, v in enumerate(values)]
+
+
+def dominates(a: Individual, b: Individual) -> bool:
+    pairs = list(zip(a.objectives.values(), b.objectives.values(), strict=True))
+    return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
+
+
+def test_the_front_is_what_nobody_dominates() -> None:
+    rng = random.Random(3)
+    population = population_of(*((rng.randrange(6) / 6, rng.randrange(6) / 6, rng.randrange(6) / 6) for _ in range(60)))
+    expected = [a.index for a in population if not any(dominates(b, a) for b in population)]
+    assert [i.index for i in selection.pareto_front(population)] == expected
+    assert selection.pareto_front([]) == []
+
+
+def test_the_average_winner_of_a_tournament_over_everyone_is_the_best_mean() -> None:
+    population = population_of((0.9, 0.1), (0.6, 0.6), (0.1, 0.95))
+    winners = {selection.average_winner(population, 60, random.Random(seed)).index for seed in range(10)}
+    assert winners == {1}
+
+
+def test_pareto_winners_are_drawn_evenly_from_the_front_and_from_nowhere_else() -> None:
+    population = population_of((0.9, 0.1), (0.6, 0.6), (0.1, 0.95), (0.5, 0.5), (0.0, 0.0))
+    rng = random.Random(0)
+    counts = [0] * 5
+    for _ in range(600):
+        counts[selection.pareto_winner(population, 60, rng).index] += 1
+    assert counts[3] == counts[4] == 0
+    assert all(150 < count < 250 for count in counts[:3])
+
+
+def test_a_smaller_tournament_lets_weaker_members_win_sometimes() -> None:
+    population = population_of(*((i / 10, i / 10) for i in range(10)))
+    rng = random.Random(0)
+    winners = {selection.pareto_winner(population, 2, rng).index for _ in range(200)}
+    assert 9 in winners
+    assert min(winners) < 5
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 50])
+def test_nsga2_parents_and_survivors_prefer_better_fronts(count: int) -> None:
+    rng = random.Random(1)
+    population = population_of(*((rng.random(), rng.random()) for _ in range(count)))
+    assert selection.crowded_winner(population, rng) in population
+    survivors = selection.nsga2_survivors(population, 10)
+    assert len(survivors) == min(10, count)
+    front = selection.pareto_front(population)
+    if len(front) <= 10:
+        assert set(front) <= set(survivors)
+
+
+def test_selection_leaves_the_global_random_stream_as_it_was() -> None:
+    population = population_of(*((i / 10, 1 - i / 10) for i in range(10)))
+    random.seed(7)
+    expected = random.random()
+    random.seed(7)
+    for choose in (selection.average_winner, selection.pareto_winner):
+        choose(population, 3, random.Random(1))
+    selection.crowded_winner(population, random.Random(1))
+    assert random.random() == expected
+
+
+def test_selection_depends_on_its_own_stream_alone() -> None:
+    population = population_of(*((i / 10, 1 - i / 10) for i in range(10)))
+
+    def draw(noise: int) -> list[int]:
+        random.seed(noise)
+        rng = random.Random(5)
+        return [selection.pareto_winner(population, 3, rng).index for _ in range(20)]
+
+    assert draw(1) == draw(2)
+
+
+def test_tournaments_take_a_fraction_and_at_least_two() -> None:
+    assert [selection.tournament_size(0.05, n) for n in (1, 20, 100, 2500)] == [2, 2, 5, 125]

@@ -1,0 +1,290 @@
+"""The command line as a user meets it: from search to module, stopped and killed runs, and every kind of bad input.
+
+Oracles: the archive of an uninterrupted run with the same seed, and exit statuses (0, 2, 130).
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from evonas import cli
+from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.genome import Genome
+from evonas.record.archive import Archive, same_content
+
+ROOT = Path(__file__).parents[1]
+TINY = str(ROOT / "search_spaces" / "tiny.toml")
+SLOWER = ("--set", "training.steps=40", "--set", "protocols.quality.min_accuracy=0.0")  # time to be killed in
+
+Outcome = tuple[int, str, str]
+
+
+@pytest.fixture
+def evonas(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Call the command line in this process: (exit status, output, errors)."""
+
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["evonas", *map(str, arguments)])
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return call
+
+
+def start(*arguments: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "evonas", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+
+
+def wait_until_told(run: Path, count: int, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        if (run / "archive.sqlite").is_file():
+            with Archive.open(run / "archive.sqlite", read_only=True) as archive:
+                if archive.told() >= count:
+                    return
+        time.sleep(0.05)
+    raise AssertionError(f"{count} evaluations were not told in time")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tiny run with one worker, seed 1, never interrupted."""
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    with start("search", TINY, "--run", run, *SLOWER) as process:
+        output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return run
+
+
+def test_a_search_ends_with_a_table_a_module_and_logs(finished: Path) -> None:
+    names = {p.name for p in finished.iterdir()}
+    assert {"config.toml", "environment.json", "archive.sqlite", "tb", "best"} <= names
+    assert len(list((finished / "best").glob("rank*.py"))) == 3
+    assert len(list((finished / "best").glob("rank*.png"))) == 3
+    assert list((finished / "tb").glob("events*"))
+
+
+def test_top_prints_the_ranking_as_a_table_and_as_json(finished: Path, evonas: Callable[..., Outcome]) -> None:
+    status, out, _ = evonas("top", finished)
+    assert status == 0
+    assert "gn-relu" in out
+    assert "equivalence" in out
+    status, out, _ = evonas("top", finished, "--json", "-n", 4)
+    entries = json.loads(out)
+    assert [e["rank"] for e in entries] == [1, 2, 3, 4, 0]
+    assert {"key", "text", "formula", "objectives"} <= set(entries[0])
+    assert all(set(e["objectives"]) == {"preact_resnet", "mobilenet_v2"} for e in entries)
+    means = [e["mean"] for e in entries[:4]]
+    assert means == sorted(means, reverse=True)
+    assert Genome.from_text(entries[0]["text"]).key == entries[0]["key"]
+
+
+def test_show_takes_every_way_to_name_a_layer(finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]) -> None:
+    s0 = CATALOGUE["evonorm-s0"]
+    file = tmp_path / "layer.json"
+    file.write_text(s0.to_json())
+    for name in ("evonorm-s0", s0.to_text(), file):
+        status, out, _ = evonas("show", name, "--json")
+        assert status == 0
+        assert [e["key"] for e in json.loads(out)] == [s0.key]
+    status, out, _ = evonas("show", f"{finished}#1", "--json")
+    first = json.loads(out)[0]
+    assert status == 0
+    assert first["objectives"]
+    assert "rank 1" in first["provenance"]
+    status, out, _ = evonas("show", "evonorm-s0", "--png", tmp_path / "s0.png")
+    assert status == 0
+    assert "x * sigmoid(x * v1) / std[ghw](x)" in out
+    assert (tmp_path / "s0.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_exported_module_runs_without_evonas(finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]) -> None:
+    module = tmp_path / "my_layer.py"
+    status, _, _ = evonas("export", f"{finished}#1", "-o", module)
+    assert status == 0
+    script = (
+        "import sys, importlib.util, torch\n"
+        f"spec = importlib.util.spec_from_file_location('my_layer', {str(module)!r})\n"
+        "m = importlib.util.module_from_spec(spec); spec.loader.exec_module(m)\n"
+        "layers = [v for v in vars(m).values() if isinstance(v, type) and v.__module__ == 'my_layer']\n"
+        "y = layers[-1](8)(torch.randn(2, 8, 5, 4))\n"
+        "assert y.shape == (2, 8, 5, 4) and not any(n.startswith('evonas') for n in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_workers_write_the_same_archive_as_one(finished: Path, tmp_path: Path) -> None:
+    with start("search", TINY, "--run", tmp_path / "two", "--workers", 2, *SLOWER) as process:
+        output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert same_content(finished / "archive.sqlite", tmp_path / "two" / "archive.sqlite")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_run_resumes_to_the_archive_of_an_uninterrupted_one(
+    finished: Path, tmp_path: Path, workers: int
+) -> None:
+    run = tmp_path / "killed"
+    with start("search", TINY, "--run", run, "--workers", workers, *SLOWER) as process:
+        wait_until_told(run, 4, process)
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    with Archive.open(run / "archive.sqlite", read_only=True) as archive:
+        told = list(archive.records())
+    assert 4 <= len(told) < 12
+    with start("search", "--run", run, "--resume", "--workers", workers) as process:
+        output, _ = process.communicate()
+    assert process.returncode == 0, output
+    with Archive.open(run / "archive.sqlite", read_only=True) as archive:
+        assert list(archive.records())[: len(told)] == told
+    assert same_content(finished / "archive.sqlite", run / "archive.sqlite")
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "stopped"
+    with start("search", TINY, "--run", run, "--workers", 2, *SLOWER) as process:
+        wait_until_told(run, 3, process)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate()
+    assert process.returncode == 130, output
+    assert f"evonas search --run {run} --resume" in output
+    assert "Traceback" not in output
+    with start("search", TINY, "--run", run, "--resume", *SLOWER) as process:  # naming the same search again is fine
+        output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert same_content(finished / "archive.sqlite", run / "archive.sqlite")
+
+
+def test_a_resumed_run_may_get_a_larger_budget_and_nothing_else(
+    finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]
+) -> None:
+    run = tmp_path / "run"
+    assert evonas("search", TINY, "--run", run, "--budget", 2)[0] == 0
+    status, _, err = evonas("search", "--run", run, "--resume", "--budget", 4, "--seed", 5)
+    assert status == 2
+    assert "seed" in err
+    status, out, _ = evonas("search", "--run", run, "--resume", "--budget", 4)
+    assert status == 0
+    with Archive.open(run / "archive.sqlite", read_only=True) as archive:
+        assert archive.told() == 4
+    del finished
+
+
+def one_line(outcome: Outcome, *words: str) -> None:
+    status, out, err = outcome
+    assert status == 2, (out, err)
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name = 'x'\nwindow = 3\n", ("window", "unknown key", "accepted")),
+        ("[evolution]\nwindw = 3\n", ("evolution.windw", "unknown key", "did you mean 'window'")),
+        ("[evolution]\nwindow = 'big'\n", ("evolution.window", "'big'", "integer")),
+        ("[evolution]\ntournament = 7.0\n", ("evolution.tournament", "7.0", "less than or equal to 1")),
+        ("[space]\nprimitives = ['add', 'cosh']\n", ("space.primitives", "'cosh'", "sigmoid")),
+        ("[space]\nindex_sets = ['w']\n", ("space.index_sets", "'w'", "ghw")),
+        ("baselines = ['bn']\n", ("baselines", "'bn'", "bn-relu")),
+        ("[data]\nname = 'npz'\npath = 'nowhere.npz'\n", ("data.path", "nowhere.npz", "no such file")),
+        ("[data]\nname = 'fashion_mnist'\npath = 'nowhere'\n", ("data.path", "nowhere", "dataset-fashion-mnist")),
+        ("[execution]\ndevice = 'abacus'\n", ("execution.device", "abacus", "cpu")),
+        ("= 3\n", ("is not TOML",)),
+    ],
+)
+def test_a_wrong_search_file_is_one_line_and_nothing_is_written(
+    text: str, words: tuple[str, ...], tmp_path: Path, evonas: Callable[..., Outcome]
+) -> None:
+    base = Path(TINY).read_text()
+    for section in ("evolution", "space", "data"):  # the faulty table takes the place of the good one
+        if f"[{section}]" in text:
+            head, _, tail = base.partition(f"[{section}]")
+            base = head + "\n[" + tail.split("\n[", 1)[1] if "\n[" in tail else head
+    text = text.replace("name = 'x'\n", "").replace("baselines", "#\nbaselines")
+    top_level = not text.startswith("[")
+    if text.startswith("#\nbaselines"):
+        base = base.replace('baselines = ["gn-relu"]', "")
+    file = tmp_path / "wrong.toml"
+    file.write_text(text + base if top_level else base + "\n" + text)
+    one_line(evonas("search", file, "--run", tmp_path / "run"), "wrong.toml", *words)
+    assert [p.name for p in tmp_path.iterdir()] == ["wrong.toml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("show", "a = mul(b, x); b = neg(a); neg(b)"), ("'b'", "before it is defined", "earlier statement")),
+        (("show", "a = mul(x, y); neg(a)"), ("'y'", "not defined", "accepted")),
+        (("show", "cosh(x)"), ("unknown primitive 'cosh'", "tanh")),
+        (("show", "std(x)"), ("no index set", "ghw")),
+        (("show", "mul(x)"), ("1 operands", "accepted: 2")),
+        (("show", "evonorm-s9"), ("'evonorm-s9'", "evonorm-s0")),
+        (("show", "nothing.json"), ("nothing.json", "no such file")),
+        (("show", "runs/nowhere#1"), ("runs/nowhere", "no such folder")),
+        (("show", "evonorm-s0", "--png", "s0.jpg"), ("--png", "s0.jpg", ".png")),
+        (("export", "evonorm-s0", "-o", "s0.txt"), ("s0.txt", ".py")),
+        (("top", "nowhere"), ("nowhere", "no such folder", "evonas search")),
+        (("search",), ("FILE.toml", "not given")),
+        (("search", "nothing.toml"), ("nothing.toml", "no such file", "tiny.toml")),
+        (("search", TINY, "--budget", "soon"), ("--budget", "'soon'", "10m")),
+        (("search", TINY, "--set", "evolution.window"), ("--set evolution.window", "cannot be read")),
+        (("search", TINY, "--set", "tasks.7.width=1.0"), ("tasks.7.width", "'7'", "0 to 1")),
+        (("search", TINY, "--set", "tasks.0.name=twin", "--set", "tasks.1.name=twin"), ("tasks", "'twin'")),
+    ],
+)
+def test_bad_arguments_are_one_line(
+    arguments: tuple[str, ...],
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    evonas: Callable[..., Outcome],
+) -> None:
+    (tmp_path / "search_spaces").symlink_to(ROOT / "search_spaces")
+    monkeypatch.chdir(tmp_path)
+    one_line(evonas(*arguments), *words)
+    assert [p.name for p in tmp_path.iterdir()] == ["search_spaces"]
+
+
+def test_resuming_an_empty_folder_and_starting_over_a_run_are_refused(
+    finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]
+) -> None:
+    one_line(evonas("search", "--run", tmp_path, "--resume"), str(tmp_path), "holds no run", "evonas search")
+    assert list(tmp_path.iterdir()) == []
+    before = (finished / "archive.sqlite").read_bytes()
+    one_line(evonas("search", TINY, "--run", finished), str(finished), "already exists", "--resume")
+    assert (finished / "archive.sqlite").read_bytes() == before
+
+
+def test_a_rank_that_is_not_there_is_one_line(finished: Path, evonas: Callable[..., Outcome]) -> None:
+    for rank in ("0", "99", "first"):
+        one_line(evonas("show", f"{finished}#{rank}"), repr(rank), "a rank from 1 to")
+
+
+@pytest.mark.parametrize("command", ["", "search", "top", "show", "export"])
+def test_every_help_has_an_example(command: str, evonas: Callable[..., Outcome]) -> None:
+    status, out, _ = evonas(*([command] if command else []), "--help")
+    assert status == 0
+    assert "Example" in out
+    assert os.linesep in out

@@ -1,0 +1,170 @@
+"""Search files.
+
+Oracles: what was written reads back equal; every refusal is one line that names the file (or the ``--set``), the key,
+what was found and what is accepted.
+"""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from evonas import config
+from evonas.errors import InputError
+
+MINIMAL = 'name = "tiny"\n[[tasks]]\narchitecture = "preact_resnet"\n'
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.toml"
+    file.write_text(MINIMAL)
+    return file
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(InputError) as error:
+        config.load(path, overrides)
+    message = str(error.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def test_a_minimal_file_takes_the_defaults(path: Path) -> None:
+    search = config.load(path)
+    assert search == config.SearchConfig(name="tiny", tasks=(config.TaskConfig(architecture="preact_resnet"),))
+    assert (search.seed, search.space.intermediate_nodes, search.layer.groups, search.layer.eps) == (1, 10, 32, 1e-5)
+
+
+def test_every_key_written_out_reads_back(path: Path) -> None:
+    search = config.load(path)
+    path.write_text(config.dump(search))
+    assert config.load(path) == search
+
+
+def test_values_that_are_not_defaults_read_back(path: Path) -> None:
+    settings = [
+        "seed=7",
+        'space.index_sets=["hw", "ghw"]',
+        "layer.eps=1e-3",
+        "tasks.0.width=0.25",
+        "tasks.0.depth=[1, 1]",
+        "tasks.0.head=16",
+        "data.name=npz",
+        "data.path=some folder/images.npz",
+        "protocols.numerics.scales=[0.5]",
+        "evolution.algorithm=nsga2",
+        "budget.minutes=1.5",
+    ]
+    search = config.load(path, settings)
+    assert (search.seed, search.space.index_sets, search.layer.eps) == (7, ("hw", "ghw"), 1e-3)
+    assert (search.tasks[0].width, search.tasks[0].depth, search.tasks[0].head) == (0.25, (1, 1), 16)
+    assert (search.data.name, search.data.path) == ("npz", "some folder/images.npz")
+    assert (search.protocols.numerics.scales, search.evolution.algorithm) == ((0.5,), "nsga2")
+    path.write_text(config.dump(search))
+    assert config.load(path) == search
+
+
+def test_a_whole_number_may_stand_for_a_decimal_one(path: Path) -> None:
+    assert config.load(path, ["training.learning_rate=1"]).training.learning_rate == 1.0
+
+
+def test_configurations_are_immutable(path: Path) -> None:
+    with pytest.raises(ValidationError):
+        config.load(path).seed = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("override", "names"),
+    [
+        ("evolution.windwo=5", ["evolution.windwo: unknown key", "window", "did you mean 'window'?"]),
+        ("tasks.0.widht=1", ["tasks.0.widht: unknown key", "architecture", "did you mean 'width'?"]),
+        ("protocols.quality.zzz=1", ["protocols.quality.zzz: unknown key", "steps, min_accuracy"]),
+        ("spaces.layout=bchw", ["spaces: unknown key", "did you mean 'space'?"]),
+        ("seed=one", ["seed: 'one'", "integer"]),
+        ("seed=1.5", ["seed: 1.5", "integer"]),
+        ("evolution.window=true", ["evolution.window: True", "integer"]),
+        ("data.flip=1", ["data.flip: 1", "boolean"]),
+        ("layer.eps=small", ["layer.eps: 'small'", "number"]),
+        ("execution.device=3", ["execution.device: 3", "string"]),
+        ("space.primitives=add", ["space.primitives: 'add'", "array"]),
+        ("space.primitives=[1]", ["space.primitives.0: 1", "string"]),
+        ("evolution.window=0", ["evolution.window: 0", "greater than 0"]),
+        ("evolution.tournament=1.5", ["evolution.tournament: 1.5", "less than or equal to 1"]),
+        ("layer.momentum=-0.1", ["layer.momentum: -0.1", "greater than or equal to 0"]),
+        ("layer.groups=0", ["layer.groups: 0", "greater than 0"]),
+        ("layer.eps=inf", ["layer.eps: inf", "finite number"]),
+        ("budget.minutes=nan", ["budget.minutes: nan"]),
+        ("tasks.0.depth=[-1]", ["tasks.0.depth.0: -1", "greater than or equal to 0"]),
+        ("tasks.0.architecture=vgg", ["tasks.0.architecture: 'vgg'", "'preact_resnet', 'mobilenet_v2'"]),
+        ("data.name=mnist", ["data.name: 'mnist'", "'digits'", "'cifar10'"]),
+        ('name="a b"', ["name: 'a b'", "pattern"]),
+        ("tasks=[]", ["tasks", "at least 1 item"]),
+        ("space=3", ["space: 3"]),
+    ],
+)
+def test_a_bad_value_is_refused_with_file_and_key(path: Path, override: str, names: list[str]) -> None:
+    message = refusal(path, override)
+    assert message.startswith(f"{path}: ")
+    assert all(name in message for name in names), message
+
+
+def test_a_file_without_tasks_is_refused(path: Path) -> None:
+    path.write_text('name = "tiny"\n')
+    assert refusal(path) == f"{path}: tasks: is missing; add the key"
+
+
+def test_a_task_without_an_architecture_is_refused(path: Path) -> None:
+    path.write_text('name = "tiny"\n[[tasks]]\nwidth = 0.5\n')
+    assert f"{path}: tasks.0.architecture: is missing" in refusal(path)
+
+
+def test_several_faults_are_counted(path: Path) -> None:
+    assert "(and 1 more)" in refusal(path, "seed=-1", "layer.groups=0")
+
+
+@pytest.mark.parametrize(
+    ("override", "names"),
+    [
+        ("evolution.window", ["cannot be read", "section.key=value"]),
+        ("=5", ["cannot be read"]),
+        ("evolution..window=5", ["cannot be read"]),
+        (".seed=5", ["cannot be read"]),
+        ("name.first=x", ["name is a value, not a section"]),
+        ("tasks.1.width=1", ["no item '1'", "0 to 0"]),
+        ("tasks.².width=1", ["no item '²'", "0 to 0"]),
+        ("tasks.first.width=1", ["no item 'first'", "0 to 0"]),
+        ("tasks.1=1", ["no item '1'"]),
+        ("tasks.0.width.x=1", ["tasks.0.width"]),
+    ],
+)
+def test_a_bad_override_is_refused_with_what_was_typed(path: Path, override: str, names: list[str]) -> None:
+    path.write_text(MINIMAL + "width = 0.5\n")
+    message = refusal(path, override)
+    assert message.startswith(f"--set {override}: ")
+    assert all(name in message for name in names), message
+
+
+def test_an_override_may_make_a_section_and_change_a_listed_task(path: Path) -> None:
+    search = config.load(path, ["evolution.window=7", "tasks.0.name=small net", "tasks.0.unstrided=1"])
+    assert (search.evolution.window, search.tasks[0].name, search.tasks[0].unstrided) == (7, "small net", 1)
+
+
+def test_a_later_override_wins(path: Path) -> None:
+    assert config.load(path, ["seed=2", "seed=3"]).seed == 3
+
+
+@pytest.mark.parametrize("content", [b"name = ", b"[space\n", b"\xff\xfe", b"name = 1979-05-27\n[[tasks]]\n"])
+def test_a_file_that_is_not_toml_or_holds_other_types_is_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    assert refusal(path).startswith(f"{path}: ")
+
+
+def test_a_missing_file_is_refused_with_its_neighbours(path: Path) -> None:
+    assert refusal(path.with_name("other.toml")) == (
+        f"{path.with_name('other.toml')}: no such file; {path.parent} holds tiny.toml"
+    )
+
+
+def test_a_folder_is_refused(path: Path) -> None:
+    assert "is a folder" in refusal(path.parent)
