@@ -2,10 +2,8 @@
 
 import json
 import re
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -72,7 +70,6 @@ def search(
         raise error.at(str(file or folder.config_file)) from None
     if not resume:
         create_run(folder.path, settings)
-    signal.signal(signal.SIGTERM, _as_interrupt)
     with locked(folder), Archive.open(folder.archive_file) as archive:
         ending = _drive(settings, folder, archive, executor)
     _finish(folder, ending)
@@ -220,10 +217,6 @@ def _budget(text: str) -> list[str]:
         return [f"budget.evaluations={match[1]}", "budget.minutes=0"]
     minutes = float(match[1]) * {"s": 1 / 60, "m": 1, "h": 60}[match[2]]
     return [f"budget.minutes={minutes!r}", "budget.evaluations=0"]
-
-
-def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _write_png(layer: report.Layer, path: Path) -> None:

@@ -32,14 +32,11 @@ def evonas(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
 
     def call(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["evonas", *map(str, arguments)])
-        handler = signal.getsignal(signal.SIGTERM)
         try:
             cli.main()
             status = 0
         except SystemExit as ended:
             status = int(ended.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, handler)
         out, err = capfd.readouterr()
         return status, out, err
 
@@ -115,7 +112,9 @@ def test_show_takes_every_way_to_name_a_layer(finished: Path, tmp_path: Path, ev
     assert (tmp_path / "s0.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_exported_module_runs_without_evonas(finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]) -> None:
+def test_the_exported_module_runs_without_evonas(
+    finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]
+) -> None:
     module = tmp_path / "my_layer.py"
     status, _, _ = evonas("export", f"{finished}#1", "-o", module)
     assert status == 0
@@ -174,19 +173,16 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(finished: Path, tmp_path: Pa
     assert same_content(finished / "archive.sqlite", run / "archive.sqlite")
 
 
-def test_a_resumed_run_may_get_a_larger_budget_and_nothing_else(
-    finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]
-) -> None:
+def test_a_resumed_run_may_get_a_larger_budget_and_nothing_else(tmp_path: Path, evonas: Callable[..., Outcome]) -> None:
     run = tmp_path / "run"
     assert evonas("search", TINY, "--run", run, "--budget", 2)[0] == 0
     status, _, err = evonas("search", "--run", run, "--resume", "--budget", 4, "--seed", 5)
     assert status == 2
     assert "seed" in err
-    status, out, _ = evonas("search", "--run", run, "--resume", "--budget", 4)
+    status, _, _ = evonas("search", "--run", run, "--resume", "--budget", 4)
     assert status == 0
     with Archive.open(run / "archive.sqlite", read_only=True) as archive:
         assert archive.told() == 4
-    del finished
 
 
 def one_line(outcome: Outcome, *words: str) -> None:
@@ -247,7 +243,7 @@ def test_a_wrong_search_file_is_one_line_and_nothing_is_written(
         (("export", "evonorm-s0", "-o", "s0.txt"), ("s0.txt", ".py")),
         (("top", "nowhere"), ("nowhere", "no such folder", "evonas search")),
         (("search",), ("FILE.toml", "not given")),
-        (("search", "nothing.toml"), ("nothing.toml", "no such file", "tiny.toml")),
+        (("search", "search_spaces/nothing.toml"), ("nothing.toml", "no such file", "tiny.toml")),
         (("search", TINY, "--budget", "soon"), ("--budget", "'soon'", "10m")),
         (("search", TINY, "--set", "evolution.window"), ("--set evolution.window", "cannot be read")),
         (("search", TINY, "--set", "tasks.7.width=1.0"), ("tasks.7.width", "'7'", "0 to 1")),

@@ -11,7 +11,9 @@ from pydantic import ValidationError
 
 from evonas import config
 from evonas.errors import InputError
+from evonas.graph.space import SearchSpace
 
+SHIPPED = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.toml"))
 MINIMAL = 'name = "tiny"\n[[tasks]]\narchitecture = "preact_resnet"\n'
 
 
@@ -40,6 +42,18 @@ def test_every_key_written_out_reads_back(path: Path) -> None:
     search = config.load(path)
     path.write_text(config.dump(search))
     assert config.load(path) == search
+
+
+@pytest.mark.parametrize("shipped", SHIPPED, ids=lambda file: file.stem)
+def test_shipped_search_files_load_and_read_back(shipped: Path, path: Path) -> None:
+    search = config.load(shipped)
+    path.write_text(config.dump(search))
+    assert config.load(path) == search
+    assert SearchSpace.load(shipped) == SearchSpace.from_config(search.space)
+
+
+def test_there_are_shipped_search_files() -> None:
+    assert SHIPPED
 
 
 def test_values_that_are_not_defaults_read_back(path: Path) -> None:

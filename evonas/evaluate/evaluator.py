@@ -84,14 +84,14 @@ def find_device(name: str) -> torch.device:
     """The device called ``name``; ``auto`` is the first GPU, or the CPU where there is none.
 
     Raises:
-        InputError: torch does not know it.
+        InputError: torch does not know it, or it cannot hold numbers here.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError):
         raise InputError("execution.device", repr(name), accepted="auto, cpu, cuda, cuda:0, ...") from None
     return device
 

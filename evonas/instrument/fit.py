@@ -62,7 +62,7 @@ def fit(
         losses.append(value.detach())
         if after_step is not None:
             after_step(step, losses[-1])
-        if (step + 1) % check_every == 0 and not math.isfinite(losses[-1].item()):
+        if (step + 1) % check_every == 0 and not torch.stack(losses[-check_every:]).isfinite().all():
             return Trace(_floats(losses), StopReason.DIVERGED)
     finite = all(map(math.isfinite, floats := _floats(losses)))
     return Trace(floats, StopReason.COMPLETED if finite else StopReason.DIVERGED)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from evonas.errors import InputError
+from evonas.graph import functions
 from evonas.graph.genome import Genome
 from evonas.layer.ops import BatchMoment
 from evonas.layer.plan import (
@@ -38,6 +39,9 @@ class NormActLayer(nn.Module):
 
     Shapes: x [b, c, h, w] -> the same.
     """
+
+    v0: nn.Parameter | None
+    v1: nn.Parameter | None
 
     def __init__(self, body: fx.GraphModule, genome: Genome, num_features: int, *, groups: int, act: bool) -> None:
         super().__init__()
@@ -105,14 +109,18 @@ def lower(
     return NormActLayer(body, genome, num_features, groups=groups, act=act)
 
 
+class _WholeFunctions(fx.Tracer):
+    """How torch.fx reads a pickled body back: the functions of primitives branch on dtypes and stay single calls."""
+
+    def __init__(self) -> None:
+        super().__init__(autowrap_modules=(functions,))
+
+
 class _Emitter:
     """Writes the steps of one layer into one fx graph."""
 
-    v0: nn.Parameter | None
-    v1: nn.Parameter | None
-
     def __init__(self, settings: dict[Setting, float], momentum: float) -> None:
-        self.graph, self.modules = fx.Graph(), nn.ModuleDict()
+        self.graph, self.modules = fx.Graph(tracer_cls=_WholeFunctions), nn.ModuleDict()
         self.settings, self.momentum = settings, momentum
 
     def body(self, steps: Sequence[Step]) -> fx.GraphModule:

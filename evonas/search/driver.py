@@ -16,6 +16,7 @@ from evonas.graph.space import SearchSpace
 from evonas.record.archive import Archive
 from evonas.record.outcome import Candidate, Evaluation
 from evonas.search.engine import Search, SearchExhaustedError
+from evonas.search.interrupt import SearchInterruptedError, Interrupts
 
 
 class Ending(Enum):
@@ -93,11 +94,13 @@ def drive(
     """
     clock = clock or Clock(config.budget, used=driving_seconds(archive))
     archive.event("started", f"after {archive.told()} candidates")
-    try:
-        _evaluate_baselines(config, archive, executor, watchers)
-        ending = _evolve(make_search(config), config, archive, executor, watchers, clock)
-    except KeyboardInterrupt:
-        ending = Ending.INTERRUPTED
+    with Interrupts() as interrupts:
+        session = _Session(config, archive, executor, watchers, clock, interrupts)
+        try:
+            _evaluate_baselines(session)
+            ending = _evolve(make_search(config), session)
+        except SearchInterruptedError:
+            ending = Ending.INTERRUPTED
     archive.event("stopped", ending.value)
     return ending
 
@@ -116,46 +119,50 @@ def driving_seconds(archive: Archive) -> float:
     return total + (last - start if start is not None else 0.0)
 
 
-def _evaluate_baselines(config: SearchConfig, archive: Archive, executor: Executor, watchers: list[Watcher]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What one session of a run works with."""
+
+    config: SearchConfig
+    archive: Archive
+    executor: Executor
+    watchers: list[Watcher]
+    clock: Clock
+    interrupts: Interrupts
+
+
+def _evaluate_baselines(session: _Session) -> None:
     """Train the catalogue layers to compare with; they are not gated, since their figures are wanted in any case."""
-    known = archive.baselines()
-    missing = [name for name in config.baselines if name not in known]
-    pending = {name: executor.submit(CATALOGUE[name], gated=False) for name in missing}
-    for name in config.baselines:
+    known, names = session.archive.baselines(), session.config.baselines
+    pending = {name: session.executor.submit(CATALOGUE[name], gated=False) for name in names if name not in known}
+    for name in names:
         if name in pending:
-            known[name] = pending[name]()
-            archive.record_baseline(name, known[name])
-        for watcher in watchers:
+            known[name] = session.interrupts.wait(pending[name])
+            session.archive.record_baseline(name, known[name])
+        for watcher in session.watchers:
             watcher.baseline(name, known[name])
 
 
-def _evolve(
-    search: Search,
-    config: SearchConfig,
-    archive: Archive,
-    executor: Executor,
-    watchers: list[Watcher],
-    clock: Clock,
-) -> Ending:
-    records = archive.records()
+def _evolve(search: Search, session: _Session) -> Ending:
+    records, limit = session.archive.records(), session.config.budget.evaluations
     waiting: deque[tuple[Candidate, Pending, bool]] = deque()
-    more = True
+    exhausted = False
     while True:
-        while more and search.may_ask and not (search.asked >= config.budget.evaluations > 0):
+        while search.may_ask and not exhausted and not (search.asked >= limit > 0):
             try:
-                waiting.append(_next(search, records, executor))
+                waiting.append(_next(search, records, session.executor))
             except SearchExhaustedError:
-                more = False
+                exhausted = True
         if not waiting:
-            return Ending.BUDGET if more else Ending.EXHAUSTED
+            return Ending.EXHAUSTED if exhausted else Ending.BUDGET
         candidate, result, recorded = waiting.popleft()
-        evaluation = result()
+        evaluation = session.interrupts.wait(result)
         if not recorded:
-            archive.record(candidate, evaluation)
+            session.archive.record(candidate, evaluation)
         search.tell(candidate.index, evaluation)
-        for watcher in watchers:
+        for watcher in session.watchers:
             watcher.told(candidate, evaluation, recorded=recorded)
-        if clock.over(search.told) and not any(r for *_, r in waiting):
+        if session.clock.over(search.told) and not any(known for *_, known in waiting):
             return Ending.BUDGET
 
 

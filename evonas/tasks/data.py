@@ -5,6 +5,8 @@ A search sees training images only: part of them trains, part validates. Test im
 """
 
 import gzip
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -53,8 +55,8 @@ class ImageData:
 
     @property
     def image_size(self) -> int:
-        """Height of the images."""
-        return int(self.train.images.shape[-1])
+        """The shorter side of the images."""
+        return min(self.train.images.shape[-2:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +82,19 @@ def load(config: DataConfig) -> tuple[ImageData, Preparation]:
     """
     images, labels = load_arrays(config)
     order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
-    validation = config.validation or len(labels) // 5
-    train = config.train or len(labels) - validation
+    validation = config.validation or max(1, len(labels) // 5)
+    train = config.train or max(0, len(labels) - validation)
     if validation + train > len(labels) or train < 1:
         found = f"{train} training and {validation} validation images wanted, {len(labels)} there"
         raise InputError("data.train, data.validation", found, remedy="ask for fewer images")
-    if config.crop > (config.size or images.shape[1]):
-        raise InputError("data.crop", str(config.crop), accepted=f"up to the image size {images.shape[1]}")
+    side = config.size or min(images.shape[1:3])
+    if config.crop > side:
+        raise InputError("data.crop", str(config.crop), accepted=f"up to the image size {side}")
     chosen = {"validation": order[:validation], "train": order[validation : validation + train]}
     pooled = _pooled(images[chosen["train"]], config.size)
-    std, mean = torch.std_mean(pooled, dim=(0, 2, 3))
+    std, mean = torch.std_mean(pooled, dim=(0, 2, 3), correction=0)
+    blank = pooled.amax((0, 2, 3)) == pooled.amin((0, 2, 3))
+    std = torch.where(blank, 1.0, std)
     preparation = Preparation(config.size, tuple(mean.tolist()), tuple(std.tolist()))
     splits = {
         name: LabelledImages(preparation(images[index]), torch.from_numpy(labels[index]))
@@ -102,13 +107,25 @@ def load_arrays(config: DataConfig, *, test: bool = False) -> tuple[Images, Labe
     """All images [n, h, w, c] uint8 and labels [n] int64 of the training or the test split, as they are on disk.
 
     Raises:
-        InputError: naming the file or package that is missing and how to get it.
+        InputError: naming the file or package that is missing and how to get it, or what is wrong with the arrays.
     """
     readers = {"digits": _digits, "fashion_mnist": _fashion_mnist, "cifar10": _cifar10, "npz": _npz}
     images, labels = readers[config.name](config.path, test)
+    _require_labelled_images(f"data.path: {config.path or config.name}", images, labels)
     if images.ndim == 3:
         images = images[..., None]
     return images, labels.reshape(-1).astype(np.int64)
+
+
+def _require_labelled_images(where: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
+    colours = images.shape[3] if images.ndim == 4 else 1
+    usable = images.dtype == np.uint8 and images.ndim in (3, 4) and colours in (1, 3) and min(images.shape[1:3]) > 0
+    if not usable or labels.size != len(images):
+        found = f"{images.dtype}{list(images.shape)} images, {labels.size} labels"
+        raise InputError(where, found, accepted="uint8 [n, h, w] or [n, h, w, 1 or 3], and one label each")
+    if labels.dtype.kind not in "iu" or (labels.size and labels.min() < 0):
+        least = f" from {labels.min()}" if labels.dtype.kind in "iu" else ""
+        raise InputError(where, f"{labels.dtype} labels{least}", accepted="whole numbers from 0")
 
 
 def batches(
@@ -142,10 +159,13 @@ def _augmented(images: Tensor, generator: torch.Generator, *, crop: int, flip: b
 
 def _pooled(images: Images, size: int) -> Tensor:
     x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
-    return functional.adaptive_avg_pool2d(x, size) if size and size != x.shape[-1] else x
+    return functional.adaptive_avg_pool2d(x, size) if size and (size, size) != x.shape[-2:] else x
 
 
-def _digits(_path: str, test: bool) -> tuple[Images, NDArray[Any]]:
+def _digits(path: str, test: bool) -> tuple[Images, NDArray[Any]]:
+    if path:
+        remedy = "data.name = 'npz' reads a file"
+        raise InputError("data.path", path, accepted="no path: digits come with scikit-learn", remedy=remedy)
     from sklearn.datasets import load_digits  # slow to import, and other data sets do not need it
 
     digits = load_digits()
@@ -160,21 +180,23 @@ def _npz(path: str, test: bool) -> tuple[Images, NDArray[Any]]:
         raise InputError(
             "data.path", "is empty", accepted="the path of an .npz file with x_train, y_train, x_test, y_test"
         )
+    where, plain = f"data.path: {path}", "is not an .npz file of plain arrays"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [key for key in keys if key not in file]
-            if missing:
-                raise InputError(f"data.path: {path}", f"has no array {missing[0]!r}", accepted=", ".join(keys))
-            images, labels = (file[key] for key in keys)
+        with open(path, "rb") as stream:
+            if not zipfile.is_zipfile(stream):
+                raise InputError(where, plain)
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as file:
+                missing = [key for key in keys if key not in file]
+                if missing:
+                    raise InputError(where, f"has no array {missing[0]!r}", accepted=", ".join(keys))
+                images, labels = (np.asarray(file[key]) for key in keys)
     except FileNotFoundError:
         raise InputError("data.path", f"no such file: {path}", remedy="give the path of the .npz file") from None
-    except (ValueError, OSError, EOFError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"data.path: {path}", f"is not an .npz file of plain arrays ({error})") from None
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != labels.size:
-        found = f"{keys[0]} {images.dtype}{list(images.shape)}, {labels.size} labels"
-        raise InputError(f"data.path: {path}", found, accepted="uint8 [n, h, w] or [n, h, w, c] and one label each")
+    except InputError:
+        raise
+    except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(where, f"{plain} ({error})") from None
     return images, labels
 
 
@@ -195,11 +217,15 @@ def _fashion_mnist(path: str, test: bool) -> tuple[Images, NDArray[Any]]:
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
-        raise InputError(str(path), "is not an IDX file of bytes")
-    shape = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3])]
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy()
+    wrong = InputError(f"data.path: {path}", "is not an IDX file of bytes")
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if raw[:3] != b"\x00\x00\x08":
+            raise wrong
+        shape = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3])]
+        return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy()
+    except (ValueError, IndexError, OSError, EOFError, zlib.error):  # cut short, or not what its name says
+        raise wrong from None
 
 
 @cache

@@ -20,7 +20,7 @@ from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.node import INITIAL, Node
-from evonas.graph.primitive import INDEX_SETS, MOMENTS, PRIMITIVES, Array, reference
+from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, MOMENTS, PRIMITIVES, Array, reference
 
 GROUPS, EPS = 2, 1e-5
 
@@ -129,8 +129,7 @@ def evaluate(formula: str, x: Array, parameters: dict[str, Array]) -> Array:
     names: dict[str, Any] = {"x": Guarded(x), "zero": Guarded(np.zeros_like(x))}
     for name in ("v0", "v1"):
         names[name] = Guarded(np.broadcast_to(parameters[name][None, :, None, None], x.shape))
-    names |= {op: function(op) for op in ("sigmoid", "tanh", "exp", "abs", "max")}
-    names |= {"slog": function("log"), "ssqrt": function("sqrt")}
+    names |= {PRIMITIVES[op].plain.template.partition("(")[0]: function(op) for op in ELEMENTWISE}
     names |= {f"{op}_{axes}": function(op, axes) for op in MOMENTS for axes in INDEX_SETS}
     python = re.sub(r"\b0\b", "zero", re.sub(r"\[(\w+)\]", r"_\1", formula).replace("^", "**"))
     expression, _, definitions = python.partition(" where ")

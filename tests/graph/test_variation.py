@@ -68,7 +68,7 @@ def test_every_node_is_mutated_equally_often_and_to_every_operation(rng: random.
         operations[child.nodes[position].op, child.nodes[position].axes] += 1
     assert stats.chisquare(list(positions.values())).pvalue > 0.001
     assert stats.chisquare(list(operations.values())).pvalue > 0.001
-    assert (len(positions), len(operations)) == (10, 24)
+    assert (len(positions), len(operations)) == (10, len(FULL.choices))
 
 
 def test_half_of_the_mutations_of_a_padded_evonorm_s0_hit_an_inactive_node(rng: random.Random) -> None:

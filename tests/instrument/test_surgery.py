@@ -369,24 +369,18 @@ class ByValue(nn.Module):
 
 
 def test_a_model_that_cannot_be_traced_is_named_with_the_reason() -> None:
-    with pytest.raises(
-        InputError, match=r"ByValue: torch\.fx cannot trace this model: TraceError: .*control"
-    ):
+    with pytest.raises(InputError, match=r"ByValue: torch\.fx cannot trace this model: TraceError: .*control"):
         norm_act_sites(ByValue())
 
 
 def test_a_model_with_two_paths_is_refused_rather_than_frozen_in_one() -> None:
-    with pytest.raises(
-        InputError, match="TwoPaths: forward takes different paths in training and evaluation"
-    ):
+    with pytest.raises(InputError, match="TwoPaths: forward takes different paths in training and evaluation"):
         replace_norm_act(TwoPaths(), tanh)
 
 
 def test_a_foreign_site_is_refused() -> None:
     foreign = NormActSite("stem.bn", "ReLU", 4, ("stem_bn", "stem_relu"), fused=False)
-    with pytest.raises(
-        InputError, match=r"stem\.bn at stem_bn -> stem_relu is not a site of this Small.*bn1, bn2"
-    ):
+    with pytest.raises(InputError, match=r"stem\.bn at stem_bn -> stem_relu is not a site of this Small.*bn1, bn2"):
         replace_norm_act(Small(), tanh, sites=[foreign])
 
 

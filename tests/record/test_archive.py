@@ -17,9 +17,7 @@ OUT = (
     (Proposal(CATALOGUE["frn-tlu"], None, "random"), Rejection("structure", "no input")),
     (Proposal(CATALOGUE["evonorm-s1"], 3, "node 5"), Rejection("equivalence", "same", detail="candidate 0")),
 )
-SCORED = Evaluation(
-    GENOME.key, 1, 300, 2.5, {"resnet": 0.5, "mobile": 0.25}, traces={"resnet": ((5, 2.25), (10, 1.5))}
-)
+SCORED = Evaluation(GENOME.key, 1, 300, 2.5, {"resnet": 0.5, "mobile": 0.25}, traces={"resnet": ((5, 2.25), (10, 1.5))})
 REJECTED = Evaluation(GENOME.key, 1, 20, 0.5, rejection=Rejection("quality", "accuracy too low", "resnet", 0.125, 0.2))
 
 
@@ -53,7 +51,7 @@ def test_what_is_recorded_comes_back(archive: Archive, tmp_path: Path) -> None:
         }
 
 
-def test_a_record_is_written_whole_or_not_at_all(archive: Archive, tmp_path: Path) -> None:
+def test_a_record_is_written_whole_or_not_at_all(archive: Archive) -> None:
     archive.record(candidate(0), SCORED)
     before = archive.content()
     twice = Candidate(1, Proposal(GENOME, None, "random"), "print", OUT)

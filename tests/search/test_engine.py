@@ -35,7 +35,9 @@ def evaluation(candidate: Candidate) -> Evaluation:
     return Evaluation(key, 1, objectives={"a": a, "b": b})
 
 
-def new_search(seed: int = 1, settings: EvolutionConfig = SETTINGS, check: Callable[..., Rejection | str] = screen) -> Search:
+def new_search(
+    seed: int = 1, settings: EvolutionConfig = SETTINGS, check: Callable[..., Rejection | str] = screen
+) -> Search:
     return Search(SPACE, settings, seed, check)
 
 
@@ -133,7 +135,7 @@ def test_a_search_is_a_function_of_its_seed(algorithm: str, winner: str) -> None
 
 
 def test_children_do_not_depend_on_when_later_results_arrive() -> None:
-    """A driver that tells as early as possible and one that waits draw the same, since look-ahead fixes what is seen."""
+    """Drivers that tell as early as possible and as late as possible draw the same: look-ahead fixes what is seen."""
     eager = run(new_search(), 30)
     search, asked = new_search(), []
     while search.told < 30:

@@ -78,9 +78,7 @@ def test_unscaled_networks_are_the_published_ones(name: str) -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("unstrided", [0, 1, 2, 4, 9])
 @pytest.mark.parametrize("image_size", [32, 8])
-def test_each_unstrided_reduction_keeps_the_image_twice_as_large(
-    name: str, unstrided: int, image_size: int
-) -> None:
+def test_each_unstrided_reduction_keeps_the_image_twice_as_large(name: str, unstrided: int, image_size: int) -> None:
     depth = {"preact_resnet": (1, 1, 1, 1)}.get(name, (1, 1, 1, 1, 1, 1))  # five reductions each
     spec = ArchitectureSpec(name, width=1 / 16, depth=depth, head=None, unstrided=unstrided)
     model = build(spec, num_classes=2, image_size=image_size)
@@ -100,9 +98,7 @@ def test_unstride_leaves_modes_and_hooks_as_they_were() -> None:
 
 @each_tiny
 @pytest.mark.parametrize("image_size", [8, 16, 32])
-def test_networks_with_exchanged_layers_run_forward_and_backward(
-    spec: ArchitectureSpec, image_size: int
-) -> None:
+def test_networks_with_exchanged_layers_run_forward_and_backward(spec: ArchitectureSpec, image_size: int) -> None:
     class Affine(nn.Module):
         def __init__(self, channels: int) -> None:
             super().__init__()
@@ -132,9 +128,7 @@ def test_tiny_networks_are_small_and_have_pairs(spec: ArchitectureSpec) -> None:
 
 @each_tiny
 def test_the_seed_alone_decides_the_weights(spec: ArchitectureSpec) -> None:
-    one, same, other = (
-        torch.cat([p.flatten() for p in seeded(spec, seed).parameters()]) for seed in (0, 0, 1)
-    )
+    one, same, other = (torch.cat([p.flatten() for p in seeded(spec, seed).parameters()]) for seed in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
@@ -142,8 +136,7 @@ def test_the_seed_alone_decides_the_weights(spec: ArchitectureSpec) -> None:
 @each_tiny
 def test_grey_images_get_a_first_convolution_of_the_same_spread(spec: ArchitectureSpec) -> None:
     first = [
-        next(m for m in seeded(spec, in_channels=channels).modules() if isinstance(m, nn.Conv2d))
-        for channels in (3, 1)
+        next(m for m in seeded(spec, in_channels=channels).modules() if isinstance(m, nn.Conv2d)) for channels in (3, 1)
     ]
     assert [conv.in_channels for conv in first] == [3, 1]
     assert first[1].weight.std().item() == pytest.approx(first[0].weight.std().item(), rel=0.5)
@@ -194,7 +187,5 @@ def test_a_wrong_setting_is_named_with_what_is_accepted(spec: ArchitectureSpec, 
 
 def test_a_missing_package_is_named_with_the_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm.models.resnetv2", None)
-    with pytest.raises(
-        InputError, match=r"preact_resnet needs the package timm.*pip install 'evonas\[vision\]'"
-    ):
+    with pytest.raises(InputError, match=r"preact_resnet needs the package timm.*pip install 'evonas\[vision\]'"):
         build(ArchitectureSpec("preact_resnet"), num_classes=10, image_size=8)

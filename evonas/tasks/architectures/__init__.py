@@ -66,9 +66,7 @@ def build(spec: ArchitectureSpec, *, num_classes: int, image_size: int, in_chann
     depth = spec.depth or PUBLISHED_DEPTHS[spec.name]
     depth += (0,) * (len(PUBLISHED_DEPTHS[spec.name]) - len(depth))
     try:
-        model = ARCHITECTURES[spec.name](
-            width=spec.width, depth=depth, head=spec.head, num_classes=num_classes
-        )
+        model = ARCHITECTURES[spec.name](width=spec.width, depth=depth, head=spec.head, num_classes=num_classes)
     except ModuleNotFoundError as error:
         raise InputError(
             "tasks.architecture.name",

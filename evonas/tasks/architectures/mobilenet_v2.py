@@ -39,9 +39,7 @@ def _set_head(model: Any, channels: int, num_classes: int) -> None:
     """Rebuilds the last convolution and the classifier, which the class does not let one narrow."""
     from torchvision.ops.misc import Conv2dNormActivation
 
-    last = Conv2dNormActivation(
-        model.features[-1][0].in_channels, channels, kernel_size=1, activation_layer=nn.ReLU6
-    )
+    last = Conv2dNormActivation(model.features[-1][0].in_channels, channels, kernel_size=1, activation_layer=nn.ReLU6)
     classifier = nn.Linear(channels, num_classes)
     # as MobileNetV2 initializes them
     nn.init.kaiming_normal_(last[0].weight, mode="fan_out")
