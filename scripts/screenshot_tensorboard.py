@@ -3,12 +3,13 @@
     python scripts/screenshot_tensorboard.py --logdir runs/demo --out docs/pictures
 
 Starts a TensorBoard of its own, asks it how many tags each tab has, photographs the tabs with headless Chromium
-and stops it again. Exit status: 0 if scalars, images and texts are there and every picture shows a loaded page,
+and stops it again. Exit status: 0 if scalars, images and texts are there and no picture is blank,
 1 if not, 2 if Chromium is missing or TensorBoard does not start.
 """
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import socket
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -29,10 +30,10 @@ OPTIONAL_TAB = "hparams"
 
 START_SECONDS = 60.0
 LOAD_SECONDS = 30.0  # TensorBoard reads the event files while it already answers
-SHOT_SECONDS = 120.0
+SHOT_SECONDS = 60.0  # now and then a headless Chromium hangs; another attempt does not
 VIRTUAL_MS = 20_000  # the time the page believes it had; costs about 4 s
-ATTEMPTS = 3
-LOADED_BYTES = 40_000  # a picture of the empty frame compresses to less
+ATTEMPTS = 6
+BLANK_BYTES = 30_000  # a blank window or an error page compresses to less
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM_FLAGS = (
@@ -91,8 +92,8 @@ def check(logdir: str, out: Path, port: int) -> list[str]:
             print(f"{tab:<11}{count}   {path} ({size / 1000:.0f} kB)", flush=True)
             if tab in REQUIRED and not counts[tab]:
                 problems.append(f"{tab}: no tags in {logdir}")
-            elif size < LOADED_BYTES:
-                problems.append(f"{tab}: {path} shows no loaded page ({size} bytes)")
+            elif size < BLANK_BYTES:
+                problems.append(f"{tab}: {path} is blank or missing ({size} bytes)")
     return problems
 
 
@@ -180,26 +181,38 @@ def _count(tags_by_run: dict[str, Any]) -> int:
 
 
 def photograph(browser: str, address: str, path: Path) -> int:
-    """Write a picture of a page and return its size in bytes; pages that did not finish loading are tried again."""
-    path.unlink(missing_ok=True)
-    size = 0
+    """Write a picture of a page and return its size in bytes.
+
+    Some charts or images may still be missing from a picture, and which ones changes from one to the next. So the
+    page counts as loaded once a picture has been the same twice.
+    """
+    seen: set[bytes] = set()
+    content = b""
     for _ in range(ATTEMPTS):
+        path.unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
-            command = [
-                browser,
-                *CHROMIUM_FLAGS,
-                f"--user-data-dir={profile}",
-                f"--screenshot={path.resolve()}",
-                address,
-            ]
-            try:
-                subprocess.run(command, capture_output=True, timeout=SHOT_SECONDS, check=False)
-            except subprocess.TimeoutExpired:
-                continue
-        size = path.stat().st_size if path.exists() else 0
-        if size >= LOADED_BYTES:
+            run_browser(
+                [browser, *CHROMIUM_FLAGS, f"--user-data-dir={profile}", f"--screenshot={path.resolve()}", address]
+            )
+        content = path.read_bytes() if path.exists() else b""
+        if len(content) >= BLANK_BYTES and content in seen:
             break
-    return size
+        seen.add(content)
+    return len(content)
+
+
+def run_browser(command: list[str]) -> None:
+    """Let Chromium run until it is done or its time is up; its helper processes end with it."""
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+    try:
+        process.wait(SHOT_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass  # photograph sees that there is no picture
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 if __name__ == "__main__":

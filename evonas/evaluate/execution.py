@@ -147,7 +147,8 @@ def keep_memory() -> None:
         return
     libc: Any = ctypes.CDLL(None)
     trim_threshold, mmap_threshold, one_gigabyte = -1, -3, 1 << 30
-    libc.mallopt(mmap_threshold, one_gigabyte)
+    if not libc.mallopt(mmap_threshold, one_gigabyte):
+        libc.mallopt(mmap_threshold, 1 << 25)  # the most that an older glibc takes
     libc.mallopt(trim_threshold, one_gigabyte)
 
 

@@ -16,7 +16,7 @@ from evonas.graph.space import SearchSpace
 from evonas.record.archive import Archive
 from evonas.record.outcome import Candidate, Evaluation
 from evonas.search.engine import Search, SearchExhaustedError
-from evonas.search.interrupt import SearchInterruptedError, Interrupts
+from evonas.search.interrupt import Interrupts, SearchInterruptedError
 
 
 class Ending(Enum):
