@@ -24,6 +24,8 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+from PIL import Image
+
 REQUIRED = ("scalars", "images", "text")
 TABS = ("timeseries", *REQUIRED)
 OPTIONAL_TAB = "hparams"
@@ -35,18 +37,22 @@ VIRTUAL_MS = 20_000  # the time the page believes it had; costs about 4 s
 ATTEMPTS = 6
 BLANK_BYTES = 30_000  # a blank window or an error page compresses to less
 
+WIDTH, HEIGHT = 1600, 1200
+UNPAINTED = 140  # a window's lowest pixels, as many as a title bar has, sometimes stay empty: they are cut off
+
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM_FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-3d-apis",  # else the time series are drawn with WebGL, and their lines are missing from the picture
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
     "--disable-quic",
     "--hide-scrollbars",
-    "--window-size=1600,1200",
+    f"--window-size={WIDTH},{HEIGHT + UNPAINTED}",
     f"--virtual-time-budget={VIRTUAL_MS}",
 )
 
@@ -194,11 +200,20 @@ def photograph(browser: str, address: str, path: Path) -> int:
             run_browser(
                 [browser, *CHROMIUM_FLAGS, f"--user-data-dir={profile}", f"--screenshot={path.resolve()}", address]
             )
+        crop(path)
         content = path.read_bytes() if path.exists() else b""
         if len(content) >= BLANK_BYTES and content in seen:
             break
         seen.add(content)
     return len(content)
+
+
+def crop(path: Path) -> None:
+    """Cut the unreliable part off a picture, if there is one."""
+    if path.exists():
+        with Image.open(path) as picture:
+            whole = picture.convert("RGB")
+        whole.crop((0, 0, WIDTH, HEIGHT)).save(path, optimize=True)
 
 
 def run_browser(command: list[str]) -> None:

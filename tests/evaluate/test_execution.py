@@ -10,7 +10,7 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -86,7 +86,7 @@ def here(evaluator: Evaluator) -> list[Evaluation]:
 
 
 @pytest.fixture(scope="module")
-def accidents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Evaluation | Exception]]:
+def accidents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Evaluation | Exception]:
     """What each accident ended in; they all happen in one pool of two workers."""
     folder = tmp_path_factory.mktemp("began")
     overrides = ["execution.workers=2", f"execution.timeout_seconds={TIMEOUT}", f"data.path={str(folder)!r}"]
@@ -96,8 +96,9 @@ def accidents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ev
         patch.setattr(execution, "_evaluate_in_worker", evaluate_by_command)
         with LocalPool(config.load(TINY, overrides)) as pool:
             pending = {genome.key: pool.submit(genome, gated=False) for genome in (DIE, HANG, STARVE, MISTAKE, REPLY)}
-            wait_for((folder / DIE.key).exists)
-            os.kill(int((folder / DIE.key).read_text()), signal.SIGKILL)
+            for genome, number in ((DIE, signal.SIGKILL), (HANG, signal.SIGINT)):
+                wait_for((folder / genome.key).exists)
+                os.kill(int((folder / genome.key).read_text()), number)
             for key, wait in pending.items():
                 try:
                     found[key] = wait()
@@ -107,17 +108,14 @@ def accidents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ev
             pool.submit(HANG)
             wait_for((folder / HANG.key).exists)
             assert workers()
-    yield found
+    return found
 
 
 def test_workers_repeat_the_evaluations_of_this_process_number_for_number(here: list[Evaluation]) -> None:
     with make_executor(config.load(TINY, ["execution.workers=2"])) as executor:
         assert isinstance(executor, LocalPool)
         pending = [executor.submit(genome, gated=gated) for genome, gated in SUBMITTED]
-        last = pending[-1]()
-        for worker in workers():
-            os.kill(worker.pid, signal.SIGINT)  # Ctrl-C reaches all processes of a terminal, and is not for workers
-        found = [*(wait() for wait in pending[:-1]), last]
+        found = [wait() for wait in reversed(pending)][::-1]
         again = executor.submit(S0)()
     assert list(map(timeless, found)) == list(map(timeless, here))
     assert timeless(again) == timeless(here[0])
@@ -130,7 +128,9 @@ def test_a_killed_worker_costs_its_candidate(accidents: dict[str, Evaluation | E
     assert accidents[DIE.key] == Evaluation(DIE.key, 1, rejection=expected)
 
 
-def test_an_evaluation_that_hangs_is_ended(accidents: dict[str, Evaluation | Exception]) -> None:
+def test_an_evaluation_that_hangs_is_ended_by_its_time_and_not_by_ctrl_c(
+    accidents: dict[str, Evaluation | Exception],
+) -> None:
     expected = Rejection("execution", "took too long", measured=TIMEOUT, limit=TIMEOUT)
     assert accidents[HANG.key] == Evaluation(HANG.key, 1, rejection=expected)
 

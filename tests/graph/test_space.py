@@ -34,7 +34,7 @@ def test_the_full_space_has_twelve_operations_and_three_moments_over_four_index_
 
 def test_a_space_without_the_batch_has_no_choice_over_it() -> None:
     space = SearchSpace(index_sets=("chw", "hw", "ghw"))
-    assert len(space.choices) == 12 + 3 * 3
+    assert len(space.choices) == len(ELEMENTWISE) + 3 * 3
     assert not any(INDEX_SETS[axes].batch for _, axes in space.choices if axes)
 
 

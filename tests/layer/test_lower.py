@@ -17,6 +17,7 @@ Where conventions differ, and a test says how:
 - without activation, EvoNorms are an affine map alone, here as in timm (whose FRN still normalizes).
 """
 
+import math
 import random
 from collections.abc import Callable
 from itertools import cycle
@@ -25,7 +26,8 @@ import numpy as np
 import pytest
 import timm.layers
 import torch
-from oracles import interpret, random_parameters, viable_genomes
+from hypothesis import given
+from oracles import genomes, interpret, random_parameters, viable_genomes
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
@@ -35,6 +37,7 @@ from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.graph.variation import mutate
 from evonas.layer.lower import NormActLayer, lower
+from evonas.layer.plan import bounded_from_zero
 
 CHANNELS, GROUPS = 12, 4
 SHAPE = (5, CHANNELS, 6, 7)
@@ -391,6 +394,15 @@ def test_only_divisions_that_need_it_are_guarded(text: str, guarded: bool) -> No
     layer = lower(Genome.from_text(text), 8)
     (division,) = [n for n in layer.body.graph.nodes if n.op == "call_function" and n.target.__name__ == "div"]
     assert (division.target is not torch.div) is guarded
+
+
+@given(genomes(max_nodes=6))
+def test_a_value_said_to_be_bounded_from_zero_is(genome: Genome) -> None:
+    x = 3 * images((2, 4, 3, 2), torch.float64).numpy()
+    parameters = {**random_parameters(4, seed=0), "weight": np.ones(4), "bias": np.zeros(4)}
+    value = interpret(genome, x, parameters, groups=2)
+    if bounded_from_zero(genome.nodes)[-1]:
+        assert not (value < 0.999 * math.sqrt(1e-5)).any()
 
 
 def test_statistics_keep_their_reduced_shape() -> None:
