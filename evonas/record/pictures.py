@@ -9,7 +9,6 @@ same value. Boxes and waypoints stand in columns and edges bend between columns 
 import os
 import random
 import re
-import tempfile
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -737,11 +736,10 @@ def to_png(figure: Figure, path: Path) -> None:
     """Write the figure whole or not at all; missing folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _agg(figure)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})  # no version: same bytes anywhere
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        # no metadata: it names the version of matplotlib, and equal figures should give equal files
+        figure.savefig(unfinished, format="png", dpi=DPI, metadata={"Software": None})
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
