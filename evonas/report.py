@@ -1,7 +1,6 @@
 """From a run to what people take away: ranked layers, exported modules and pictures."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from evonas.config import LayerConfig
 from evonas.errors import InputError
+from evonas.files import write_text
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.layer.export import export
@@ -106,7 +106,7 @@ def save_best(run: RunFolder, count: int = 3) -> list[Path]:
             stem.with_suffix(".png"),
         )
     listing = json.dumps([e.as_json() for e in (*best, *baselines(run))], indent=2) + "\n"
-    write_atomically(run.best_folder / "ranking.json", listing)
+    write_text(run.best_folder / "ranking.json", listing)
     for stale in set(run.best_folder.glob("rank[0-9]*_*")) - {
         m.with_suffix(s) for m in modules for s in (".py", ".png")
     }:
@@ -175,14 +175,3 @@ def _read_json(path: Path) -> Genome:
         raise InputError(str(path), "is not text", accepted="a genome's .json file") from None
     except InputError as error:
         raise error.at(str(path)) from None
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

@@ -8,7 +8,6 @@ import dis
 import importlib.metadata
 import inspect
 import keyword
-import os
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ import torch
 from torch import nn
 
 from evonas.errors import InputError
+from evonas.files import write_text
 from evonas.graph import functions
 from evonas.graph.genome import Genome
 from evonas.graph.primitive import INDEX_SETS
@@ -63,20 +63,10 @@ def export(
         raise InputError(str(path), "is a folder", accepted="the path of a file")
     text = source_of(genome, name=name, groups=groups, eps=eps, momentum=momentum, provenance=provenance)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, text)
+        write_text(path, text)
     except OSError as error:
         raise InputError(str(path), f"cannot be written ({error.strerror})") from None
     return path
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def source_of(

@@ -20,8 +20,8 @@ from PIL import Image
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
-from evonas.record import pictures
-from evonas.record.pictures import Box, Layout, Route, draw_front, draw_genome, draw_progress, layout, to_array, to_png
+from evonas.record.pictures import draw_front, draw_genome, draw_progress, to_array, to_png
+from evonas.record.pictures.placement import BOX_HEIGHT, BOX_WIDTH, Box, Layout, Route, layout
 
 
 def _random_genomes(count: int) -> dict[str, Genome]:
@@ -101,8 +101,8 @@ def test_there_is_a_box_per_active_node_and_a_route_per_edge(layouts: dict[str, 
 def test_no_two_boxes_overlap(layouts: dict[str, Layout]) -> None:
     for name, places in layouts.items():
         for a, b in combinations(places.boxes.values(), 2):
-            apart_x = abs(a.x - b.x) >= pictures.BOX_WIDTH
-            apart_y = abs(a.y - b.y) >= pictures.BOX_HEIGHT
+            apart_x = abs(a.x - b.x) >= BOX_WIDTH
+            apart_y = abs(a.y - b.y) >= BOX_HEIGHT
             assert apart_x or apart_y, name
 
 
@@ -114,7 +114,7 @@ def test_edges_go_forward_from_the_right_of_a_box_to_the_left_of_another(layouts
             assert xs == sorted(set(xs)), name
             assert route.points[0] == pytest.approx((source.bounds[2], source.y)), name
             assert xs[-1] == pytest.approx(target.bounds[0]), name
-            assert abs(route.points[-1][1] - target.y) < pictures.BOX_HEIGHT / 2, name
+            assert abs(route.points[-1][1] - target.y) < BOX_HEIGHT / 2, name
 
 
 def test_no_edge_runs_through_a_box(layouts: dict[str, Layout]) -> None:

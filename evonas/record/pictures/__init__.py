@@ -1,0 +1,7 @@
+"""Pictures of layers and of searches, as matplotlib figures that no global state knows of."""
+
+from evonas.record.pictures.charts import draw_front as draw_front
+from evonas.record.pictures.charts import draw_progress as draw_progress
+from evonas.record.pictures.figure import to_array as to_array
+from evonas.record.pictures.figure import to_png as to_png
+from evonas.record.pictures.layer import draw_genome as draw_genome

@@ -1,0 +1,41 @@
+"""Figures without a display, and how they become pixels and files."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from evonas.files import write_whole
+
+DPI = 120
+INK, FAINT = "#1f2933", "#7b8794"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure of so many inches."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def canvas_of(figure: Figure) -> FigureCanvasAgg:
+    """The figure's canvas in memory."""
+    return figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
+
+
+def to_array(figure: Figure) -> NDArray[np.uint8]:
+    """The figure as [height, width, 3] bytes."""
+    canvas = canvas_of(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba(), dtype=np.uint8)  # type: ignore[no-untyped-call]
+    return pixels[..., :3].copy()
+
+
+def to_png(figure: Figure, path: Path) -> None:
+    """Write the figure whole or not at all; missing folders are made."""
+    canvas_of(figure)
+    # no metadata: it names the version of matplotlib, and equal figures should give equal files
+    write_whole(path, partial(figure.savefig, format="png", dpi=DPI, metadata={"Software": None}))
