@@ -24,10 +24,10 @@ demo: $(STAMP) ## search on digits for 4 minutes on two cores, then rank and exp
 	$(BIN)/evonas search search_spaces/evonorm_s.toml --run $(DEMO_RUN) --budget 4m --workers 2
 
 test: $(STAMP) ## run the tests (minutes)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(STAMP) ## run the slow tests too
-	$(BIN)/python -m pytest -n 2 -m 'not gpu'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not gpu'
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .

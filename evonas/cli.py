@@ -10,7 +10,7 @@ import typer
 
 from evonas import config, report, terminal
 from evonas.errors import InputError
-from evonas.evaluate.execution import make_executor
+from evonas.evaluate.execution import Executor, make_executor
 from evonas.record.archive import Archive
 from evonas.record.board import open_board
 from evonas.record.pictures import draw_genome, to_png
@@ -75,7 +75,7 @@ def search(
     _finish(folder, ending)
 
 
-def _drive(settings: config.SearchConfig, folder: RunFolder, archive: Archive, executor: Any) -> Ending:
+def _drive(settings: config.SearchConfig, folder: RunFolder, archive: Archive, executor: Executor) -> Ending:
     console = terminal.console(stderr=True)
     console.print(f"run {folder.path}; watch it with: tensorboard --logdir {folder.path.parent}", highlight=False)
     clock = Clock(settings.budget, used=driving_seconds(archive))

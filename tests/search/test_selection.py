@@ -1,4 +1,4 @@
-"""Selection against brute force: dominance by definition, winners by enumeration, DEAP leaving the random stream alone."""
+"""Selection against brute force: dominance by definition, winners by enumeration, global randomness untouched."""
 
 import random
 
