@@ -115,7 +115,7 @@ class EvolutionConfig(Section):
     winner: Literal["pareto", "average"] = "pareto"
     random_injection: Fraction = 0.5
     initial_random: PositiveInt = 20
-    look_ahead: PositiveInt = 4
+    look_ahead: PositiveInt = 16
     max_proposals: PositiveInt = 10_000
 
 
