@@ -70,7 +70,15 @@ def mutants() -> list[Genome]:
     return found
 
 
-PARTIAL = [Genome.from_text(text) for text in ("a = rms[chw](x); mul(a, v0)", "div(v1, zero)", "std[bhw](v1)")]
+PARTIAL = [
+    Genome.from_text(text)
+    for text in (
+        "a = rms[chw](x); mul(a, v0)",
+        "a = rms[chw](x); b = mean[bhw](a); mul(x, b)",
+        "div(v1, zero)",
+        "std[bhw](v1)",
+    )
+]
 GENOMES = dict(CATALOGUE) | {genome.key: genome for genome in [*viable_genomes(12, seed=4), *mutants(), *PARTIAL]}
 
 

@@ -396,6 +396,28 @@ def test_only_divisions_that_need_it_are_guarded(text: str, guarded: bool) -> No
     assert (division.target is not torch.div) is guarded
 
 
+@pytest.mark.parametrize(
+    ("text", "bounded"),
+    [
+        ("std[bhw](x)", True),
+        ("rms[hw](x)", True),
+        ("mean[hw](x)", False),
+        ("a = std[hw](x); mean[chw](a)", True),
+        ("a = std[hw](x); max(x, a)", True),
+        ("max(x, v1)", False),
+        ("a = std[hw](x); b = rms[hw](x); add(a, b)", True),
+        ("a = std[hw](x); add(a, x)", False),
+        ("a = std[hw](x); abs(a)", True),
+        ("abs(x)", False),
+        ("a = std[hw](x); neg(a)", False),
+        ("a = std[hw](x); mul(a, a)", False),
+        ("a = std[hw](x); log(a)", False),
+    ],
+)
+def test_values_that_are_bounded_from_zero_are_known(text: str, bounded: bool) -> None:
+    assert bounded_from_zero(Genome.from_text(text).nodes)[-1] is bounded
+
+
 @given(genomes(max_nodes=6))
 def test_a_value_said_to_be_bounded_from_zero_is(genome: Genome) -> None:
     x = 3 * images((2, 4, 3, 2), torch.float64).numpy()
@@ -414,6 +436,12 @@ def test_statistics_keep_their_reduced_shape() -> None:
     }
     assert shapes["std_bhw_0"] == (1, 8, 1, 1)
     assert shapes["std"] == (2, 8, 1, 1)
+
+
+def test_a_batch_moment_has_one_running_value_for_each_channel_or_one_for_all() -> None:
+    per_channel, single = "std[bhw](x)", "a = rms[chw](x); std[bhw](a)"
+    assert [b.shape for b in lower(Genome.from_text(per_channel), 8).buffers()] == [(1, 8, 1, 1)]
+    assert [b.shape for b in lower(Genome.from_text(single), 8).buffers()] == [(1, 1, 1, 1)]
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
