@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from types import TracebackType
@@ -22,11 +23,13 @@ import torch
 from pebble import ProcessExpired, ProcessPool
 
 from evonas.config import SearchConfig
+from evonas.errors import InputError
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
 from evonas.graph.genome import Genome
 from evonas.record.outcome import Evaluation, Rejection
 
-WATCH_SECONDS = 2.0
+WATCH_SECONDS = 2.0  # between a worker's looks whether its driver is alive
+MOST_BREAKS = 3
 
 Pending = Callable[[], Evaluation]
 
@@ -78,30 +81,67 @@ class LocalPool:
 
     def __init__(self, config: SearchConfig) -> None:
         self._config = config
-        self._pool = ProcessPool(
-            max_workers=config.execution.workers,
+        self._pool = self._new_pool()
+        self._breaks = 0  # since the last evaluation that came back
+
+    def submit(self, genome: Genome, *, gated: bool = True) -> Pending:
+        """See ``Executor``.
+
+        Raises:
+            InputError: workers keep dying before they evaluate anything.
+        """
+        return partial(self._wait, self._pool, self._schedule(genome, gated), genome, gated)
+
+    def _wait(self, pool: ProcessPool, future: "Future[Evaluation]", genome: Genome, gated: bool) -> Evaluation:
+        limit = self._config.execution.timeout_seconds
+        while True:
+            try:
+                evaluation = future.result()
+                self._breaks = 0
+                return evaluation
+            except BrokenProcessPool:  # a worker died while none was evaluating: nobody's fault, so once more
+                if pool is self._pool:
+                    self._renew()
+                pool, future = self._pool, self._schedule(genome, gated)
+            except FutureTimeout:
+                rejection = Rejection("execution", "took too long", measured=limit, limit=limit)
+                break
+            except ProcessExpired as error:
+                rejection = Rejection("execution", "worker died", detail=f"exit code {error.exitcode}")
+                break
+            except MemoryError:
+                rejection = Rejection("execution", "out of memory")
+                break
+        return Evaluation(genome.key, self._config.seed, rejection=rejection)
+
+    def _schedule(self, genome: Genome, gated: bool) -> "Future[Evaluation]":
+        arguments, timeout = (genome, gated), self._config.execution.timeout_seconds
+        try:
+            future: Future[Evaluation] = self._pool.schedule(_evaluate_in_worker, args=arguments, timeout=timeout)
+        except RuntimeError:  # the pool broke while it had nothing to do
+            self._renew()
+            future = self._pool.schedule(_evaluate_in_worker, args=arguments, timeout=timeout)
+        return future
+
+    def _renew(self) -> None:
+        self._breaks += 1
+        if self._breaks > MOST_BREAKS:
+            found = f"workers died {self._breaks} times before they evaluated anything"
+            raise InputError("execution.workers", found, remedy="ask for fewer (memory?), or for 1 to see the error")
+        self._close()
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> ProcessPool:
+        return ProcessPool(
+            max_workers=self._config.execution.workers,
             initializer=_start_worker,
-            initargs=(config,),
+            initargs=(self._config,),
             context=get_context("spawn"),  # torch's threads do not survive a fork
         )
 
-    def submit(self, genome: Genome, *, gated: bool = True) -> Pending:
-        """See ``Executor``."""
-        timeout = self._config.execution.timeout_seconds
-        future = self._pool.schedule(_evaluate_in_worker, args=(genome, gated), timeout=timeout)
-        return partial(self._wait, future, genome)
-
-    def _wait(self, future: "Future[Evaluation]", genome: Genome) -> Evaluation:
-        limit = self._config.execution.timeout_seconds
-        try:
-            return future.result()
-        except FutureTimeout:
-            rejection = Rejection("execution", "took too long", measured=limit, limit=limit)
-        except ProcessExpired as error:
-            rejection = Rejection("execution", "worker died", detail=f"exit code {error.exitcode}")
-        except MemoryError:
-            rejection = Rejection("execution", "out of memory")
-        return Evaluation(genome.key, self._config.seed, rejection=rejection)
+    def _close(self) -> None:
+        self._pool.stop()
+        self._pool.join()
 
     def __enter__(self) -> Self:
         return self
@@ -109,9 +149,7 @@ class LocalPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # whatever still runs was not told and is asked for again on resume
-        self._pool.stop()
-        self._pool.join()
+        self._close()  # whatever still runs was not told and is asked for again on resume
 
 
 _evaluator: Evaluator | None = None  # of a worker process, which has no other place to keep it between calls

@@ -105,6 +105,9 @@ def accidents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Evaluation 
                 except InputError as error:
                     found[key] = error
             (folder / HANG.key).unlink()
+            for child in workers():
+                child.kill()  # while nothing is evaluated
+            found["after idle workers died"] = pool.submit(REPLY)()
             pool.submit(HANG)
             wait_for((folder / HANG.key).exists)
             assert workers()
@@ -148,6 +151,22 @@ def test_a_mistake_of_people_reaches_them_from_a_worker(accidents: dict[str, Eva
 
 def test_the_pool_goes_on_after_accidents(accidents: dict[str, Evaluation | Exception]) -> None:
     assert accidents[REPLY.key] == Evaluation(REPLY.key, 1, objectives={"gated": 0.0})
+
+
+def test_workers_that_die_idle_are_replaced(accidents: dict[str, Evaluation | Exception]) -> None:
+    assert accidents["after idle workers died"] == Evaluation(REPLY.key, 1, objectives={"gated": 1.0})
+
+
+def die(_: SearchConfig) -> None:
+    os._exit(1)
+
+
+def test_workers_that_cannot_start_end_the_run_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "_start_worker", die)
+    with LocalPool(config.load(TINY, ["execution.workers=2"])) as pool:
+        pending = pool.submit(S0)
+        with pytest.raises(InputError, match=r"^execution\.workers: workers died 4 times"):
+            pending()
 
 
 @pytest.mark.usefixtures("accidents")
