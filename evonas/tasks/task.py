@@ -68,7 +68,8 @@ def classification(
 def _build(
     spec: architectures.ArchitectureSpec, num_classes: int, image_size: int, device: torch.device, seed: int
 ) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
+    # manual_seed reseeds the GPUs too: all of them get their state back
+    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         torch.manual_seed(derive_seed(seed, "weights"))
         model = architectures.build(spec, num_classes=num_classes, image_size=image_size)
     return model.to(device)
