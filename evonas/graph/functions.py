@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def div(x: Tensor, y: Tensor, eps: float) -> Tensor:
-    """X / y with abs(y) held at ``eps`` or above; y = 0 counts as positive."""
+    """Quotient x / y with abs(y) held at ``eps`` or above; y = 0 counts as positive."""
     return x / torch.copysign(y.abs().clamp_min(eps), y)
 
 
@@ -21,7 +21,7 @@ def slog(x: Tensor, eps: float) -> Tensor:
 
 
 def ssqrt(x: Tensor, eps: float) -> Tensor:
-    """X / sqrt(abs(x) + eps): sign(x) sqrt(abs(x)) with a finite slope at 0."""
+    """Signed root x / sqrt(abs(x) + eps): about sign(x) sqrt(abs(x)), with a finite slope at 0."""
     return x * torch.rsqrt(x.abs() + eps)
 
 
