@@ -5,22 +5,26 @@ module. ``lower`` makes the module, ``replace_norm_act`` puts it into a network,
 """
 
 from evonas.errors import InputError as InputError
+from evonas.evaluate.evaluator import Evaluator as Evaluator
 from evonas.graph.catalogue import CATALOGUE as CATALOGUE
 from evonas.graph.genome import Genome as Genome
 from evonas.graph.node import Node as Node
 from evonas.graph.space import SearchSpace as SearchSpace
 from evonas.graph.variation import mutate as mutate
-from evonas.instrument.surgery import (
-    NormActSite as NormActSite,
-)
-from evonas.instrument.surgery import (
-    norm_act_sites as norm_act_sites,
-)
-from evonas.instrument.surgery import (
-    replace_norm_act as replace_norm_act,
-)
+from evonas.instrument.fit import StopReason as StopReason
+from evonas.instrument.fit import Trace as Trace
+from evonas.instrument.fit import fit as fit
+from evonas.instrument.surgery import NormActSite as NormActSite
+from evonas.instrument.surgery import norm_act_sites as norm_act_sites
+from evonas.instrument.surgery import replace_norm_act as replace_norm_act
 from evonas.layer.export import export as export
 from evonas.layer.lower import NormActLayer as NormActLayer
 from evonas.layer.lower import lower as lower
+from evonas.record.archive import Archive as Archive
+from evonas.record.outcome import Candidate as Candidate
+from evonas.record.outcome import Evaluation as Evaluation
+from evonas.record.outcome import Rejection as Rejection
+from evonas.search.engine import Search as Search
+from evonas.tasks.task import Task as Task
 
 __version__ = "0.1.0"

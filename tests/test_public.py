@@ -1,0 +1,46 @@
+"""The public names against the list that docs and users rely on; every one has a docstring or is data.
+
+The README's Python example is run as it stands there.
+"""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import evonas
+
+README = Path(__file__).parents[1] / "README.md"
+NAMES = {
+    *("CATALOGUE", "Genome", "Node", "SearchSpace", "mutate", "NormActLayer", "lower", "export"),
+    *("NormActSite", "norm_act_sites", "replace_norm_act", "StopReason", "Trace", "fit", "Task", "Evaluator"),
+    *("Candidate", "Evaluation", "Rejection", "Search", "Archive", "InputError"),
+}
+
+
+def test_the_package_gives_exactly_the_public_names() -> None:
+    modules = {"config", "errors", "files", "seeding", "graph", "layer", "instrument", "record", "tasks", "evaluate"}
+    found = {n for n, v in vars(evonas).items() if not n.startswith("_") and not inspect.ismodule(v)}
+    assert found - modules == NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_public_name_and_its_public_members_say_what_they_are(name: str) -> None:
+    value = getattr(evonas, name)
+    if name == "CATALOGUE":
+        return
+    assert inspect.getdoc(value)
+    for member, function in vars(value).items() if inspect.isclass(value) else ():
+        if inspect.isfunction(function) and not member.startswith("_"):
+            assert inspect.getdoc(function), f"{name}.{member}"
+
+
+def test_the_readme_example_runs() -> None:
+    pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+    space: dict[str, object] = {}
+    exec(compile(example, str(README), "exec"), space)  # our own text
+    sites = evonas.norm_act_sites(space["torchvision"].models.mobilenet_v2())  # type: ignore[attr-defined]
+    layers = [m for m in space["model"].modules() if isinstance(m, evonas.NormActLayer)]  # type: ignore[attr-defined]
+    assert len(layers) == len(sites) == 52
