@@ -77,6 +77,9 @@ def search(
 
 def _drive(settings: config.SearchConfig, folder: RunFolder, archive: Archive, executor: Executor) -> Ending:
     console = terminal.console(stderr=True)
+    if settings.execution.workers > settings.evolution.look_ahead:
+        idle = settings.execution.workers - settings.evolution.look_ahead
+        console.print(f"note: {idle} workers will be idle, evolution.look_ahead is {settings.evolution.look_ahead}")
     console.print(f"run {folder.path}; watch it with: tensorboard --logdir {folder.path.parent}", highlight=False)
     clock = Clock(settings.budget, used=driving_seconds(archive))
     board = SearchBoard(open_board(folder.board_folder, purge_step=archive.told() or None), settings)

@@ -95,10 +95,24 @@ class QualityConfig(Section):
     min_accuracy: Fraction = 0.2
 
 
+class StabilityConfig(Section):
+    """``[protocols.stability]``: reject a layer whose gradient norm an adversary can drive above ``limit``.
+
+    The adversary takes up to ``steps`` steps on the first task's convolution weights, each ``step_size`` times their
+    norm long, on the first ``batch_size`` samples of a batch. 0 steps turn the protocol off.
+    """
+
+    steps: Annotated[int, Field(ge=0)] = 0
+    step_size: Positive = 0.05
+    limit: Positive = 1e8
+    batch_size: PositiveInt = 16
+
+
 class ProtocolsConfig(Section):
     """``[protocols]``: the rejection protocols that have settings."""
 
     numerics: NumericsConfig = NumericsConfig()
+    stability: StabilityConfig = StabilityConfig()
     quality: QualityConfig = QualityConfig()
 
 

@@ -1,5 +1,6 @@
 """Train a layer on every task, rejecting it as soon as it shows that it does not learn."""
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,9 +8,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
-from evonas.config import LayerConfig, QualityConfig, SearchConfig, TrainingConfig
+from evonas.config import LayerConfig, ProtocolsConfig, QualityConfig, SearchConfig, TrainingConfig
 from evonas.errors import InputError
+from evonas.evaluate.ascent import ascend_gradient_norm, convolution_weights
 from evonas.graph.genome import Genome
 from evonas.instrument.fit import StopReason, fit
 from evonas.instrument.surgery import NormActSite, replace_norm_act
@@ -22,14 +25,14 @@ TRACE_POINTS = 20
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Judges genomes: a quality gate on every task first, then the full training on every task.
+    """Judges genomes: the stability protocol, a quality gate on every task, then the full training on every task.
 
     Every genome sees the same initial weights and the same batches for a given seed, so differences are the layer's.
     """
 
     tasks: tuple[Task, ...]
     training: TrainingConfig
-    quality: QualityConfig
+    protocols: ProtocolsConfig
     layer: LayerConfig
     seed: int
 
@@ -41,7 +44,7 @@ class Evaluator:
         started = time.perf_counter()
         trainings = [_Training(task, genome, self) for task in self.tasks]
         try:
-            rejection = self._reject(trainings, gated)
+            rejection = (self._unstable(genome) if gated else None) or self._reject(trainings, gated)
             objectives = {} if rejection else {t.task.name: t.score() for t in trainings}
         except RuntimeError as error:  # torch's out-of-memory error is one too
             rejection, objectives = Rejection("execution", "error", detail=str(error).partition("\n")[0]), {}
@@ -55,12 +58,31 @@ class Evaluator:
             traces={t.task.name: _thinned(t.losses) for t in trainings if t.losses},
         )
 
+    def _unstable(self, genome: Genome) -> Rejection | None:
+        """The stability protocol, on the first task's untrained network: it costs less than the quality gate."""
+        settings, task = self.protocols.stability, self.tasks[0]
+        if not settings.steps:
+            return None
+        model = install(task.build(self.seed), genome, self.layer).train()
+        batch = tree_map(lambda tensor: tensor[: settings.batch_size], next(task.batches(self.seed)))
+        ascent = ascend_gradient_norm(
+            lambda: task.loss(model, batch),
+            convolution_weights(model),
+            steps=settings.steps,
+            step_size=settings.step_size,
+            limit=settings.limit,
+        )
+        if not ascent.exceeded:
+            return None
+        steps, norm = len(ascent.norms) - 1, min(ascent.norms[-1], sys.float_info.max)
+        return Rejection("stability", "gradient norm too high", task.name, norm, settings.limit, f"after {steps} steps")
+
     def _reject(self, trainings: list["_Training"], gated: bool) -> Rejection | None:
         """Train up to the quality gate on every task, then to the end on every task, as long as nothing is wrong."""
-        gate = min(self.quality.steps, self.training.steps) if gated else 0
+        gate = min(self.protocols.quality.steps, self.training.steps) if gated else 0
         for training in trainings if gated else ():
             training.advance(gate)
-            if rejection := training.rejected_by_quality(self.quality):
+            if rejection := training.rejected_by_quality(self.protocols.quality):
                 return rejection
         for training in trainings:
             training.advance(self.training.steps - gate)
@@ -77,7 +99,7 @@ def evaluator_from_config(config: SearchConfig) -> Evaluator:
     """
     device = find_device(config.execution.device)
     tasks = tasks_from_config(config, device)
-    return Evaluator(tasks, config.training, config.protocols.quality, config.layer, config.seed)
+    return Evaluator(tasks, config.training, config.protocols, config.layer, config.seed)
 
 
 def find_device(name: str) -> torch.device:

@@ -41,6 +41,7 @@ class Search:
         self._asked = 0
         self._open: dict[int, Candidate] = {}
         self._seen: dict[str, int] = {}
+        self._verdicts: dict[str, Rejection | str] = {}  # of the screens, by content key
         self._population: list[Individual] = []
         self._front: list[Individual] = []
 
@@ -119,7 +120,7 @@ class Search:
         out: list[tuple[Proposal, Rejection]] = []
         for _ in range(self._settings.max_proposals):
             proposal = self._propose(rng)
-            verdict = self._screen(proposal.genome)
+            verdict = self._judge(proposal.genome)
             if isinstance(verdict, str) and verdict in self._seen:
                 verdict = repeats(self._seen[verdict])
             if isinstance(verdict, str):
@@ -128,6 +129,13 @@ class Search:
         raise SearchExhaustedError(
             f"no new layer in {self._settings.max_proposals} proposals after {self._asked} candidates"
         )
+
+    def _judge(self, genome: Genome) -> Rejection | str:
+        """What the screens say; most mutations hit an inactive node, and such a child need not be probed again."""
+        key = genome.key
+        if key not in self._verdicts:
+            self._verdicts[key] = self._screen(genome)
+        return self._verdicts[key]
 
     def _propose(self, rng: random.Random) -> Proposal:
         settings = self._settings

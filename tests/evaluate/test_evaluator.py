@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from evonas import config
-from evonas.config import LayerConfig, QualityConfig, TrainingConfig
+from evonas.config import LayerConfig, ProtocolsConfig, QualityConfig, TrainingConfig
 from evonas.errors import InputError
 from evonas.evaluate.evaluator import (
     TRACE_POINTS,
@@ -95,7 +95,7 @@ def made_task(
 
 def made(*tasks: Task, steps: int = 6, gate: int = 3, minimum: float = 0.4) -> Evaluator:
     quality = QualityConfig(steps=gate, min_accuracy=minimum)
-    return Evaluator(tasks, TrainingConfig(steps=steps), quality, LayerConfig(), seed=3)
+    return Evaluator(tasks, TrainingConfig(steps=steps), ProtocolsConfig(quality=quality), LayerConfig(), seed=3)
 
 
 def test_an_evaluation_has_an_objective_and_a_trace_for_every_task(of_b0: Evaluation) -> None:
@@ -168,13 +168,13 @@ def test_all_layers_start_from_the_same_weights(evaluator: Evaluator) -> None:
 
 
 def test_the_gate_does_not_disturb_the_training_behind_it(evaluator: Evaluator, of_b0: Evaluation) -> None:
-    assert evaluator.quality.steps < evaluator.training.steps
+    assert evaluator.protocols.quality.steps < evaluator.training.steps
     ungated = evaluator(B0, gated=False)
     assert timeless(ungated) == timeless(of_b0)  # its running statistics, too: it scores in evaluation mode
 
 
 def test_a_layer_below_the_minimum_is_rejected_with_score_limit_and_task(evaluator: Evaluator) -> None:
-    strict = replace(evaluator, quality=QualityConfig(steps=3, min_accuracy=0.99))
+    strict = replace(evaluator, protocols=ProtocolsConfig(quality=QualityConfig(steps=3, min_accuracy=0.99)))
     found = strict(B0)
     assert found.objectives == {}
     assert found.rejection is not None
@@ -189,7 +189,7 @@ def test_a_layer_below_the_minimum_is_rejected_with_score_limit_and_task(evaluat
 
 
 def test_without_the_gate_a_bad_layer_gets_objectives(evaluator: Evaluator, of_b0: Evaluation) -> None:
-    strict = replace(evaluator, quality=QualityConfig(steps=3, min_accuracy=0.99))
+    strict = replace(evaluator, protocols=ProtocolsConfig(quality=QualityConfig(steps=3, min_accuracy=0.99)))
     assert timeless(strict(B0, gated=False)) == timeless(of_b0)
 
 
@@ -332,7 +332,8 @@ def test_the_schedule_spans_the_whole_training(schedule: str) -> None:
         return 0 * model(batch).sum() - bias.sum()
 
     settings = TrainingConfig(steps=8, learning_rate=0.5, momentum=0.0, schedule=schedule)
-    Evaluator((made_task(loss=drift),), settings, QualityConfig(steps=3, min_accuracy=0.0), LayerConfig(), seed=1)(S0)
+    lenient = ProtocolsConfig(quality=QualityConfig(steps=3, min_accuracy=0.0))
+    Evaluator((made_task(loss=drift),), settings, lenient, LayerConfig(), seed=1)(S0)
     expected = [0.5 * (1 if schedule == "constant" else (1 + math.cos(math.pi * i / 8)) / 2) for i in range(7)]
     assert np.diff(places) == pytest.approx(expected, abs=1e-6)
 
