@@ -25,7 +25,7 @@ TRACE_POINTS = 20
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Judges genomes: the stability protocol, a quality gate on every task, then the full training on every task.
+    """Judges genomes: a quality gate on every task, the stability protocol, then full training on every task.
 
     Every genome sees the same initial weights and the same batches for a given seed, so differences are the layer's.
     """
@@ -37,14 +37,14 @@ class Evaluator:
     seed: int
 
     def __call__(self, genome: Genome, *, gated: bool = True) -> Evaluation:
-        """Evaluate one genome, with the quality gate or without.
+        """Evaluate one genome, with the quality gate and the stability protocol or, not ``gated``, without them.
 
         An error inside torch becomes a rejection, so that one layer cannot end a search.
         """
         started = time.perf_counter()
         trainings = [_Training(task, genome, self) for task in self.tasks]
         try:
-            rejection = (self._unstable(genome) if gated else None) or self._reject(trainings, gated)
+            rejection = self._reject(genome, trainings, gated)
             objectives = {} if rejection else {t.task.name: t.score() for t in trainings}
         except RuntimeError as error:  # torch's out-of-memory error is one too
             rejection, objectives = Rejection("execution", "error", detail=str(error).partition("\n")[0]), {}
@@ -59,7 +59,7 @@ class Evaluator:
         )
 
     def _unstable(self, genome: Genome) -> Rejection | None:
-        """The stability protocol, on the first task's untrained network: it costs less than the quality gate."""
+        """The stability protocol, on the first task's untrained network."""
         settings, task = self.protocols.stability, self.tasks[0]
         if not settings.steps:
             return None
@@ -77,13 +77,15 @@ class Evaluator:
         steps, norm = len(ascent.norms) - 1, min(ascent.norms[-1], sys.float_info.max)
         return Rejection("stability", "gradient norm too high", task.name, norm, settings.limit, f"after {steps} steps")
 
-    def _reject(self, trainings: list["_Training"], gated: bool) -> Rejection | None:
+    def _reject(self, genome: Genome, trainings: list["_Training"], gated: bool) -> Rejection | None:
         """Train up to the quality gate on every task, then to the end on every task, as long as nothing is wrong."""
         gate = min(self.protocols.quality.steps, self.training.steps) if gated else 0
         for training in trainings if gated else ():
             training.advance(gate)
             if rejection := training.rejected_by_quality(self.protocols.quality):
                 return rejection
+        if gated and (rejection := self._unstable(genome)):
+            return rejection
         for training in trainings:
             training.advance(self.training.steps - gate)
             if rejection := training.diverged():

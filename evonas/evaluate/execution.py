@@ -38,7 +38,7 @@ class Executor(Protocol):
     """Runs evaluations: ``submit`` gives a function that waits for the result."""
 
     def submit(self, genome: Genome, *, gated: bool = True) -> Pending:
-        """Start (or queue) the evaluation of a genome, with the quality gate or without; call the result to get it."""
+        """Start (or queue) the evaluation of a genome, with the gates of ``Evaluator`` or without; call the result to get it."""
         ...
 
     def __enter__(self) -> Self: ...

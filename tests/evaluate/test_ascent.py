@@ -74,7 +74,7 @@ def test_stable_layers_pass(name: str, evaluator: Evaluator) -> None:
     assert evaluator(CATALOGUE[name]).rejection is None
 
 
-@pytest.mark.parametrize("text", ["max(x, zero)", "exp(x)", "square(x)", "a = std[ghw](x); b = square(x); div(b, a)"])
+@pytest.mark.parametrize("text", ["max(x, zero)", "a = sqrt(x); max(a, x)"])
 def test_layers_an_adversary_can_blow_up_are_rejected(text: str, evaluator: Evaluator) -> None:
     evaluation = evaluator(Genome.from_text(text))
     assert evaluation.rejection is not None
@@ -82,4 +82,4 @@ def test_layers_an_adversary_can_blow_up_are_rejected(text: str, evaluator: Eval
     assert evaluation.rejection.measured is not None
     assert evaluation.rejection.measured > evaluation.rejection.limit == 1e8
     assert math.isfinite(evaluation.rejection.measured)  # the archive and JSON have no infinity
-    assert evaluation.steps == 0
+    assert evaluation.steps == 3  # the gate on three tasks, nothing after it
