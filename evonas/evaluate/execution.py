@@ -38,7 +38,7 @@ class Executor(Protocol):
     """Runs evaluations: ``submit`` gives a function that waits for the result."""
 
     def submit(self, genome: Genome, *, gated: bool = True) -> Pending:
-        """Start (or queue) the evaluation of a genome, with the gates of ``Evaluator`` or without; call the result to get it."""
+        """Queue the evaluation of a genome, gated as ``Evaluator`` does it or not; call what it returns for the result."""
         ...
 
     def __enter__(self) -> Self: ...
