@@ -38,7 +38,7 @@ class Executor(Protocol):
     """Runs evaluations: ``submit`` gives a function that waits for the result."""
 
     def submit(self, genome: Genome, *, gated: bool = True) -> Pending:
-        """Queue the evaluation of a genome, gated as ``Evaluator`` does it or not; call what it returns for the result."""
+        """Queue an evaluation, gated as ``Evaluator`` does it or not; call what this returns to get the result."""
         ...
 
     def __enter__(self) -> Self: ...
