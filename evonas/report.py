@@ -100,7 +100,7 @@ def save_best(run: RunFolder, count: int = 3) -> list[Path]:
     for entry in best:
         stem = run.best_folder / f"rank{entry.rank}_{entry.genome.key[:8]}"
         modules.append(export_layer(_of_run(run, entry), stem.with_suffix(".py")))
-        scores = ", ".join(f"{task} {value:.4f}" for task, value in entry.evaluation.objectives.items())
+        scores = _scores(entry.evaluation)
         to_png(
             draw_genome(entry.genome, title=f"{run.path.name} {entry.name}", subtitle=scores),
             stem.with_suffix(".png"),
@@ -156,8 +156,12 @@ def _ranked(text: str) -> Layer:
     return _of_run(run, entries[int(rank) - 1])
 
 
+def _scores(evaluation: Evaluation) -> str:
+    return ", ".join(f"{task} {value:.4f}" for task, value in evaluation.objectives.items())
+
+
 def _of_run(run: RunFolder, entry: Entry) -> Layer:
-    scores = ", ".join(f"{task} {value:.4f}" for task, value in entry.evaluation.objectives.items())
+    scores = _scores(entry.evaluation)
     settings = run.config()
     provenance = (
         f"run {run.path.name}, rank {entry.rank}, candidate {entry.candidate}; "

@@ -115,15 +115,8 @@ class Screens:
 
     def __call__(self, genome: Genome) -> Rejection | str:
         """Screen one genome."""
-        checks: tuple[Callable[[], Rejection | None], ...] = (
-            lambda: structure(genome),
-            lambda: numerics(genome, self.numerics, self.layer),
-        )
-        for check in checks:
-            rejection = check()
-            if rejection is not None:
-                return rejection
-        return fingerprint(genome, self.layer)
+        rejection = structure(genome) or numerics(genome, self.numerics, self.layer)
+        return rejection or fingerprint(genome, self.layer)
 
 
 def repeats(first: int) -> Rejection:

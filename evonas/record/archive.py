@@ -137,12 +137,24 @@ class Archive:
         """How many candidates have been told."""
         return int(self._db.execute("SELECT count(*) FROM candidates").fetchone()[0])
 
-    def records(self) -> Iterator[tuple[Candidate, Evaluation]]:
-        """Every told candidate with its evaluation, in order, without the proposals screened out before it."""
+    def records(self, *, screened_out: bool = False) -> Iterator[tuple[Candidate, Evaluation]]:
+        """Every told candidate with its evaluation, in order; with the proposals screened out before it if asked for.
+
+        These are many times the candidates, and only a resumed search wants them again.
+        """
         rows = self._db.execute("SELECT id, genome, parent, operator, fingerprint FROM candidates ORDER BY id")
         for index, text, parent, operator, fingerprint in rows.fetchall():
             proposal = Proposal(Genome.from_text(text), parent, operator)
-            yield Candidate(index, proposal, fingerprint), self._evaluation(str(index))
+            out = self._screened_out(index) if screened_out else ()
+            yield Candidate(index, proposal, fingerprint, out), self._evaluation(str(index))
+
+    def _screened_out(self, candidate: int) -> tuple[tuple[Proposal, Rejection], ...]:
+        rows = self._db.execute(
+            "SELECT genome, parent, operator, stage, reason, task, measured, lim, detail FROM screened_out "
+            "JOIN rejections ON subject = candidate || '/' || attempt WHERE candidate = ? ORDER BY attempt",
+            (candidate,),
+        )
+        return tuple((Proposal(Genome.from_text(g), p, o), Rejection(*r)) for g, p, o, *r in rows.fetchall())
 
     def baselines(self) -> dict[str, Evaluation]:
         """The evaluations of the catalogue layers, by name."""

@@ -144,7 +144,7 @@ def _evaluate_baselines(session: _Session) -> None:
 
 
 def _evolve(search: Search, session: _Session) -> Ending:
-    records, limit = session.archive.records(), session.config.budget.evaluations
+    records, limit = session.archive.records(screened_out=True), session.config.budget.evaluations
     waiting: deque[tuple[Candidate, Pending, bool]] = deque()
     exhausted = False
     while True:

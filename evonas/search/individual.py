@@ -40,3 +40,8 @@ class Individual:
         values = tuple(objectives.values())
         many, one = fitness_class(len(values)), fitness_class(1)
         return cls(index, genome, dict(objectives), many(values), one((sum(values) / len(values),)))
+
+    @property
+    def mean(self) -> float:
+        """The mean objective."""
+        return float(self.average.values[0])

@@ -23,7 +23,7 @@ class SearchBoard:
     """
 
     def __init__(self, board: Board, config: SearchConfig) -> None:
-        self._board, self._config = board, config
+        self._board = board
         self._baselines: dict[str, Evaluation] = {}
         self._scored: list[Individual] = []
         self._window: deque[Individual] = deque(maxlen=config.evolution.window)
@@ -61,7 +61,7 @@ class SearchBoard:
     def write_pictures(self, step: int) -> None:
         """The Pareto front and the progress so far."""
         baselines = {n: dict(e.objectives) for n, e in self._baselines.items() if e.objectives}
-        means = {name: sum(v.values()) / len(v) for name, v in baselines.items()}
+        means = {n: e.mean for n, e in self._baselines.items() if e.mean is not None}
         self._board.figure("progress", draw_progress(self._history, baselines=means, label="mean accuracy"), step)
         if self._scored:
             points = [(str(i.index), i.objectives) for i in self._scored]
@@ -85,7 +85,7 @@ class SearchBoard:
         individual = Individual.of(candidate.index, candidate.genome, evaluation.objectives)
         self._scored.append(individual)
         self._window.append(individual)
-        if self._best is None or _mean(individual) > _mean(self._best):
+        if self._best is None or individual.mean > self._best.mean:
             self._best = individual
             return True
         return False
@@ -100,8 +100,8 @@ class SearchBoard:
         for (stage, reason), count in self._rejections.items():
             values[f"rejections/{stage}/{reason.replace(' ', '_')}"] = count
         if self._best is not None:
-            values["objective/mean/best"] = _mean(self._best)
-            values["objective/mean/mean"] = sum(map(_mean, self._window)) / len(self._window)
+            values["objective/mean/best"] = self._best.mean
+            values["objective/mean/mean"] = sum(i.mean for i in self._window) / len(self._window)
             for task in self._best.objectives:
                 values[f"objective/{task}/best"] = max(i.objectives[task] for i in self._scored)
                 values[f"objective/{task}/mean"] = sum(i.objectives[task] for i in self._window) / len(self._window)
@@ -116,14 +116,10 @@ class SearchBoard:
     def _write_best(self, step: int) -> None:
         assert self._best is not None
         genome = self._best.genome.active()
-        title = f"candidate {self._best.index}: mean {_mean(self._best):.4f}"
+        title = f"candidate {self._best.index}: mean {self._best.mean:.4f}"
         self._board.figure("best_layer", draw_genome(genome, title=title, subtitle=genome.key), step)
-        best = sorted(self._scored, key=lambda i: (-_mean(i), i.index))[:SHOWN]
+        best = sorted(self._scored, key=lambda i: (-i.mean, i.index))[:SHOWN]
         self._board.text("best_layers", _table(best), step)
-
-
-def _mean(individual: Individual) -> float:
-    return sum(individual.objectives.values()) / len(individual.objectives)
 
 
 def _table(individuals: list[Individual]) -> str:
@@ -132,8 +128,6 @@ def _table(individuals: list[Individual]) -> str:
     for individual in individuals:
         genome = individual.genome.active()
         scores = " | ".join(f"{individual.objectives[task]:.4f}" for task in tasks)
-        row = (
-            f"| {individual.index} | {_mean(individual):.4f} | {scores} | `{genome.formula()}` | `{genome.to_text()}` |"
-        )
+        row = f"| {individual.index} | {individual.mean:.4f} | {scores} | `{genome.formula()}` | `{genome.to_text()}` |"
         lines.append(row)
     return "\n".join(lines)

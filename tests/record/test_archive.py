@@ -41,6 +41,7 @@ def test_what_is_recorded_comes_back(archive: Archive, tmp_path: Path) -> None:
             (i, candidate(i).proposal, candidate(i).fingerprint) for i in (0, 1)
         ]
         assert [e for _, e in records] == [SCORED, REJECTED]
+        assert [c for c, _ in again.records(screened_out=True)] == [candidate(0), candidate(1)]
         assert again.baselines() == {"bn-relu": SCORED}
         assert again.told() == 2
         assert again.elapsed() == 5.5
