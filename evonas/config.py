@@ -108,19 +108,35 @@ class StabilityConfig(Section):
     batch_size: PositiveInt = 16
 
 
-class ProtocolsConfig(Section):
-    """``[protocols]``: the rejection protocols that have settings."""
+Screen = Literal["structure", "numerics", "equivalence"]
 
+
+class ProtocolsConfig(Section):
+    """``[protocols]``: which screens run before any training, and the settings of the protocols that have some."""
+
+    screens: tuple[Screen, ...] = ("structure", "numerics", "equivalence")
     numerics: NumericsConfig = NumericsConfig()
     stability: StabilityConfig = StabilityConfig()
     quality: QualityConfig = QualityConfig()
+
+
+class RungsConfig(Section):
+    """``[rungs]``: only the best 1 / ``reduction`` of the last ``window`` results at a rung are trained further.
+
+    ``steps`` are the training steps at which rungs stand, ascending; without any, every layer is trained in full.
+    """
+
+    steps: tuple[PositiveInt, ...] = ()
+    reduction: Annotated[float, Field(gt=1)] = 4.0
+    window: PositiveInt = 200
 
 
 class EvolutionConfig(Section):
     """``[evolution]``: the published steady-state tournament, or NSGA-II as an alternative.
 
     ``look_ahead`` is how many candidates may be open at once: child n sees the results up to n - look_ahead, whatever
-    the number of workers. It bounds the useful number of workers.
+    the number of workers. It bounds the useful number of workers. ``initial`` layers, catalogue names or text forms,
+    are the first candidates.
     """
 
     algorithm: Literal["tournament", "nsga2"] = "tournament"
@@ -131,6 +147,7 @@ class EvolutionConfig(Section):
     initial_random: PositiveInt = 20
     look_ahead: PositiveInt = 16
     max_proposals: PositiveInt = 10_000
+    initial: tuple[str, ...] = ()
 
 
 class BudgetConfig(Section):
@@ -161,6 +178,7 @@ class SearchConfig(Section):
     training: TrainingConfig = TrainingConfig()
     tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
     protocols: ProtocolsConfig = ProtocolsConfig()
+    rungs: RungsConfig = RungsConfig()
     evolution: EvolutionConfig = EvolutionConfig()
     budget: BudgetConfig = BudgetConfig()
     execution: ExecutionConfig = ExecutionConfig()

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 from evonas.config import LayerConfig, ProtocolsConfig, QualityConfig, SearchConfig, TrainingConfig
 from evonas.errors import InputError
 from evonas.evaluate.ascent import ascend_gradient_norm, convolution_weights
+from evonas.evaluate.rungs import Hurdle
 from evonas.graph.genome import Genome
 from evonas.instrument.fit import StopReason, fit
 from evonas.instrument.surgery import NormActSite, replace_norm_act
@@ -25,7 +26,7 @@ TRACE_POINTS = 20
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Judges genomes: a quality gate on every task, the stability protocol, then full training on every task.
+    """Judges genomes: a quality gate on every task, the stability protocol, then training on every task, rung by rung.
 
     Every genome sees the same initial weights and the same batches for a given seed, so differences are the layer's.
     """
@@ -35,16 +36,22 @@ class Evaluator:
     protocols: ProtocolsConfig
     layer: LayerConfig
     seed: int
+    rungs: tuple[int, ...] = ()
 
-    def __call__(self, genome: Genome, *, gated: bool = True) -> Evaluation:
-        """Evaluate one genome, with the quality gate and the stability protocol or, not ``gated``, without them.
+    def __call__(self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = ()) -> Evaluation:
+        """Evaluate one genome.
 
         An error inside torch becomes a rejection, so that one layer cannot end a search.
+
+        Args:
+            genome: the layer.
+            gated: whether the quality gate, the stability protocol and the hurdles apply.
+            hurdles: what it must reach at the rungs to be trained further.
         """
         started = time.perf_counter()
         trainings = [_Training(task, genome, self) for task in self.tasks]
         try:
-            rejection = self._reject(genome, trainings, gated)
+            rejection = self._reject(genome, trainings, gated, {hurdle.steps: hurdle for hurdle in hurdles})
             objectives = {} if rejection else {t.task.name: t.score() for t in trainings}
         except RuntimeError as error:  # torch's out-of-memory error is one too
             rejection, objectives = Rejection("execution", "error", detail=str(error).partition("\n")[0]), {}
@@ -56,6 +63,7 @@ class Evaluator:
             objectives=objectives,
             rejection=rejection,
             traces={t.task.name: _thinned(t.losses) for t in trainings if t.losses},
+            rungs={t.task.name: tuple(t.rungs.items()) for t in trainings if t.rungs},
         )
 
     def _unstable(self, genome: Genome) -> Rejection | None:
@@ -77,18 +85,27 @@ class Evaluator:
         steps, norm = len(ascent.norms) - 1, min(ascent.norms[-1], sys.float_info.max)
         return Rejection("stability", "gradient norm too high", task.name, norm, settings.limit, f"after {steps} steps")
 
-    def _reject(self, genome: Genome, trainings: list["_Training"], gated: bool) -> Rejection | None:
-        """Train up to the quality gate on every task, then to the end on every task, as long as nothing is wrong."""
-        gate = min(self.protocols.quality.steps, self.training.steps) if gated else 0
-        for training in trainings if gated else ():
-            training.advance(gate)
-            if rejection := training.rejected_by_quality(self.protocols.quality):
+    def _reject(
+        self, genome: Genome, trainings: list["_Training"], gated: bool, hurdles: dict[int, Hurdle]
+    ) -> Rejection | None:
+        """Train every task from mark to mark, as long as nothing is wrong; one task after the other, to stop early."""
+        total, rungs = self.training.steps, {steps for steps in self.rungs if steps < self.training.steps}
+        gate = min(self.protocols.quality.steps, total) if gated else 0
+        marks = sorted({*rungs, total, *([gate] if gated else [])})
+        for mark in marks:
+            for training in trainings:
+                training.advance(mark - len(training.losses))
+                if rejection := training.diverged("quality" if mark <= gate else "training"):
+                    return rejection
+                if mark in rungs:
+                    training.rungs[mark] = training.score()
+                if mark == gate and (rejection := training.rejected_by_quality(self.protocols.quality)):
+                    return rejection
+            if not gated:
+                continue
+            if mark in hurdles and (rejection := hurdles[mark].stopped({t.task.name: t.score() for t in trainings})):
                 return rejection
-        if gated and (rejection := self._unstable(genome)):
-            return rejection
-        for training in trainings:
-            training.advance(self.training.steps - gate)
-            if rejection := training.diverged():
+            if mark == marks[0] and (rejection := self._unstable(genome)):
                 return rejection
         return None
 
@@ -101,7 +118,7 @@ def evaluator_from_config(config: SearchConfig) -> Evaluator:
     """
     device = find_device(config.execution.device)
     tasks = tasks_from_config(config, device)
-    return Evaluator(tasks, config.training, config.protocols, config.layer, config.seed)
+    return Evaluator(tasks, config.training, config.protocols, config.layer, config.seed, config.rungs.steps)
 
 
 def find_device(name: str) -> torch.device:
@@ -158,6 +175,7 @@ class _Training:
     genome: Genome
     evaluator: Evaluator
     losses: list[float] = field(default_factory=list)
+    rungs: dict[int, float] = field(default_factory=dict)
     stop: StopReason = StopReason.COMPLETED
     _model: nn.Module | None = None
     _optimizer: torch.optim.Optimizer | None = None
@@ -196,16 +214,14 @@ class _Training:
             self._scored_at = (len(self.losses), self.task.metric(self._model))
         return self._scored_at[1]
 
-    def diverged(self) -> Rejection | None:
+    def diverged(self, stage: str) -> Rejection | None:
         """A rejection if the loss left the numbers."""
         if self.stop is StopReason.DIVERGED:
-            return Rejection("training", "diverged", self.task.name, measured=float(len(self.losses)))
+            return Rejection(stage, "diverged", self.task.name, measured=float(len(self.losses)))
         return None
 
     def rejected_by_quality(self, settings: QualityConfig) -> Rejection | None:
         """The quality protocol: the metric after a few steps must reach a minimum."""
-        if self.stop is StopReason.DIVERGED:
-            return Rejection("quality", "diverged", self.task.name, measured=float(len(self.losses)))
         score = self.score()
         if score < settings.min_accuracy:
             return Rejection("quality", "accuracy too low", self.task.name, score, settings.min_accuracy)

@@ -10,10 +10,11 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from types import TracebackType
@@ -25,6 +26,7 @@ from pebble import ProcessExpired, ProcessPool
 from evonas.config import SearchConfig
 from evonas.errors import InputError
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
+from evonas.evaluate.rungs import Hurdle
 from evonas.graph.genome import Genome
 from evonas.record.outcome import Evaluation, Rejection
 
@@ -34,11 +36,24 @@ MOST_BREAKS = 3
 Pending = Callable[[], Evaluation]
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One evaluation, as it travels to a worker."""
+
+    genome: Genome
+    gated: bool
+    hurdles: tuple[Hurdle, ...]
+
+    def run(self, evaluator: Evaluator) -> Evaluation:
+        """Do it."""
+        return evaluator(self.genome, gated=self.gated, hurdles=self.hurdles)
+
+
 class Executor(Protocol):
     """Runs evaluations: ``submit`` gives a function that waits for the result."""
 
-    def submit(self, genome: Genome, *, gated: bool = True) -> Pending:
-        """Queue an evaluation, gated as ``Evaluator`` does it or not; call what this returns to get the result."""
+    def submit(self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = ()) -> Pending:
+        """Queue an evaluation, with the arguments of ``Evaluator``; call what this returns to get the result."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -54,15 +69,15 @@ class InProcess:
     def __init__(self, evaluator: Evaluator, threads: int) -> None:
         self._evaluator, self._threads = evaluator, threads
 
-    def submit(self, genome: Genome, *, gated: bool = True) -> Pending:
+    def submit(self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = ()) -> Pending:
         """See ``Executor``."""
-        return partial(self._evaluate, genome, gated)
+        return partial(self._evaluate, Job(genome, gated, tuple(hurdles)))
 
-    def _evaluate(self, genome: Genome, gated: bool) -> Evaluation:
+    def _evaluate(self, job: Job) -> Evaluation:
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads)
         try:
-            return self._evaluator(genome, gated=gated)
+            return job.run(self._evaluator)
         finally:
             torch.set_num_threads(before)
 
@@ -84,15 +99,16 @@ class LocalPool:
         self._pool = self._new_pool()
         self._breaks = 0  # since the last evaluation that came back
 
-    def submit(self, genome: Genome, *, gated: bool = True) -> Pending:
+    def submit(self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = ()) -> Pending:
         """See ``Executor``.
 
         Raises:
             InputError: workers keep dying before they evaluate anything.
         """
-        return partial(self._wait, self._pool, self._schedule(genome, gated), genome, gated)
+        job = Job(genome, gated, tuple(hurdles))
+        return partial(self._wait, self._pool, self._schedule(job), job)
 
-    def _wait(self, pool: ProcessPool, future: "Future[Evaluation]", genome: Genome, gated: bool) -> Evaluation:
+    def _wait(self, pool: ProcessPool, future: "Future[Evaluation]", job: Job) -> Evaluation:
         limit = self._config.execution.timeout_seconds
         while True:
             try:
@@ -102,7 +118,7 @@ class LocalPool:
             except BrokenProcessPool:  # a worker died while none was evaluating: nobody's fault, so once more
                 if pool is self._pool:
                     self._renew()
-                pool, future = self._pool, self._schedule(genome, gated)
+                pool, future = self._pool, self._schedule(job)
             except FutureTimeout:
                 rejection = Rejection("execution", "took too long", measured=limit, limit=limit)
                 break
@@ -112,10 +128,10 @@ class LocalPool:
             except MemoryError:
                 rejection = Rejection("execution", "out of memory")
                 break
-        return Evaluation(genome.key, self._config.seed, rejection=rejection)
+        return Evaluation(job.genome.key, self._config.seed, rejection=rejection)
 
-    def _schedule(self, genome: Genome, gated: bool) -> "Future[Evaluation]":
-        arguments, timeout = (genome, gated), self._config.execution.timeout_seconds
+    def _schedule(self, job: Job) -> "Future[Evaluation]":
+        arguments, timeout = (job,), self._config.execution.timeout_seconds
         try:
             future: Future[Evaluation] = self._pool.schedule(_evaluate_in_worker, args=arguments, timeout=timeout)
         except RuntimeError:  # the pool broke while it had nothing to do
@@ -171,9 +187,9 @@ def _end_with_driver(driver: int) -> None:
     os._exit(1)
 
 
-def _evaluate_in_worker(genome: Genome, gated: bool) -> Evaluation:
+def _evaluate_in_worker(job: Job) -> Evaluation:
     assert _evaluator is not None, "the pool's initializer has run"
-    return _evaluator(genome, gated=gated)
+    return job.run(_evaluator)
 
 
 def keep_memory() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evonas.config import LayerConfig, NumericsConfig
+from evonas.config import LayerConfig, NumericsConfig, ProtocolsConfig
 from evonas.graph.genome import Genome
 from evonas.layer.lower import NormActLayer, lower
 from evonas.record.outcome import Rejection
@@ -108,17 +108,26 @@ def _noise(shape: tuple[int, ...], seed: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Screens:
-    """All protocols without training, cheapest first; calling it gives a rejection or the layer's fingerprint."""
+    """The protocols without training that are switched on, cheapest first."""
 
-    numerics: NumericsConfig
+    settings: ProtocolsConfig
     layer: LayerConfig
 
     def __call__(self, genome: Genome) -> Rejection | str:
-        """Screen one genome."""
-        rejection = structure(genome) or numerics(genome, self.numerics, self.layer)
-        return rejection or fingerprint(genome, self.layer)
+        """Screen one genome: a rejection, or the fingerprint of its function ("" without the equivalence protocol)."""
+        screens = self.settings.screens
+        if "structure" in screens and (rejection := structure(genome)):
+            return rejection
+        if "numerics" in screens and (rejection := numerics(genome, self.settings.numerics, self.layer)):
+            return rejection
+        return fingerprint(genome, self.layer) if "equivalence" in screens else ""
 
 
 def repeats(first: int) -> Rejection:
     """The equivalence protocol's rejection of a layer that candidate ``first`` has computed already."""
     return Rejection("equivalence", "same function as an earlier candidate", detail=f"candidate {first}")
+
+
+def silent(parent: int | None) -> Rejection:
+    """The equivalence protocol's word on a mutation that changed nothing: its scores are those of its parent."""
+    return Rejection("equivalence", "silent mutation, takes its parent's place", detail=f"candidate {parent}")

@@ -7,7 +7,7 @@ asked for, so a killed driver loses at most what was not told yet.
 import json
 import sqlite3
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.record.outcome import Candidate, Evaluation, Proposal, Rejection
 
-FORMAT = 1
+FORMAT = 2
 
 _SCHEMA = """
 CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -32,6 +32,9 @@ CREATE TABLE evaluations (
 CREATE TABLE rejections (
     subject TEXT PRIMARY KEY, key TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT NOT NULL, task TEXT NOT NULL,
     measured REAL, lim REAL, detail TEXT NOT NULL) STRICT;
+CREATE TABLE rungs (
+    subject TEXT NOT NULL, task TEXT NOT NULL, steps INTEGER NOT NULL, score REAL NOT NULL,
+    PRIMARY KEY (subject, task, steps)) STRICT;
 CREATE TABLE screened_out (
     candidate INTEGER NOT NULL, attempt INTEGER NOT NULL, genome TEXT NOT NULL, parent INTEGER,
     operator TEXT NOT NULL, PRIMARY KEY (candidate, attempt)) STRICT, WITHOUT ROWID;
@@ -40,7 +43,7 @@ CREATE TABLE events (id INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT N
 """
 
 # what two runs of the same configuration, seed and look-ahead have in common; timings and events are the rest
-_CONTENT = ("candidates", "evaluations", "rejections", "screened_out")
+_CONTENT = ("candidates", "evaluations", "rejections", "rungs", "screened_out")
 
 
 class Archive:
@@ -189,6 +192,8 @@ class Archive:
         row = (subject, evaluation.key, evaluation.seed, evaluation.steps, objectives, traces)
         self._db.execute("INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?)", row)
         self._db.execute("INSERT INTO timings VALUES (?, ?, ?)", (subject, time.time(), evaluation.seconds))
+        rungs = [(subject, task, *point) for task, points in evaluation.rungs.items() for point in points]
+        self._db.executemany("INSERT INTO rungs VALUES (?, ?, ?, ?)", rungs)
         if evaluation.rejection is not None:
             self._insert_rejection(subject, evaluation.key, evaluation.rejection)
 
@@ -217,7 +222,15 @@ class Archive:
             json.loads(objectives) if objectives else {},
             Rejection(*rejected) if rejected else None,
             _traces(json.loads(traces)),
+            self._rungs(subject),
         )
+
+    def _rungs(self, subject: str) -> dict[str, tuple[tuple[int, float], ...]]:
+        rows = self._db.execute("SELECT task, steps, score FROM rungs WHERE subject = ? ORDER BY rowid", (subject,))
+        points: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+        for task, steps, score in rows:
+            points[task].append((steps, score))
+        return {task: tuple(found) for task, found in points.items()}
 
 
 def _traces(data: Mapping[str, list[list[Any]]]) -> dict[str, tuple[tuple[int, float], ...]]:

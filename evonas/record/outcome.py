@@ -40,6 +40,7 @@ class Evaluation:
         objectives: larger is better, per task.
         rejection: set if there are no objectives.
         traces: per task, (step, loss) at a few steps.
+        rungs: per task, (steps, score) at every rung it reached.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Evaluation:
     objectives: Mapping[str, float] = field(default_factory=dict)
     rejection: Rejection | None = None
     traces: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    rungs: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if bool(self.objectives) == (self.rejection is not None):

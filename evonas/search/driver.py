@@ -11,7 +11,9 @@ from evonas.config import BudgetConfig, SearchConfig
 from evonas.errors import InputError
 from evonas.evaluate.execution import Executor, Pending
 from evonas.evaluate.protocols import Screens
+from evonas.evaluate.rungs import Ladder
 from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.record.archive import Archive
 from evonas.record.outcome import Candidate, Evaluation
@@ -66,18 +68,39 @@ class Clock:
         return self.fraction(told) >= 1
 
 
-def make_search(config: SearchConfig) -> Search:
+def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Search:
     """The search of a configuration, before its first candidate.
 
+    Args:
+        config: all of it.
+        reference: the evaluation of the first baseline, whose curve the rungs go by.
+
     Raises:
-        InputError: an unknown primitive, index set or baseline.
+        InputError: an unknown primitive, index set or baseline, an initial layer that is none of the space, or rungs
+            that are not ascending, not below the full training, or without a baseline to go by.
     """
     for name in config.baselines:
         if name not in CATALOGUE:
             raise InputError("baselines", f"unknown layer {name!r}", accepted=", ".join(CATALOGUE))
+    rungs = config.rungs.steps
+    if list(rungs) != sorted({*rungs}) or any(steps >= config.training.steps for steps in rungs):
+        accepted = f"ascending numbers below training.steps, {config.training.steps}"
+        raise InputError("rungs.steps", str(list(rungs)), accepted=accepted)
+    if rungs and not config.baselines:
+        remedy = "name a layer whose curve the rungs go by, e.g. bn-relu"
+        raise InputError("baselines", "none, but there are rungs", remedy=remedy)
     space = SearchSpace.from_config(config.space)
-    screens = Screens(config.protocols.numerics, config.layer)
-    return Search(space, config.evolution, config.seed, screens)
+    screens = Screens(config.protocols, config.layer)
+    ladder = Ladder(config.rungs, reference)
+    initial = [_initial(text, space) for text in config.evolution.initial]
+    return Search(space, config.evolution, config.seed, screens, ladder=ladder, initial=initial)
+
+
+def _initial(text: str, space: SearchSpace) -> Genome:
+    try:
+        return space.padded(CATALOGUE[text] if text in CATALOGUE else Genome.from_text(text))
+    except InputError as error:
+        raise error.at(f"evolution.initial {text!r}") from None
 
 
 def drive(
@@ -97,8 +120,8 @@ def drive(
     with Interrupts() as interrupts:
         session = _Session(config, archive, executor, watchers, clock, interrupts)
         try:
-            _evaluate_baselines(session)
-            ending = _evolve(make_search(config), session)
+            known = _evaluate_baselines(session)
+            ending = _evolve(make_search(config, next(iter(known), None)), session)
         except SearchInterruptedError:
             ending = Ending.INTERRUPTED
     archive.event("stopped", ending.value)
@@ -131,7 +154,7 @@ class _Session:
     interrupts: Interrupts
 
 
-def _evaluate_baselines(session: _Session) -> None:
+def _evaluate_baselines(session: _Session) -> list[Evaluation]:
     """Train the catalogue layers to compare with; they are not gated, since their figures are wanted in any case."""
     known, names = session.archive.baselines(), session.config.baselines
     pending = {name: session.executor.submit(CATALOGUE[name], gated=False) for name in names if name not in known}
@@ -141,6 +164,7 @@ def _evaluate_baselines(session: _Session) -> None:
             session.archive.record_baseline(name, known[name])
         for watcher in session.watchers:
             watcher.baseline(name, known[name])
+    return [known[name] for name in names]
 
 
 def _evolve(search: Search, session: _Session) -> Ending:
@@ -172,7 +196,7 @@ def _next(
     record = next(records, None)
     if record is None:
         candidate = search.ask()
-        return candidate, executor.submit(candidate.genome), False
+        return candidate, executor.submit(candidate.genome, hurdles=search.hurdles()), False
     candidate, evaluation = record
     search.ask(candidate)
     return candidate, _known(evaluation), True

@@ -1,16 +1,18 @@
 """The search itself, as ask and tell: steady state, asynchronous, and the same whatever the number of workers."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from evonas.config import EvolutionConfig
-from evonas.evaluate.protocols import repeats
+from evonas.evaluate.protocols import repeats, silent
+from evonas.evaluate.rungs import STAGE as RUNGS
+from evonas.evaluate.rungs import Hurdle, Ladder, furthest, scores_at
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.graph.variation import mutate
 from evonas.record.outcome import Candidate, Evaluation, Proposal, Rejection
 from evonas.search import selection
-from evonas.search.individual import Individual
+from evonas.search.individual import FULL, Individual
 from evonas.seeding import derive_seed
 
 Screen = Callable[[Genome], Rejection | str]
@@ -33,11 +35,24 @@ class Search:
         space: where genomes come from.
         settings: the ``[evolution]`` section.
         seed: of the run.
-        screen: protocols without training: a rejection, or the fingerprint of the layer's function.
+        screen: protocols without training: a rejection, or the fingerprint of the layer's function; "" if it has none,
+            so that repeats are not noticed.
+        ladder: hurdles at the rungs of a training; without one, layers are trained in full.
+        initial: the first candidates' layers.
     """
 
-    def __init__(self, space: SearchSpace, settings: EvolutionConfig, seed: int, screen: Screen) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        settings: EvolutionConfig,
+        seed: int,
+        screen: Screen,
+        *,
+        ladder: Ladder | None = None,
+        initial: Sequence[Genome] = (),
+    ) -> None:
         self._space, self._settings, self._seed, self._screen = space, settings, seed, screen
+        self._ladder, self._initial = ladder, tuple(initial)
         self._asked = 0
         self._open: dict[int, Candidate] = {}
         self._seen: dict[str, int] = {}
@@ -70,6 +85,10 @@ class Search:
         """The Pareto front over everything told, in order of index."""
         return tuple(self._front)
 
+    def hurdles(self) -> tuple[Hurdle, ...]:
+        """What the candidate asked for last must reach at each rung, by the results told so far."""
+        return self._ladder.hurdles() if self._ladder is not None else ()
+
     def ask(self, recorded: Candidate | None = None) -> Candidate:
         """The next candidate; ``recorded`` is what an archive holds of it, and is taken as it is.
 
@@ -83,7 +102,11 @@ class Search:
         if recorded is not None and recorded.index != self._asked:
             raise RuntimeError(f"ask() got the record of candidate {recorded.index}, but the next is {self._asked}")
         candidate = recorded or self._draw()
-        self._seen.setdefault(candidate.fingerprint, candidate.index)
+        for proposal, rejection in recorded.screened_out if recorded is not None else ():
+            if rejection == silent(proposal.parent):
+                self._drift(proposal)
+        if candidate.fingerprint:
+            self._seen.setdefault(candidate.fingerprint, candidate.index)
         self._open[candidate.index] = candidate
         self._asked += 1
         return candidate
@@ -104,11 +127,16 @@ class Search:
         if evaluation.key != candidate.genome.key:
             raise RuntimeError(f"tell() got an evaluation of {evaluation.key} for candidate {index}")
         del self._open[index]
+        if self._ladder is not None:
+            self._ladder.tell(evaluation)
         if evaluation.rejection is None:
-            self._admit(Individual.of(index, candidate.genome, evaluation.objectives))
+            individual = Individual.of(index, candidate.genome, evaluation.objectives, FULL)
+            self._front = selection.pareto_front([*self._front, individual])
+            self._admit(individual)
+        elif (steps := parental_steps(evaluation)) and self._settings.algorithm == "tournament":
+            self._admit(Individual.of(index, candidate.genome, scores_at(evaluation, steps), steps))
 
     def _admit(self, individual: Individual) -> None:
-        self._front = selection.pareto_front([*self._front, individual])
         self._population.append(individual)
         if self._settings.algorithm == "nsga2":
             self._population = selection.nsga2_survivors(self._population, self._settings.window)
@@ -119,16 +147,25 @@ class Search:
         rng = random.Random(derive_seed(self._seed, "candidate", self._asked))
         out: list[tuple[Proposal, Rejection]] = []
         for _ in range(self._settings.max_proposals):
-            proposal = self._propose(rng)
+            proposal = self._propose(rng, first=not out)
             verdict = self._judge(proposal.genome)
             if isinstance(verdict, str) and verdict in self._seen:
-                verdict = repeats(self._seen[verdict])
+                first = self._seen[verdict]
+                if first == proposal.parent:
+                    self._drift(proposal)
+                verdict = silent(first) if first == proposal.parent else repeats(first)
             if isinstance(verdict, str):
                 return Candidate(self._asked, proposal, verdict, tuple(out))
             out.append((proposal, verdict))
         raise SearchExhaustedError(
             f"no new layer in {self._settings.max_proposals} proposals after {self._asked} candidates"
         )
+
+    def _drift(self, child: Proposal) -> None:
+        """A silent mutation: the child computes what its parent does, so it takes over its scores, place and age."""
+        for individual in self._population:
+            if individual.index == child.parent:
+                individual.genome = child.genome
 
     def _judge(self, genome: Genome) -> Rejection | str:
         """What the screens say; most mutations hit an inactive node, and such a child need not be probed again."""
@@ -137,8 +174,10 @@ class Search:
             self._verdicts[key] = self._screen(genome)
         return self._verdicts[key]
 
-    def _propose(self, rng: random.Random) -> Proposal:
+    def _propose(self, rng: random.Random, *, first: bool) -> Proposal:
         settings = self._settings
+        if first and self._asked < len(self._initial):
+            return Proposal(self._initial[self._asked], None, "initial")
         young = self._asked < settings.initial_random or not self._population
         if young or rng.random() < settings.random_injection:
             return Proposal(self._space.sample(rng), None, "random")
@@ -153,3 +192,12 @@ class Search:
         if self._settings.winner == "average":
             return selection.average_winner(self._population, size, rng)
         return selection.pareto_winner(self._population, size, rng)
+
+
+def parental_steps(evaluation: Evaluation) -> int:
+    """The rung at which a layer that was stopped there may become a parent: any but the first; 0 if it may not."""
+    if evaluation.rejection is None or evaluation.rejection.stage != RUNGS:
+        return 0
+    last = furthest(evaluation)
+    first = min(at for points in evaluation.rungs.values() for at, _ in points)
+    return last if last > first else 0

@@ -1,5 +1,6 @@
 """An evaluated candidate as DEAP's selection operators want it."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -8,6 +9,8 @@ from typing import Any
 from deap import base
 
 from evonas.graph.genome import Genome
+
+FULL = sys.maxsize  # steps of an individual that was trained to the end: further than any rung
 
 
 @cache
@@ -22,26 +25,25 @@ class Individual:
 
     Attributes:
         index: the candidate's index.
-        genome: the layer.
+        genome: the layer; a silent mutation may change how it is written, never what it computes.
         objectives: larger is better.
+        steps: training steps at which the objectives were taken; only equal ones can be compared.
         fitness: all objectives, for dominance.
-        average: their mean, for the scalar tournament.
     """
 
     index: int
     genome: Genome
     objectives: Mapping[str, float]
+    steps: int
     fitness: Any
-    average: Any
 
     @classmethod
-    def of(cls, index: int, genome: Genome, objectives: Mapping[str, float]) -> "Individual":
-        """The individual of a candidate's objectives."""
+    def of(cls, index: int, genome: Genome, objectives: Mapping[str, float], steps: int) -> "Individual":
+        """The individual of a candidate's objectives after so many steps."""
         values = tuple(objectives.values())
-        many, one = fitness_class(len(values)), fitness_class(1)
-        return cls(index, genome, dict(objectives), many(values), one((sum(values) / len(values),)))
+        return cls(index, genome, dict(objectives), steps, fitness_class(len(values))(values))
 
     @property
     def mean(self) -> float:
         """The mean objective."""
-        return float(self.average.values[0])
+        return sum(self.objectives.values()) / len(self.objectives)

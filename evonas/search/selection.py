@@ -27,18 +27,24 @@ def tournament_size(fraction: float, population: int) -> int:
 
 
 def average_winner(population: Sequence[Individual], size: int, rng: random.Random) -> Individual:
-    """The highest mean objective of a tournament."""
-    with deap_random(rng):
-        winner: Individual = tools.selTournament(population, 1, size, fit_attr="average")[0]
-    return winner
+    """The highest mean objective of a tournament, among those trained furthest."""
+    return max(_entrants(population, size, rng), key=lambda individual: individual.mean)
 
 
 def pareto_winner(population: Sequence[Individual], size: int, rng: random.Random) -> Individual:
-    """A uniformly random member of a tournament's Pareto front. Source: Liu et al. 2020, Pareto tournament."""
+    """A uniformly random member of a tournament's Pareto front, among those trained furthest.
+
+    Source: Liu et al. 2020, Pareto tournament.
+    """
+    return rng.choice(pareto_front(_entrants(population, size, rng)))
+
+
+def _entrants(population: Sequence[Individual], size: int, rng: random.Random) -> list[Individual]:
+    """A tournament's members, each once, and only those trained furthest: scores compare at equal steps."""
     with deap_random(rng):
-        entrants = tools.selRandom(population, size)
-    distinct = list({individual.index: individual for individual in entrants}.values())
-    return rng.choice(pareto_front(distinct))
+        drawn = tools.selRandom(population, size)
+    most = max(individual.steps for individual in drawn)
+    return list({i.index: i for i in drawn if i.steps == most}.values())
 
 
 def crowded_winner(population: Sequence[Individual], rng: random.Random) -> Individual:

@@ -7,7 +7,7 @@ from evonas.config import SearchConfig, dump
 from evonas.record.board import Board
 from evonas.record.outcome import Candidate, Evaluation, Rejection
 from evonas.record.pictures import draw_front, draw_genome, draw_progress
-from evonas.search.individual import Individual
+from evonas.search.individual import FULL, Individual
 from evonas.search.selection import pareto_front
 
 RATE_OVER = 60.0  # seconds over which evaluations per second are averaged
@@ -82,7 +82,7 @@ class SearchBoard:
         """Take a scored candidate; whether it has the best mean so far."""
         if not evaluation.objectives:
             return False
-        individual = Individual.of(candidate.index, candidate.genome, evaluation.objectives)
+        individual = Individual.of(candidate.index, candidate.genome, evaluation.objectives, FULL)
         self._scored.append(individual)
         self._window.append(individual)
         if self._best is None or individual.mean > self._best.mean:

@@ -24,7 +24,7 @@ from evonas.config import SearchConfig
 from evonas.errors import InputError
 from evonas.evaluate import execution
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
-from evonas.evaluate.execution import InProcess, LocalPool, keep_memory, make_executor
+from evonas.evaluate.execution import InProcess, Job, LocalPool, keep_memory, make_executor
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.record.outcome import Evaluation, Rejection
@@ -43,7 +43,8 @@ def remember_folder(settings: SearchConfig) -> None:
     _folder = Path(settings.data.path)
 
 
-def evaluate_by_command(genome: Genome, gated: bool) -> Evaluation:
+def evaluate_by_command(job: Job) -> Evaluation:
+    genome = job.genome
     if genome in (HANG, DIE):
         note = _folder / genome.key
         note.with_suffix(".new").write_text(str(os.getpid()))
@@ -53,7 +54,7 @@ def evaluate_by_command(genome: Genome, gated: bool) -> Evaluation:
         raise MemoryError
     if genome == MISTAKE:
         raise InputError("data.path", "was deleted", remedy="put it back")
-    return Evaluation(genome.key, 1, objectives={"gated": float(gated)})
+    return Evaluation(genome.key, 1, objectives={"gated": float(job.gated)})
 
 
 def workers() -> list[Any]:
@@ -186,7 +187,8 @@ class Recorder:
         self.calls: list[tuple[Genome, bool, int]] = []
         self.error = error
 
-    def __call__(self, genome: Genome, *, gated: bool) -> Evaluation:
+    def __call__(self, genome: Genome, *, gated: bool, hurdles: Sequence[Hurdle]) -> Evaluation:
+        assert hurdles == ()
         self.calls.append((genome, gated, torch.get_num_threads()))
         if self.error is not None:
             raise self.error

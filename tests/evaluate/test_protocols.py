@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracles import genomes, interpret
 
-from evonas.config import LayerConfig, NumericsConfig
+from evonas.config import LayerConfig, NumericsConfig, ProtocolsConfig
 from evonas.evaluate.protocols import Screens, fingerprint, numerics, repeats, structure
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
@@ -30,7 +30,7 @@ NO_INPUT, NO_VARIATION = "output does not depend on the input", "output does not
 
 
 def screens(numerics: NumericsConfig = NUMERICS) -> Screens:
-    return Screens(numerics, LAYER)
+    return Screens(ProtocolsConfig(numerics=numerics), LAYER)
 
 
 def layer(text: str) -> Genome:

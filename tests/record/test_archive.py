@@ -114,5 +114,5 @@ def test_opening_a_missing_or_a_newer_archive_says_so(archive: Archive, tmp_path
     archive._db.execute("UPDATE run SET value = '99' WHERE name = 'format'")
     archive._db.commit()
     archive.close()
-    with pytest.raises(InputError, match="archive format 99; accepted: 1"):
+    with pytest.raises(InputError, match="archive format 99; accepted: 2"):
         Archive.open(tmp_path / "archive.sqlite")

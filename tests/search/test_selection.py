@@ -6,13 +6,13 @@ import pytest
 
 from evonas.graph.catalogue import CATALOGUE
 from evonas.search import selection
-from evonas.search.individual import Individual
+from evonas.search.individual import FULL, Individual
 
 GENOME = CATALOGUE["evonorm-s0"]
 
 
 def population_of(*values: tuple[float, ...]) -> list[Individual]:
-    return [Individual.of(i, GENOME, dict(zip("abc", v, strict=False))) for i, v in enumerate(values)]
+    return [Individual.of(i, GENOME, dict(zip("abc", v, strict=False)), FULL) for i, v in enumerate(values)]
 
 
 def dominates(a: Individual, b: Individual) -> bool:
