@@ -187,7 +187,7 @@ class Recorder:
         self.calls: list[tuple[Genome, bool, int]] = []
         self.error = error
 
-    def __call__(self, genome: Genome, *, gated: bool, hurdles: Sequence[Hurdle]) -> Evaluation:
+    def __call__(self, genome: Genome, *, gated: bool, hurdles: tuple[Any, ...]) -> Evaluation:
         assert hurdles == ()
         self.calls.append((genome, gated, torch.get_num_threads()))
         if self.error is not None:
