@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 from evonas.config import LayerConfig, ProtocolsConfig, QualityConfig, SearchConfig, TrainingConfig
 from evonas.errors import InputError
 from evonas.evaluate.ascent import ascend_gradient_norm, convolution_weights
-from evonas.evaluate.rungs import Hurdle
+from evonas.evaluate.rungs import Hurdle, likelihood
 from evonas.graph.genome import Genome
 from evonas.instrument.fit import StopReason, fit
 from evonas.instrument.surgery import NormActSite, replace_norm_act
@@ -51,7 +51,7 @@ class Evaluator:
         started = time.perf_counter()
         trainings = [_Training(task, genome, self) for task in self.tasks]
         try:
-            rejection = self._reject(genome, trainings, gated, {hurdle.steps: hurdle for hurdle in hurdles})
+            rejection = self._reject(genome, trainings, gated, {h.steps: h for h in hurdles if gated})
             objectives = {} if rejection else {t.task.name: t.score() for t in trainings}
         except RuntimeError as error:  # torch's out-of-memory error is one too
             rejection, objectives = Rejection("execution", "error", detail=str(error).partition("\n")[0]), {}
@@ -93,19 +93,18 @@ class Evaluator:
         gate = min(self.protocols.quality.steps, total) if gated else 0
         marks = sorted({*rungs, total, *([gate] if gated else [])})
         for mark in marks:
+            hurdle = hurdles.get(mark)
             for training in trainings:
                 training.advance(mark - len(training.losses))
                 if rejection := training.diverged("quality" if mark <= gate else "training"):
                     return rejection
-                if mark in rungs:
-                    training.rungs[mark] = training.score()
+                if mark in rungs and (rejection := training.at_rung(hurdle)):
+                    return rejection
                 if mark == gate and (rejection := training.rejected_by_quality(self.protocols.quality)):
                     return rejection
-            if not gated:
-                continue
-            if mark in hurdles and (rejection := hurdles[mark].stopped({t.task.name: t.score() for t in trainings})):
+            if hurdle and (rejection := hurdle.stopped({t.task.name: t.rungs[mark] for t in trainings})):
                 return rejection
-            if mark == marks[0] and (rejection := self._unstable(genome)):
+            if gated and mark == marks[0] and (rejection := self._unstable(genome)):
                 return rejection
         return None
 
@@ -219,6 +218,12 @@ class _Training:
         if self.stop is StopReason.DIVERGED:
             return Rejection(stage, "diverged", self.task.name, measured=float(len(self.losses)))
         return None
+
+    def at_rung(self, hurdle: Hurdle | None) -> Rejection | None:
+        """Note the score at a rung; a rejection if it is behind on this task."""
+        steps = len(self.losses)
+        self.rungs[steps] = likelihood(self.losses)
+        return hurdle.stopped_on(self.task.name, self.rungs[steps]) if hurdle else None
 
     def rejected_by_quality(self, settings: QualityConfig) -> Rejection | None:
         """The quality protocol: the metric after a few steps must reach a minimum."""

@@ -4,16 +4,27 @@ Asynchronous successive halving in its stopping form: a layer that reaches a run
 1 / reduction of the latest results there, and is never waited for. Results are told in a fixed order and each candidate
 takes its hurdles along when it is asked for, so the outcome does not depend on the number of workers.
 Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning" (arXiv 1810.05934), algorithm 2.
+
+The score at a rung is the likelihood exp(-l), l being the mean training loss of the latest steps: all layers see the
+same batches, so it is far less noisy than an accuracy, and it costs nothing.
 """
 
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import exp
 
 from evonas.config import RungsConfig
 from evonas.record.outcome import Evaluation, Rejection
 
 STAGE = "rungs"
+FEWEST_LOSSES = 10
+
+
+def likelihood(losses: Sequence[float]) -> float:
+    """exp(-mean loss) over the last quarter of the steps, at least 10: the geometric mean probability of the labels."""
+    latest = losses[-max(FEWEST_LOSSES, len(losses) // 4) :]
+    return exp(-sum(latest) / len(latest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +35,38 @@ class Hurdle:
         steps: training steps at which the rung stands.
         references: the reference layer's score at equal steps, per task.
         threshold: least mean over tasks of score / reference.
+        floors: least score / reference on a single task: what the layers that went on have at least; a layer below it
+            need not be tried on the other tasks.
     """
 
     steps: int
     references: Mapping[str, float]
-    threshold: float
+    threshold: float = 0.0
+    floors: Mapping[str, float] = field(default_factory=dict)
 
     def relative(self, scores: Mapping[str, float]) -> float:
         """Mean over tasks of score / reference: tasks count the same, however easy they are."""
-        return sum(scores[task] / max(self.references[task], 1e-9) for task in sorted(scores)) / len(scores)
+        return sum(self._ratio(task, scores[task]) for task in sorted(scores)) / len(scores)
+
+    def stopped_on(self, task: str, score: float) -> Rejection | None:
+        """A rejection if a layer with this score on one task is not worth trying on others."""
+        return self._behind(self._ratio(task, score), self.floors.get(task, 0.0), task)
 
     def stopped(self, scores: Mapping[str, float]) -> Rejection | None:
         """A rejection if a layer with these scores is not trained further."""
-        relative = self.relative(scores)
-        if relative >= self.threshold:
+        return self._behind(self.relative(scores), self.threshold)
+
+    def ratios(self, scores: Mapping[str, float]) -> dict[str, float]:
+        """Score / reference per task."""
+        return {task: self._ratio(task, score) for task, score in scores.items()}
+
+    def _ratio(self, task: str, score: float) -> float:
+        return score / self.references[task]
+
+    def _behind(self, measured: float, limit: float, task: str = "") -> Rejection | None:
+        if measured >= limit:
             return None
-        return Rejection(STAGE, f"behind at step {self.steps}", measured=relative, limit=self.threshold)
+        return Rejection(STAGE, f"behind at step {self.steps}", task, measured, limit)
 
 
 class Ladder:
@@ -53,25 +80,32 @@ class Ladder:
     def __init__(self, settings: RungsConfig, reference: Evaluation | None) -> None:
         self._settings = settings
         self._rungs = [
-            (Hurdle(steps, scores_at(reference, steps), 0.0), deque[float](maxlen=settings.window))
+            (Hurdle(steps, scores_at(reference, steps)), deque[dict[str, float]](maxlen=settings.window))
             for steps in (settings.steps if reference is not None else ())
         ]
 
     def hurdles(self) -> tuple[Hurdle, ...]:
         """The hurdles of a candidate that is asked for now, in the order of their steps."""
-        return tuple(Hurdle(h.steps, h.references, self._threshold(values)) for h, values in self._rungs)
+        return tuple(self._hurdle(hurdle, results) for hurdle, results in self._rungs)
 
     def tell(self, evaluation: Evaluation) -> None:
-        """Take the scores of a candidate at the rungs it reached."""
-        for hurdle, values in self._rungs:
+        """Take a candidate's scores at the rungs it came to; where it did not get through all tasks, it is a loser."""
+        for hurdle, results in self._rungs:
             scores = scores_at(evaluation, hurdle.steps)
-            if scores.keys() == hurdle.references.keys():
-                values.append(hurdle.relative(scores))
+            whole = scores.keys() == hurdle.references.keys()
+            if whole or scores or results is self._rungs[0][1]:
+                results.append(hurdle.ratios(scores) if whole else {})
+            if not whole:
+                return
 
-    def _threshold(self, values: deque[float]) -> float:
-        """The worst of the best 1 / reduction; 0 as long as there are fewer results than the reduction."""
-        kept = int(len(values) / self._settings.reduction)
-        return sorted(values, reverse=True)[kept - 1] if kept else 0.0
+    def _hurdle(self, hurdle: Hurdle, results: deque[dict[str, float]]) -> Hurdle:
+        """By the best 1 / reduction of the results; anything passes while results are few."""
+        kept = int(len(results) / self._settings.reduction)
+        best = sorted((r for r in results if r), key=_mean, reverse=True)[:kept]
+        if len(best) < max(kept, 1):
+            return hurdle
+        floors = {task: min(ratios[task] for ratios in best) for task in hurdle.references}
+        return Hurdle(hurdle.steps, hurdle.references, _mean(best[-1]), floors)
 
 
 def scores_at(evaluation: Evaluation | None, steps: int) -> dict[str, float]:
@@ -82,6 +116,10 @@ def scores_at(evaluation: Evaluation | None, steps: int) -> dict[str, float]:
 
 
 def furthest(evaluation: Evaluation) -> int:
-    """Steps of the last rung at which every task has a score; 0 if there is none."""
+    """Steps of the last rung at which every task of the evaluation has a score; 0 if there is none."""
     common = [{at for at, _ in points} for points in evaluation.rungs.values()]
     return max(set.intersection(*common), default=0) if common else 0
+
+
+def _mean(ratios: Mapping[str, float]) -> float:
+    return sum(ratios[task] for task in sorted(ratios)) / len(ratios)

@@ -40,7 +40,7 @@ class Evaluation:
         objectives: larger is better, per task.
         rejection: set if there are no objectives.
         traces: per task, (step, loss) at a few steps.
-        rungs: per task, (steps, score) at every rung it reached.
+        rungs: per task, (steps, likelihood of the training labels) at every rung it reached.
     """
 
     key: str
