@@ -8,11 +8,14 @@ operation is one call for all of them, and a moment one weighted count over segm
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from evonas.graph.genome import Genome
-from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES, Array, Average, IndexSet
+from evonas.graph.node import Node
+from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES, IndexSet
+from evonas.graph.references import Array, Average
 
 CHANNELS, GROUPS = 8, 4
 Shape = tuple[int, int, int, int]
@@ -44,6 +47,7 @@ class Probe:
 
     Attributes:
         samples: what lies in the vector, in order.
+        initial: the initial nodes, each as a vector.
         parts: the slice of each sample.
         weights: 1 over the size of its sample, for each element: weighted sums are means over samples.
     """
@@ -54,7 +58,7 @@ class Probe:
         self.parts = tuple(slice(start, end) for start, end in zip([0, *ends], ends, strict=False))
         self.weights = np.concatenate([np.full(prod(s.shape), 1 / prod(s.shape)) for s in samples])
         drawn = [_draw(sample) for sample in samples]
-        self._initial = {name: np.concatenate([values[name].ravel() for values in drawn]) for name in INITIAL_NODES}
+        self.initial = {name: np.concatenate([values[name].ravel() for values in drawn]) for name in INITIAL_NODES}
         self._averages = {name: _average(index_set, self.samples) for name, index_set in INDEX_SETS.items()}
 
     def forward(self, genome: Genome, eps: float) -> dict[int, Array]:
@@ -62,13 +66,11 @@ class Probe:
         values: dict[int, Array] = {}
         for position in genome.active_positions:
             node = genome.nodes[position]
-            if not node.inputs:
-                values[position] = self._initial[node.op]
-                continue
-            operands = [values[i] for i in node.inputs]
-            if node.axes:
-                operands.append(self._averages[node.axes])
-            values[position] = PRIMITIVES[node.op].numpy(*operands, eps)
+            if node.inputs:
+                function: Any = PRIMITIVES[node.op].numpy
+                values[position] = function(*self._arguments(node, values), eps)
+            else:
+                values[position] = self.initial[node.op]
         return values
 
     def backward(self, genome: Genome, values: dict[int, Array], gradient: Array, eps: float) -> dict[int, Array]:
@@ -86,14 +88,17 @@ class Probe:
             node = genome.nodes[position]
             if position not in needed or not node.inputs:
                 continue
-            operands = [values[i] for i in node.inputs]
-            if node.axes:
-                operands.append(self._averages[node.axes])
-            of_operands = PRIMITIVES[node.op].reverse(gradients[position], values[position], *operands, eps)
+            rule: Any = PRIMITIVES[node.op].reverse
+            of_operands = rule(gradients[position], values[position], *self._arguments(node, values), eps)
             for source, of_source in zip(node.inputs, of_operands, strict=True):
                 if source in needed:
                     gradients[source] = gradients[source] + of_source if source in gradients else of_source
         return gradients
+
+    def _arguments(self, node: Node, values: dict[int, Array]) -> list[Any]:
+        """Operands, and for a moment what averages over its index set."""
+        operands = [values[i] for i in node.inputs]
+        return [*operands, self._averages[node.axes]] if node.axes else operands
 
 
 def _draw(sample: Sample) -> dict[str, Array]:

@@ -13,7 +13,7 @@ import numpy as np
 from evonas.config import LayerConfig, NumericsConfig
 from evonas.evaluate.probe import CHANNELS, Probe, Sample
 from evonas.graph.genome import Genome
-from evonas.graph.primitive import Array
+from evonas.graph.references import Array
 from evonas.record.outcome import Rejection
 
 SHAPES = ((3, CHANNELS, 6, 5), (3, CHANNELS, 1, 1), (1, CHANNELS, 4, 4))
