@@ -40,14 +40,17 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     Screens(NUMERICS, LAYER)(Genome.from_text("sigmoid(x)"))  # makes the probe inputs, once in a process
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     outcomes = search(arguments.graphs, arguments.seed)
     rate = outcomes.total() / (time.perf_counter() - started)
+    cpu_rate = outcomes.total() / (time.process_time() - cpu_started)  # what other programs take away is not in it
     stages = breakdown(arguments.graphs, arguments.seed)
     if arguments.json:
-        print(json.dumps({"graphs_per_second": rate, "breakdown": stages, "outcomes": dict(outcomes)}, indent=2))
+        rates = {"graphs_per_second": rate, "graphs_per_cpu_second": cpu_rate}
+        print(json.dumps({**rates, "breakdown": stages, "outcomes": dict(outcomes)}, indent=2))
         return
-    table = Table(title=f"{rate:.0f} graphs/s, one thread", title_justify="left")
+    title = f"{rate:.0f} graphs/s on one thread, {cpu_rate:.0f} per CPU second"
+    table = Table(title=title, title_justify="left")
     for column in ("stage", "calls", "seconds", "ms per call"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     for stage, row in stages.items():

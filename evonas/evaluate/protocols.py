@@ -39,19 +39,20 @@ def numerics(genome: Genome, settings: NumericsConfig, layer: LayerConfig) -> Re
 
     One forward and backward pass in float64, at every scale on a map, on 1x1 maps and on a batch of one, in training
     mode, with random v0 and v1. The loss is the mean square of the output. A value or gradient of any active node
-    that is not finite, or larger than the largest single-precision number, counts as not finite. At the first scale
-    the output must change with the input, and over height and width.
+    that is not finite, or larger than the largest single-precision number, counts as not finite: training in single
+    precision would lose it. (An overflow inside one operation, as of the square in rms, is not seen.) At the first
+    scale the output must change with the input, and over height and width.
     """
     probe = _numerics_probe(settings.scales)
     with np.errstate(all="ignore"):
         values = probe.forward(genome, layer.eps)
         y = values[len(genome.nodes) - 1]
-        if not _holds(values.values()):
+        if not holds(values.values()):
             return Rejection("numerics", "output is not finite", detail=_where(probe, values.values()))
         gradient = 2 * y * probe.weights
         gradients = probe.backward(genome, values, gradient, layer.eps)
         checked = [*gradients.values(), gradient * y]  # the last: of the trailing affine's weight
-        if not _holds(checked):
+        if not holds(checked):
             return Rejection("numerics", "gradient is not finite", detail=_where(probe, checked))
     return _uses_input(*(y[part].reshape(SHAPES[0]) for part in probe.parts[:2]))
 
@@ -63,7 +64,7 @@ def _numerics_probe(scales: tuple[float, ...]) -> Probe:
     return Probe([Sample(SHAPES[0], scales[0], 10, 0), *samples])
 
 
-def _holds(arrays: Iterable[Array]) -> bool:
+def holds(arrays: Iterable[Array]) -> bool:
     """Whether single precision holds every element; the norm is an upper bound of them and quick."""
     return all(a @ a <= OVERFLOW**2 or bool(np.abs(a).max() <= OVERFLOW) for a in arrays)
 
@@ -72,7 +73,7 @@ def _where(probe: Probe, arrays: Iterable[Array]) -> str:
     """The first sample where single precision does not hold everything."""
     arrays = tuple(arrays)
     return next(
-        str(s) for s, part in zip(probe.samples, probe.parts, strict=True) if not _holds(a[part] for a in arrays)
+        str(s) for s, part in zip(probe.samples, probe.parts, strict=True) if not holds(a[part] for a in arrays)
     )
 
 
@@ -90,27 +91,26 @@ def _uses_input(first: Array, second: Array) -> Rejection | None:
 def fingerprint(genome: Genome, layer: LayerConfig) -> str:
     """A hash of what the layer computes: equal for genomes that are the same function written differently.
 
-    One forward pass in float64 and training mode over random inputs of two shapes and scales, with random v0 and v1
-    (initial values would merge functions that part once v0 and v1 train). Each output is rounded to ``DIGITS``
-    significant bits relative to itself, element by element, and never finer than ``RANGE`` bits below the largest.
+    One forward pass in float64 and training mode over random inputs of several scales, each with its own random v0
+    and v1 (initial values would merge functions that part once v0 and v1 train). Each output is rounded to ``DIGITS``
+    significant bits relative to itself, element by element, and never finer than ``RANGE`` bits below the largest of
+    its input: values on the edge between two roundings are rare.
     """
     probe = _fingerprint_probe()
     with np.errstate(all="ignore"):
-        y = probe.forward(genome, layer.eps)[len(genome.nodes) - 1]
-        rounded = b"".join(_rounded(y[part]).tobytes() for part in probe.parts)
-    return hashlib.blake2b(rounded, digest_size=8).hexdigest()
+        y = probe.forward(genome, layer.eps)[len(genome.nodes) - 1].reshape(len(probe.samples), -1)
+        y = np.where(np.isfinite(y), y, 0.0)
+        _, exponent = np.frexp(y)
+        unit = np.ldexp(1.0, np.maximum(exponent - DIGITS, exponent.max(1, keepdims=True) - RANGE))
+        rounded = np.rint(y / unit) * unit + 0.0  # + 0.0 turns -0 into 0
+    return hashlib.blake2b(rounded.tobytes(), digest_size=8).hexdigest()
 
 
 @cache
 def _fingerprint_probe() -> Probe:
-    return Probe([Sample(SHAPES[0], 1.0, 20, 0), Sample((2, CHANNELS, 3, 4), 3.0, 21, 1)])
-
-
-def _rounded(y: Array) -> Array:
-    y = np.where(np.isfinite(y), y, 0.0)
-    _, exponent = np.frexp(y)
-    unit = np.ldexp(1.0, np.maximum(exponent - DIGITS, exponent.max() - RANGE))
-    return np.asarray(np.rint(y / unit) * unit + 0.0)  # + 0.0 turns -0 into 0
+    """Many draws of v0 and v1, since a maximum hides the smaller operand; a small scale for what differs near 0."""
+    scales = enumerate((1.0, 3.0, 1.0, 0.01, 3.0, 1.0))
+    return Probe([Sample((3, CHANNELS, 2, 3), scale, 20 + number, number) for number, scale in scales])
 
 
 @dataclass(frozen=True, slots=True)
