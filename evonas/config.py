@@ -83,9 +83,12 @@ class TaskConfig(Section):
 
 
 class NumericsConfig(Section):
-    """``[protocols.numerics]``: scales of the probe inputs at which output and gradients must be finite."""
+    """``[protocols.numerics]``: scales of the probe inputs at which values and gradients must be finite.
 
-    scales: tuple[Positive, ...] = (1.0, 10.0)
+    At the first one the output must also depend on the input and vary over space.
+    """
+
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 10.0)
 
 
 class QualityConfig(Section):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from evonas.graph.genome import Genome
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node
-from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, INITIAL_NODES, MOMENTS, PRIMITIVES, Array, reference
+from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, INITIAL_NODES, MOMENTS, PRIMITIVES, reference
+from evonas.graph.references import Array
 from evonas.graph.space import SearchSpace
 
 

@@ -4,22 +4,23 @@ A protocol looks at a genome and returns a ``Rejection`` or lets it pass. They r
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from evonas.config import LayerConfig, NumericsConfig, ProtocolsConfig
+from evonas.evaluate.probe import CHANNELS, Probe, Sample
 from evonas.graph.genome import Genome
-from evonas.layer.lower import NormActLayer, lower
+from evonas.graph.references import Array
 from evonas.record.outcome import Rejection
 
-CHANNELS, GROUPS = 16, 4
-SHAPES = ((4, CHANNELS, 6, 5), (3, CHANNELS, 1, 1), (1, CHANNELS, 4, 4))
-DIGITS = 5  # significant decimal digits that must agree for two values to count as equal
+SHAPES = ((3, CHANNELS, 6, 5), (3, CHANNELS, 1, 1), (1, CHANNELS, 4, 4))
+OVERFLOW = float(np.finfo(np.float32).max)  # layers train in single precision
 NEGLIGIBLE = 1e-6  # relative variation below this counts as none
+DIGITS = 17  # significant bits, about 5 decimal digits, that must agree for two values to count as equal
+RANGE = 33  # bits below the largest value where a fingerprint ends: what is left of a cancellation is noise
 
 
 def structure(genome: Genome) -> Rejection | None:
@@ -34,30 +35,54 @@ def structure(genome: Genome) -> Rejection | None:
 
 
 def numerics(genome: Genome, settings: NumericsConfig, layer: LayerConfig) -> Rejection | None:
-    """Probe the lowered layer: finite output and gradients at several scales and shapes, and real use of the input."""
-    module = _probe(genome, layer, torch.float32, seed=0)
-    for scale in settings.scales:
-        for number, shape in enumerate(SHAPES):
-            x = (scale * _noise(shape, seed=number)).requires_grad_()
-            y = module(x)
-            where = f"scale {scale:g}, input {'x'.join(map(str, shape))}"
-            if not torch.isfinite(y).all():
-                return Rejection("numerics", "output is not finite", detail=where)
-            gradients = torch.autograd.grad(y.square().mean(), [x, *module.parameters()], allow_unused=True)
-            if not all(torch.isfinite(g).all() for g in gradients if g is not None):
-                return Rejection("numerics", "gradient is not finite", detail=where)
-    return _uses_input(genome, layer)
+    """Reject what single precision cannot hold at the configured scales, and what makes no real use of the input.
+
+    One forward and backward pass in float64, at every scale on a map, on 1x1 maps and on a batch of one, in training
+    mode, with random v0 and v1. The loss is the mean square of the output. A value or gradient of any active node
+    that is not finite, or larger than the largest single-precision number, counts as not finite: training in single
+    precision would lose it. (An overflow inside one operation, as of the square in rms, is not seen.) At the first
+    scale the output must change with the input, and over height and width.
+    """
+    probe = _numerics_probe(settings.scales)
+    with np.errstate(all="ignore"):
+        values = probe.forward(genome, layer.eps)
+        y = values[len(genome.nodes) - 1]
+        if not holds(values.values()):
+            return Rejection("numerics", "output is not finite", detail=_where(probe, values.values()))
+        gradient = 2 * y * probe.weights
+        gradients = probe.backward(genome, values, gradient, layer.eps)
+        checked = [*gradients.values(), gradient * y]  # the last: of the trailing affine's weight
+        if not holds(checked):
+            return Rejection("numerics", "gradient is not finite", detail=_where(probe, checked))
+    return _uses_input(*(y[part].reshape(SHAPES[0]) for part in probe.parts[:2]))
 
 
-def _uses_input(genome: Genome, layer: LayerConfig) -> Rejection | None:
+@cache
+def _numerics_probe(scales: tuple[float, ...]) -> Probe:
+    """Another draw at the first scale goes before everything else: together they show whether the input matters."""
+    samples = [Sample(shape, scale, number, 0) for scale in scales for number, shape in enumerate(SHAPES)]
+    return Probe([Sample(SHAPES[0], scales[0], 10, 0), *samples])
+
+
+def holds(arrays: Iterable[Array]) -> bool:
+    """Whether single precision holds every element; the norm is an upper bound of them and quick."""
+    return all(a @ a <= OVERFLOW**2 or bool(np.abs(a).max() <= OVERFLOW) for a in arrays)
+
+
+def _where(probe: Probe, arrays: Iterable[Array]) -> str:
+    """The first sample where single precision does not hold everything."""
+    arrays = tuple(arrays)
+    return next(
+        str(s) for s, part in zip(probe.samples, probe.parts, strict=True) if not holds(a[part] for a in arrays)
+    )
+
+
+def _uses_input(first: Array, second: Array) -> Rejection | None:
     """Reachability is not enough: x - x, or sigmoid of a huge constant, reach x and ignore it."""
-    module: Callable[[Tensor], Tensor] = _probe(genome, layer, torch.float64, seed=0)
-    with torch.no_grad():
-        first, second = (module(_noise(SHAPES[0], seed=s).double()) for s in (10, 11))
-    scale = float(first.abs().max()) or 1.0
-    if float((first - second).abs().max()) <= NEGLIGIBLE * scale:
+    scale = float(np.abs(first).max()) or 1.0
+    if float(np.abs(first - second).max()) <= NEGLIGIBLE * scale:
         return Rejection("numerics", "output does not depend on the input", measured=0.0, limit=NEGLIGIBLE)
-    spread = float((first.amax((2, 3)) - first.amin((2, 3))).max()) / scale
+    spread = float(np.ptp(first, axis=(2, 3)).max()) / scale
     if spread <= NEGLIGIBLE:
         return Rejection("numerics", "output is constant over space", measured=spread, limit=NEGLIGIBLE)
     return None
@@ -66,44 +91,26 @@ def _uses_input(genome: Genome, layer: LayerConfig) -> Rejection | None:
 def fingerprint(genome: Genome, layer: LayerConfig) -> str:
     """A hash of what the layer computes: equal for genomes that are the same function written differently.
 
-    The lowered layer runs in float64 and training mode on fixed random inputs of two shapes and scales, with random
-    v0 and v1 (initial values would merge functions that part once v0 and v1 train). Each output is rounded to
-    ``DIGITS`` significant digits relative to itself, element by element.
+    One forward pass in float64 and training mode over random inputs of several scales, each with its own random v0
+    and v1 (initial values would merge functions that part once v0 and v1 train). Each output is rounded to ``DIGITS``
+    significant bits relative to itself, element by element, and never finer than ``RANGE`` bits below the largest of
+    its input: values on the edge between two roundings are rare.
     """
-    digest = hashlib.sha256()
-    for seed, (shape, scale) in enumerate(((SHAPES[0], 1.0), ((2, CHANNELS, 3, 4), 3.0))):
-        module = _probe(genome, layer, torch.float64, seed=seed)
-        with torch.no_grad():
-            y = module(scale * _noise(shape, seed=20 + seed).double()).numpy()
-        digest.update(_rounded(y).tobytes())
-    return digest.hexdigest()[:16]
+    probe = _fingerprint_probe()
+    with np.errstate(all="ignore"):
+        y = probe.forward(genome, layer.eps)[len(genome.nodes) - 1].reshape(len(probe.samples), -1)
+        y = np.where(np.isfinite(y), y, 0.0)
+        _, exponent = np.frexp(y)
+        unit = np.ldexp(1.0, np.maximum(exponent - DIGITS, exponent.max(1, keepdims=True) - RANGE))
+        rounded = np.rint(y / unit) * unit + 0.0  # + 0.0 turns -0 into 0
+    return hashlib.blake2b(rounded.tobytes(), digest_size=8).hexdigest()
 
 
-def _rounded(y: np.ndarray) -> np.ndarray:
-    floor = 1e-9 * float(np.abs(y).max())  # what is left of a cancellation is noise, not a value
-    y = np.where(np.abs(y) <= floor, 0.0, y)
-    mantissa, exponent = np.frexp(y)
-    kept = float(2 ** round(DIGITS * np.log2(10)))
-    result: np.ndarray = np.ldexp(np.round(mantissa * kept) / kept, exponent) + 0.0  # + 0.0 turns -0 into 0
-    return result
-
-
-def _probe(genome: Genome, layer: LayerConfig, dtype: torch.dtype, seed: int) -> NormActLayer:
-    module = lower(genome, CHANNELS, groups=GROUPS, eps=layer.eps).to(dtype)
-    generator = torch.Generator().manual_seed(1000 + seed)
-    with torch.no_grad():
-        for parameter, mean, spread in ((module.v0, 0.0, 1.0), (module.v1, 1.0, 0.3)):
-            noise = torch.randn(CHANNELS, generator=generator)  # drawn in any case: streams stay aligned
-            if parameter is not None:
-                parameter.copy_(mean + spread * noise)
-    return module
-
-
-def _noise(shape: tuple[int, ...], seed: int) -> Tensor:
-    """Unit noise around a small offset per channel, as activations have."""
-    generator = torch.Generator().manual_seed(seed)
-    offset = 0.3 * torch.randn((1, shape[1], 1, 1), generator=generator)
-    return torch.randn(shape, generator=generator) + offset
+@cache
+def _fingerprint_probe() -> Probe:
+    """Many draws of v0 and v1, since a maximum hides the smaller operand; a small scale for what differs near 0."""
+    scales = enumerate((1.0, 3.0, 1.0, 0.01, 3.0, 1.0))
+    return Probe([Sample((3, CHANNELS, 2, 3), scale, 20 + number, number) for number, scale in scales])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ drawing and export read nothing else.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +15,14 @@ from evonas.errors import InputError
 from evonas.graph import notation
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node, check_node
 from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES
+
+
+def _node_key(node: Node, operands: list[str]) -> str:
+    return hashlib.sha256(repr((node.op, node.axes, operands)).encode()).hexdigest()[:16]
+
+
+_INITIAL_KEYS = tuple(_node_key(node, []) for node in INITIAL)
+_INITIAL_VARIES = tuple(frozenset({"x": "bchw", "zero": ""}.get(name, "c")) for name in INITIAL_NODES)
 
 
 @dataclass(frozen=True)
@@ -39,16 +48,26 @@ class Genome:
         for position in range(NUM_INITIAL, len(self.nodes)):
             check_node(self.nodes[position], position, f"genome node {position}")
 
+    @classmethod
+    def trusted(cls, nodes: tuple[Node, ...]) -> "Genome":
+        """A genome of nodes that are valid by construction, as sampling draws them: nothing is checked."""
+        genome = object.__new__(cls)
+        genome.__dict__["nodes"] = nodes
+        return genome
+
     def __reduce__(self) -> tuple[object, ...]:
         return (Genome, (self.nodes,))  # the cached graph stays behind: it is large and cheap to make again
 
     @cached_property
     def active_positions(self) -> tuple[int, ...]:
         """Positions of the nodes the output depends on, ascending; unused initial nodes are not among them."""
-        wanted = {len(self.nodes) - 1}
-        for position in range(len(self.nodes) - 1, -1, -1):
-            if position in wanted:
-                wanted.update(self.nodes[position].inputs)
+        open_ = [len(self.nodes) - 1]
+        wanted = set(open_)
+        while open_:
+            for source in self.nodes[open_.pop()].inputs:
+                if source not in wanted:
+                    wanted.add(source)
+                    open_.append(source)
         return tuple(sorted(wanted))
 
     @cached_property
@@ -109,30 +128,35 @@ class Genome:
     @cached_property
     def node_keys(self) -> tuple[str, ...]:
         """A Merkle key per node: equal keys mean the same expression. Operands of commutative operations are sorted."""
-        keys: list[str] = []
-        for node in self.nodes:
+        return tuple(self._keys(range(len(self.nodes))).values())
+
+    @cached_property
+    def key(self) -> str:
+        """Content key, 16 hexadecimal digits: inactive nodes and commutative operand order do not change it."""
+        return self._keys(self.active_positions)[len(self.nodes) - 1]
+
+    def _keys(self, positions: Iterable[int]) -> dict[int, str]:
+        keys: dict[int, str] = {}
+        for position in positions:
+            if position < NUM_INITIAL:
+                keys[position] = _INITIAL_KEYS[position]
+                continue
+            node = self.nodes[position]
             operands = [keys[i] for i in node.inputs]
             if PRIMITIVES[node.op].commutative:
                 operands.sort()
-            keys.append(hashlib.sha256(repr((node.op, node.axes, operands)).encode()).hexdigest()[:16])
-        return tuple(keys)
-
-    @property
-    def key(self) -> str:
-        """Content key, 16 hexadecimal digits: inactive nodes and commutative operand order do not change it."""
-        return self.node_keys[-1]
+            keys[position] = _node_key(node, operands)
+        return keys
 
     @cached_property
     def varies(self) -> tuple[frozenset[str], ...]:
         """Per node, the axes of the layout along which its value can differ (a sound upper bound, no numerics)."""
-        start = {"x": frozenset("bchw"), "v0": frozenset("c"), "v1": frozenset("c"), "zero": frozenset[str]()}
-        result: list[frozenset[str]] = []
-        for node in self.nodes:
-            if node.op in start:
-                result.append(start[node.op])
-                continue
-            axes = frozenset[str]().union(*(result[i] for i in node.inputs))
-            result.append(axes - set(INDEX_SETS[node.axes].reduced) if node.axes else axes)
+        result = list(_INITIAL_VARIES)
+        for node in self.nodes[NUM_INITIAL:]:
+            axes = result[node.inputs[0]]
+            if len(node.inputs) > 1:
+                axes = axes.union(*(result[i] for i in node.inputs[1:]))
+            result.append(axes.difference(INDEX_SETS[node.axes].reduced) if node.axes else axes)
         return tuple(result)
 
     @property

@@ -1,7 +1,7 @@
 """The primitive table: one frozen record per operation; everything that handles operations reads it.
 
 To add an elementwise primitive, add one record here: sampling, mutation, text, formulas, lowering, export and the
-table tests (numpy reference, gradient, finiteness) pick it up.
+table tests (numpy reference, reverse-mode rule, gradient, finiteness) pick it up.
 
 Source of the op list: Liu et al. 2020 (arXiv 2004.02967), search space; the exact stabilisation by eps is ours.
 """
@@ -13,11 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from evonas.graph import functions
-
-Array = NDArray[np.float64]
+from evonas.graph import functions, references
+from evonas.graph.references import Array, Average
 
 ATOM = 5  # precedence of a name or a function call: never needs parentheses
 
@@ -39,7 +37,10 @@ class Primitive:
         name: the name in genome text.
         arity: number of operands; 0 for an initial node.
         torch: function of the operands (and ``eps`` if ``guarded``); for a moment, of (x, dims) and ``eps``.
-        numpy: independent reference in float64: of (operands..., eps); for a moment, of (x, axes, eps).
+        numpy: independent reference in float64: of (operands..., eps); for a moment, of (x, average, eps), where
+            ``average`` puts the mean over the index set in the place of every element.
+        reverse: reverse-mode rule (vector-Jacobian product) in numpy, of (gradient, value, *arguments of ``numpy``):
+            one gradient per operand, of the shape of the value.
         plain: printed formula.
         latex: LaTeX formula.
         meaning: the definition with its guard, in words people can check.
@@ -52,6 +53,7 @@ class Primitive:
     arity: int
     torch: Callable[..., torch.Tensor] | None
     numpy: Callable[..., Array] | None
+    reverse: Callable[..., tuple[Array, ...]] | None
     plain: Form
     latex: Form
     meaning: str
@@ -108,19 +110,15 @@ def _sigmoid(x: Array, _eps: float) -> Array:
     return 1 / (1 + np.exp(-x))
 
 
-def _div(x: Array, y: Array, eps: float) -> Array:
-    guarded: Array = np.where(np.signbit(y), -1.0, 1.0) * np.maximum(np.abs(y), eps)
-    return x / guarded
-
-
 def _initial(name: str, plain: str, latex: str, meaning: str) -> Primitive:
-    return Primitive(name, 0, None, None, Form(plain), Form(latex), meaning, kind="initial")
+    return Primitive(name, 0, None, None, None, Form(plain), Form(latex), meaning, kind="initial")
 
 
 def _moment(
     name: str,
     function: Callable[..., torch.Tensor],
     reference: Callable[..., Array],
+    reverse: Callable[..., tuple[Array, ...]],
     latex: str,
     meaning: str,
 ) -> Primitive:
@@ -130,6 +128,7 @@ def _moment(
         1,
         function,
         reference,
+        reverse,
         plain,
         tex,
         meaning,
@@ -148,6 +147,7 @@ _TABLE = (
         2,
         torch.add,
         lambda x, y, _: x + y,
+        lambda g, *_: (g, g),
         Form("{0} + {1}", 1, (1, 1)),
         Form("{0} + {1}", 1, (1, 1)),
         "x + y",
@@ -158,6 +158,7 @@ _TABLE = (
         2,
         torch.mul,
         lambda x, y, _: x * y,
+        lambda g, _v, x, y, _: (g * y, g * x),
         Form("{0} * {1}", 2, (2, 2)),
         Form("{0} \\, {1}", 2, (2, 2)),
         "x y",
@@ -167,7 +168,8 @@ _TABLE = (
         "div",
         2,
         functions.div,
-        _div,
+        references.div,
+        references.div_reverse,
         Form("{0} / {1}", 2, (2, 3)),
         Form("\\frac{{{0}}}{{{1}}}", 3),
         "x / (sign(y) max(|y|, eps)), sign(0) = 1",
@@ -178,17 +180,28 @@ _TABLE = (
         2,
         torch.maximum,
         lambda x, y, _: np.maximum(x, y),
+        references.max_reverse,
         _call("max", 2),
         Form("\\max\\left({0}, {1}\\right)"),
         "max(x, y)",
         commutative=True,
     ),
-    Primitive("neg", 1, torch.neg, lambda x, _: -x, Form("-{0}", 1, (2,)), Form("-{0}", 1, (2,)), "-x"),
+    Primitive(
+        "neg",
+        1,
+        torch.neg,
+        lambda x, _: -x,
+        lambda g, *_: (-g,),
+        Form("-{0}", 1, (2,)),
+        Form("-{0}", 1, (2,)),
+        "-x",
+    ),
     Primitive(
         "sigmoid",
         1,
         torch.sigmoid,
         _sigmoid,
+        lambda g, v, *_: (g * v * (1 - v),),
         _call("sigmoid"),
         Form("\\sigma\\left({0}\\right)"),
         "1 / (1 + e^-x)",
@@ -198,27 +211,48 @@ _TABLE = (
         1,
         torch.tanh,
         lambda x, _: np.tanh(x),
+        lambda g, v, *_: (g * (1 - v * v),),
         _call("tanh"),
         Form("\\tanh\\left({0}\\right)"),
         "tanh(x)",
     ),
-    Primitive("exp", 1, torch.exp, lambda x, _: np.exp(x), _call("exp"), Form("e^{{{0}}}", 4), "e^x"),
+    Primitive(
+        "exp",
+        1,
+        torch.exp,
+        lambda x, _: np.exp(x),
+        lambda g, v, *_: (g * v,),
+        _call("exp"),
+        Form("e^{{{0}}}", 4),
+        "e^x",
+    ),
     Primitive(
         "log",
         1,
         functions.slog,
-        lambda x, eps: np.sign(x) * np.log(np.abs(x) + eps),
+        references.slog,
+        references.slog_reverse,
         _call("slog"),
         Form("\\mathrm{{slog}}\\left({0}\\right)"),
         "sign(x) ln(|x| + eps)",
         guarded=True,
     ),
-    Primitive("abs", 1, torch.abs, lambda x, _: np.abs(x), _call("abs"), Form("\\left|{0}\\right|"), "|x|"),
+    Primitive(
+        "abs",
+        1,
+        torch.abs,
+        lambda x, _: np.abs(x),
+        lambda g, _v, x, _: (g * np.sign(x),),
+        _call("abs"),
+        Form("\\left|{0}\\right|"),
+        "|x|",
+    ),
     Primitive(
         "square",
         1,
         torch.square,
         lambda x, _: x * x,
+        lambda g, _v, x, _: (2 * g * x,),
         Form("{0}^2", 4, (ATOM,)),
         Form("{0}^2", 4, (ATOM,)),
         "x^2",
@@ -227,7 +261,8 @@ _TABLE = (
         "sqrt",
         1,
         functions.ssqrt,
-        lambda x, eps: x / np.sqrt(np.abs(x) + eps),
+        references.ssqrt,
+        references.ssqrt_reverse,
         _call("ssqrt"),
         Form("\\mathrm{{ssqrt}}\\left({0}\\right)"),
         "x / sqrt(|x| + eps), about sign(x) sqrt|x|",
@@ -236,21 +271,24 @@ _TABLE = (
     _moment(
         "mean",
         functions.mean,
-        lambda x, axes, _: x.mean(axes, keepdims=True),
+        lambda x, average, _: average(x),
+        lambda g, _v, _x, average, _: (average(g),),
         "\\mu",
         "mean over the index set",
     ),
     _moment(
         "rms",
         functions.rms,
-        lambda x, axes, eps: np.sqrt((x * x).mean(axes, keepdims=True) + eps),
+        references.rms,
+        references.rms_reverse,
         "r",
         "sqrt(mean(x^2) + eps) over the index set",
     ),
     _moment(
         "std",
         functions.std,
-        lambda x, axes, eps: np.sqrt(x.var(axes, keepdims=True) + eps),
+        references.std,
+        references.std_reverse,
         "s",
         "sqrt(biased variance + eps) over the index set",
     ),
@@ -273,10 +311,19 @@ def reference(op: str, operands: list[Array], axes: str, groups: int, eps: float
     function: Any = PRIMITIVES[op].numpy
     if PRIMITIVES[op].kind == "elementwise":
         return np.asarray(function(*operands, eps))
-    (x,), index_set = operands, INDEX_SETS[axes]
-    if index_set.grouped:
+    return np.asarray(function(*operands, average_over(axes, groups), eps))
+
+
+def average_over(axes: str, groups: int) -> Average:
+    """The average over an index set on full [b, c, h, w] arrays: every element becomes the mean of its set."""
+    index_set = INDEX_SETS[axes]
+
+    def average(x: Array) -> Array:
         b, c, h, w = x.shape
-        grouped = function(x.reshape(b, groups, c // groups, h, w), (2, 3, 4), eps)
-        return np.broadcast_to(grouped, (b, groups, c // groups, h, w)).reshape(x.shape)
-    positions = tuple(index_set.layout.index(letter) for letter in index_set.reduced)
-    return np.broadcast_to(function(x, positions, eps), x.shape)
+        if index_set.grouped:
+            grouped = x.reshape(b, groups, c // groups, h, w)
+            return np.broadcast_to(grouped.mean((2, 3, 4), keepdims=True), grouped.shape).reshape(x.shape)
+        positions = tuple(index_set.layout.index(letter) for letter in index_set.reduced)
+        return np.broadcast_to(x.mean(positions, keepdims=True), x.shape)
+
+    return average

@@ -19,7 +19,7 @@ def mutate(genome: Genome, space: SearchSpace, rng: random.Random) -> tuple[Geno
     position = rng.randrange(NUM_INITIAL, len(genome.nodes))
     node = space.sample_node(position, rng)
     nodes = (*genome.nodes[:position], node, *genome.nodes[position + 1 :])
-    return Genome(nodes), f"node {position}: {_show(genome.nodes[position])} -> {_show(node)}"
+    return Genome.trusted(nodes), f"node {position}: {_show(genome.nodes[position])} -> {_show(node)}"
 
 
 def _show(node: Node) -> str:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from oracles import genomes, interpret
 
 from evonas.config import LayerConfig, NumericsConfig, ProtocolsConfig
-from evonas.evaluate.protocols import Screens, fingerprint, numerics, repeats, structure
+from evonas.evaluate.protocols import OVERFLOW, Screens, fingerprint, holds, numerics, repeats, structure
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.node import NUM_INITIAL, Node
@@ -82,9 +82,9 @@ def test_what_structure_rejects_is_constant_in_numbers_too(genome: Genome) -> No
 @pytest.mark.parametrize(
     ("text", "detail"),
     [
-        ("a = square(x); b = exp(a); exp(b)", "scale 1, input 4x16x6x5"),
-        ("a = square(x); exp(a)", "scale 10, input 4x16x6x5"),
-        ("a = exp(x); b = exp(a); c = std[hw](b); div(x, c)", "scale 10, input 4x16x6x5"),  # nan in the end
+        ("a = square(x); b = exp(a); exp(b)", "scale 1, input 3x8x6x5"),
+        ("a = square(x); exp(a)", "scale 10, input 3x8x6x5"),
+        ("a = exp(x); b = exp(a); c = std[hw](b); div(x, c)", "scale 10, input 3x8x6x5"),  # nan in the end
     ],
 )
 def test_overflow_is_found_at_the_scale_where_it_happens(text: str, detail: str) -> None:
@@ -100,9 +100,9 @@ def test_scales_are_those_of_the_configuration() -> None:
 
 
 def test_a_gradient_that_overflows_is_found_behind_a_finite_output() -> None:
-    steep = layer("a = square(x); b = exp(a); c = square(b); square(c)")
+    steep = layer("a = square(x); b = exp(a); c = square(b); d = mul(b, c); square(d)")  # e^(6 x^2)
     found = numerics(steep, NumericsConfig(scales=(1.0,)), LAYER)
-    assert found == Rejection("numerics", "gradient is not finite", detail="scale 1, input 4x16x6x5")
+    assert found == Rejection("numerics", "gradient is not finite", detail="scale 1, input 3x8x6x5")
 
 
 @pytest.mark.parametrize(
@@ -215,6 +215,35 @@ def test_one_function_written_in_two_ways_has_one_fingerprint(one: str, other: s
 )
 def test_different_functions_have_different_fingerprints(one: str, other: str) -> None:
     assert print_of(one) != print_of(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("sigmoid(x)", "a = sigmoid(x); b = mean[chw](v0); max(a, b)"),  # parts where the mean of v0 is large
+        ("max(x, v1)", "a = mean[ghw](v0); b = max(x, v1); max(a, b)"),
+        ("abs(x)", "a = div(x, zero); b = tanh(a); mul(x, b)"),  # differ for |x| below eps
+        ("a = log(x); exp(a)", "a = log(x); b = exp(a); c = std[hw](zero); max(b, c)"),  # c is sqrt(eps)
+    ],
+)
+def test_functions_that_differ_in_few_places_have_different_fingerprints(one: str, other: str) -> None:
+    assert print_of(one) != print_of(other)
+
+
+@pytest.mark.parametrize(
+    ("value", "held"),
+    [(1.0, True), (-OVERFLOW, True), (1.1 * OVERFLOW, False), (-1e200, False), (np.nan, False), (-np.inf, False)],
+)
+def test_single_precision_holds_what_is_finite_and_not_above_its_largest_number(value: float, held: bool) -> None:
+    with np.errstate(all="ignore"):
+        assert holds([np.zeros(3), np.array([0.5, value, -0.5])]) is held
+        assert bool(np.isfinite(np.float32(value))) is held
+
+
+def test_a_value_on_the_way_that_overflows_counts_though_the_output_is_finite() -> None:
+    hidden = layer("a = square(x); b = exp(a); c = exp(b); d = tanh(c); mul(d, x)")  # tanh of infinity is 1
+    found = numerics(hidden, NumericsConfig(scales=(1.0,)), LAYER)
+    assert found == Rejection("numerics", "output is not finite", detail="scale 1, input 3x8x6x5")
 
 
 def test_a_fingerprint_is_no_sum_over_the_output() -> None:

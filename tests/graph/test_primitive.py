@@ -1,10 +1,12 @@
-"""The table tests: every primitive's torch function against its numpy reference and against finite differences.
+"""The table tests: every primitive's torch function against its numpy reference and against finite differences, and
+its reverse-mode rule in numpy against torch's autograd.
 
-Oracles: ``Primitive.numpy`` in float64, ``torch.autograd.gradcheck``, and float32 for bfloat16. A new record in the
-table is tested without a change here, except for the counts of the default space.
+Oracles: ``Primitive.numpy`` in float64, ``torch.autograd``, its ``gradcheck``, and float32 for bfloat16. A new
+record in the table is tested without a change here, except for the counts of the default space.
 """
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor
 
 from evonas.graph import functions
-from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, INITIAL_NODES, MOMENTS, PRIMITIVES, reference
+from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, INITIAL_NODES, MOMENTS, PRIMITIVES, average_over, reference
 
 EPS = 1e-5
 GROUPS = 2
@@ -126,6 +128,35 @@ def test_the_gradient_equals_finite_differences(op: str) -> None:
 def test_the_gradient_of_a_moment_equals_finite_differences(op: str, axes: str) -> None:
     x = torch.randn(2, 4, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
     assert torch.autograd.gradcheck(lambda t: apply_moment(op, axes, t), (x,))
+
+
+@pytest.mark.parametrize("op", ELEMENTWISE)
+@pytest.mark.parametrize("points", [grid, smooth_points])
+def test_the_reverse_rule_gives_what_autograd_gives(op: str, points: Callable[[str], list[Tensor]]) -> None:
+    operands = [t.detach().double().requires_grad_() for t in points(op)]
+    value = apply(op, *operands)
+    gradient = torch.linspace(-2, 3, value.numel(), dtype=torch.float64)
+    expected = torch.autograd.grad(value, operands, gradient)
+    rule = PRIMITIVES[op].reverse
+    assert rule is not None
+    arrays = [t.detach().numpy() for t in operands]
+    found = rule(gradient.numpy(), value.detach().numpy(), *arrays, EPS)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("op", "axes"), MOMENT_CASES)
+def test_the_reverse_rule_of_a_moment_gives_what_autograd_gives(op: str, axes: str) -> None:
+    draw = torch.Generator().manual_seed(4)
+    x, gradient = (torch.randn(3, 4, 5, 2, dtype=torch.float64, generator=draw) + 0.5 for _ in range(2))
+    x.requires_grad_()
+    value = apply_moment(op, axes, x).expand_as(x)
+    (expected,) = torch.autograd.grad(value, x, gradient)
+    rule = PRIMITIVES[op].reverse
+    assert rule is not None
+    average = average_over(axes, GROUPS)
+    (found,) = rule(gradient.numpy(), value.detach().numpy(), x.detach().numpy(), average, EPS)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("op", ELEMENTWISE)

@@ -1,5 +1,6 @@
-"""The scripts as a user runs them. Oracles: exit statuses, and pictures of the size of a page."""
+"""The scripts as a user runs them. Oracles: exit statuses, pictures of the size of a page, and counts that add up."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -49,3 +50,14 @@ def test_the_gpu_check_says_when_there_is_no_gpu() -> None:
     done = run("gpu_check.py")
     assert done.returncode == 2
     assert "torch sees no CUDA device" in done.stderr
+
+
+def test_the_screening_benchmark_gives_its_rate_and_a_breakdown_in_json() -> None:
+    done = run("bench_screening.py", "--json", "--graphs", 400)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["graphs_per_second"] > 0
+    assert sum(found["outcomes"].values()) >= 400
+    calls = [found["breakdown"][stage]["calls"] for stage in ("sample", "key", "structure", "numerics", "fingerprint")]
+    assert calls[0] == calls[1] == 400
+    assert calls == sorted(calls, reverse=True)  # cheapest first: each stage sees what the one before let pass
