@@ -74,7 +74,7 @@ class TrainingConfig(Section):
 class TaskConfig(Section):
     """One ``[[tasks]]``: an architecture, scaled against the published network of its name."""
 
-    architecture: Literal["preact_resnet", "mobilenet_v2", "efficientnet"]
+    architecture: Literal["preact_resnet", "mobilenet_v2", "efficientnet", "densenet"]
     name: str = ""
     width: Positive = 1.0
     depth: tuple[Annotated[int, Field(ge=0)], ...] = ()
