@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -36,11 +36,14 @@ class Evaluator:
     layer: LayerConfig
     seed: int
 
-    def __call__(self, genome: Genome, *, gated: bool = True) -> Evaluation:
+    def __call__(self, genome: Genome, *, gated: bool = True, seed: int | None = None) -> Evaluation:
         """Evaluate one genome, with the quality gate and the stability protocol or, not ``gated``, without them.
 
-        An error inside torch becomes a rejection, so that one layer cannot end a search.
+        An error inside torch becomes a rejection, so that one layer cannot end a search. ``seed`` stands in for the
+        evaluator's own.
         """
+        if seed is not None:
+            return replace(self, seed=seed)(genome, gated=gated)
         started = time.perf_counter()
         trainings = [_Training(task, genome, self) for task in self.tasks]
         try:

@@ -32,13 +32,17 @@ WATCH_SECONDS = 2.0  # between a worker's looks whether its driver is alive
 MOST_BREAKS = 3
 
 Pending = Callable[[], Evaluation]
+_Job = tuple[Genome, bool, int | None]  # what a worker is given: genome, gated, seed
 
 
 class Executor(Protocol):
     """Runs evaluations: ``submit`` gives a function that waits for the result."""
 
-    def submit(self, genome: Genome, *, gated: bool = True) -> Pending:
-        """Queue an evaluation, gated as ``Evaluator`` does it or not; call what this returns to get the result."""
+    def submit(self, genome: Genome, *, gated: bool = True, seed: int | None = None) -> Pending:
+        """Queue an evaluation, gated as ``Evaluator`` does it or not; call what this returns to get the result.
+
+        ``seed`` stands in for the configuration's.
+        """
         ...
 
     def __enter__(self) -> Self: ...
@@ -54,15 +58,15 @@ class InProcess:
     def __init__(self, evaluator: Evaluator, threads: int) -> None:
         self._evaluator, self._threads = evaluator, threads
 
-    def submit(self, genome: Genome, *, gated: bool = True) -> Pending:
+    def submit(self, genome: Genome, *, gated: bool = True, seed: int | None = None) -> Pending:
         """See ``Executor``."""
-        return partial(self._evaluate, genome, gated)
+        return partial(self._evaluate, genome, gated, seed)
 
-    def _evaluate(self, genome: Genome, gated: bool) -> Evaluation:
+    def _evaluate(self, genome: Genome, gated: bool, seed: int | None) -> Evaluation:
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads)
         try:
-            return self._evaluator(genome, gated=gated)
+            return self._evaluator(genome, gated=gated, seed=seed)
         finally:
             torch.set_num_threads(before)
 
@@ -84,15 +88,16 @@ class LocalPool:
         self._pool = self._new_pool()
         self._breaks = 0  # since the last evaluation that came back
 
-    def submit(self, genome: Genome, *, gated: bool = True) -> Pending:
+    def submit(self, genome: Genome, *, gated: bool = True, seed: int | None = None) -> Pending:
         """See ``Executor``.
 
         Raises:
             InputError: workers keep dying before they evaluate anything.
         """
-        return partial(self._wait, self._pool, self._schedule(genome, gated), genome, gated)
+        job = (genome, gated, seed)
+        return partial(self._wait, self._pool, self._schedule(job), job)
 
-    def _wait(self, pool: ProcessPool, future: "Future[Evaluation]", genome: Genome, gated: bool) -> Evaluation:
+    def _wait(self, pool: ProcessPool, future: "Future[Evaluation]", job: _Job) -> Evaluation:
         limit = self._config.execution.timeout_seconds
         while True:
             try:
@@ -102,7 +107,7 @@ class LocalPool:
             except BrokenProcessPool:  # a worker died while none was evaluating: nobody's fault, so once more
                 if pool is self._pool:
                     self._renew()
-                pool, future = self._pool, self._schedule(genome, gated)
+                pool, future = self._pool, self._schedule(job)
             except FutureTimeout:
                 rejection = Rejection("execution", "took too long", measured=limit, limit=limit)
                 break
@@ -112,15 +117,16 @@ class LocalPool:
             except MemoryError:
                 rejection = Rejection("execution", "out of memory")
                 break
-        return Evaluation(genome.key, self._config.seed, rejection=rejection)
+        genome, _, seed = job
+        return Evaluation(genome.key, self._config.seed if seed is None else seed, rejection=rejection)
 
-    def _schedule(self, genome: Genome, gated: bool) -> "Future[Evaluation]":
-        arguments, timeout = (genome, gated), self._config.execution.timeout_seconds
+    def _schedule(self, job: _Job) -> "Future[Evaluation]":
+        timeout = self._config.execution.timeout_seconds
         try:
-            future: Future[Evaluation] = self._pool.schedule(_evaluate_in_worker, args=arguments, timeout=timeout)
+            future: Future[Evaluation] = self._pool.schedule(_evaluate_in_worker, args=job, timeout=timeout)
         except RuntimeError:  # the pool broke while it had nothing to do
             self._renew()
-            future = self._pool.schedule(_evaluate_in_worker, args=arguments, timeout=timeout)
+            future = self._pool.schedule(_evaluate_in_worker, args=job, timeout=timeout)
         return future
 
     def _renew(self) -> None:
@@ -171,9 +177,9 @@ def _end_with_driver(driver: int) -> None:
     os._exit(1)
 
 
-def _evaluate_in_worker(genome: Genome, gated: bool) -> Evaluation:
+def _evaluate_in_worker(genome: Genome, gated: bool, seed: int | None) -> Evaluation:
     assert _evaluator is not None, "the pool's initializer has run"
-    return _evaluator(genome, gated=gated)
+    return _evaluator(genome, gated=gated, seed=seed)
 
 
 def keep_memory() -> None:

@@ -70,11 +70,14 @@ def make_search(config: SearchConfig) -> Search:
     """The search of a configuration, before its first candidate.
 
     Raises:
-        InputError: an unknown primitive, index set or baseline.
+        InputError: an unknown primitive, index set or baseline, or scores on test images.
     """
     for name in config.baselines:
         if name not in CATALOGUE:
             raise InputError("baselines", f"unknown layer {name!r}", accepted=", ".join(CATALOGUE))
+    if config.data.score_on == "test":
+        remedy = "evonas rerank --test scores the layers it found on test images"
+        raise InputError("data.score_on", "'test'", accepted="'validation': a search sees no test image", remedy=remedy)
     space = SearchSpace.from_config(config.space)
     screens = Screens(config.protocols.numerics, config.layer)
     return Search(space, config.evolution, config.seed, screens)
