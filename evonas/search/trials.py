@@ -69,9 +69,9 @@ def run_trials(
     recorded = {cell: trials.find(settings[cell[0]], cell[1], cell[2]) for cell in cells}
     results = {cell: result for cell, result in recorded.items() if result is not None and not _again(result)}
     known = len(results)
-    watch(Tally(known, len(cells), 0))
     if known < len(cells):
         require_buildable(config)
+    watch(Tally(known, len(cells), 0))
     with Interrupts() as interrupts:
         for name, task in zip(names, config.tasks, strict=True):
             missing = [cell for cell in cells if cell[0] == name and cell not in results]

@@ -4,7 +4,6 @@ again.
 
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -163,9 +162,3 @@ def test_settings_hold_what_a_trial_depends_on_and_nothing_else() -> None:
 
 def test_fresh_seeds_are_not_the_searchs() -> None:
     assert fresh_seeds(TINY, 3) == (2, 3, 4)
-
-
-def test_seconds_are_recorded(trials: Trials) -> None:
-    slow = Evaluation(S0.key, 2, 6, 1.5, {TASKS[0]: 0.5})
-    trials.record("a", slow)
-    assert trials.find("a", 2, S0.key) == replace(slow)
