@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from evonas import config, report, terminal
+from evonas import rerank as reranking
 from evonas.errors import InputError
 from evonas.evaluate.execution import Executor, make_executor
 from evonas.record.archive import Archive
@@ -16,6 +17,7 @@ from evonas.record.board import open_board
 from evonas.record.pictures import draw_genome, to_png
 from evonas.record.run import RunFolder, create_run, locked
 from evonas.search.driver import Clock, Ending, drive, driving_seconds, make_search
+from evonas.search.interrupt import SearchInterruptedError
 from evonas.search.watch import SearchBoard
 
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
@@ -101,6 +103,55 @@ def _finish(folder: RunFolder, ending: Ending) -> None:
     if ending is Ending.INTERRUPTED:
         console.print(f"go on with: evonas search --run {folder.path} --resume", highlight=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def rerank(
+    run: RunArgument,
+    top: Annotated[int | None, typer.Option(min=1, help="How many of the best layers; rerank.top.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds; rerank.seeds.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; rerank.steps.")] = None,
+    test: Annotated[bool, typer.Option("--test", help="Score on test images, for a final comparison.")] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="a.b=c", help="Set a key of rerank or execution; may be repeated."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a run's best layers again under fresh seeds, against the baselines, and keep the best.
+
+    Example: [bold]evonas rerank runs/first --seeds 5 --steps 500 --workers 2[/bold]
+
+    Stop with Ctrl-C; the same command goes on. More seeds or layers reuse what is trained already.
+    """
+    folder = RunFolder(run).require()
+    given = {"rerank.top": top, "rerank.seeds": seeds, "rerank.steps": steps, "execution.workers": workers}
+    changes = [*(overrides or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]
+    changes += ['data.score_on="test"'] if test else []
+    changes += [f"execution.device={json.dumps(device)}"] if device is not None else []
+    settings, console = config.load(folder.config_file, changes), terminal.console(stderr=True)
+    _refuse_changes(settings, folder, ("rerank", "execution"), str(folder.config_file), "start a new run")
+    with locked(folder), Archive.open(folder.archive_file) as archive:
+        try:
+            with terminal.TrialProgress(console) as progress:
+                found = reranking.rerank(folder, settings, archive, progress)
+        except SearchInterruptedError:
+            console.print("interrupted; finished trials are recorded, the same command goes on", highlight=False)
+            raise typer.Exit(INTERRUPTED) from None
+        with open_board(folder.board_folder) as board:
+            # a resumed search drops what stands at its own steps and later
+            reranking.show_reranking(folder, found, board, max(archive.told() - 1, 0))
+    modules = reranking.save_reranking(folder, found)
+    if as_json:
+        print(json.dumps(found.as_json(), indent=2))
+        return
+    console = terminal.console()
+    for table in terminal.comparison_tables(found.comparison, title=f"{run}, reranked"):
+        console.print(table)
+    for path in (*modules, folder.best_folder / "rerank.png"):
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -195,21 +246,31 @@ def _fresh(file: Path | None, run: Path | None, changes: list[str]) -> tuple[con
 
 
 def _resumed(file: Path | None, run: Path | None, changes: list[str]) -> tuple[config.SearchConfig, RunFolder]:
-    """The configuration to go on with: budget and execution may change, nothing else may."""
+    """The configuration to go on with: what alters no search may change."""
     if run is None and file is None:
         raise InputError("--resume", "which run?", remedy="add --run FOLDER")
     folder = RunFolder(run or Path("runs") / config.load(file or Path()).name).require()
     settings = config.load(file or folder.config_file, changes)
-    recorded = folder.config()
-    for name in type(settings).model_fields:
-        if name not in ("budget", "execution") and getattr(settings, name) != getattr(recorded, name):
-            raise InputError(
-                f"{file or folder.config_file}: {name}",
-                "differs from what the run was started with",
-                accepted=f"that of {folder.config_file}; only budget and execution may change",
-                remedy="resume without FILE.toml, or start a new run",
-            )
+    remedy = "resume without FILE.toml, or start a new run"
+    _refuse_changes(settings, folder, ("budget", "execution", "rerank"), str(file or folder.config_file), remedy)
     return settings, folder
+
+
+def _refuse_changes(
+    settings: config.SearchConfig, folder: RunFolder, free: tuple[str, ...], where: str, remedy: str
+) -> None:
+    """Make sure that only some sections differ from those of the run; which images score may differ in any case."""
+    recorded = folder.config()
+    scoring = {"data": recorded.data.model_copy(update={"score_on": settings.data.score_on})}
+    recorded = recorded.model_copy(update=scoring)  # a search refuses test images by itself
+    for name in type(settings).model_fields:
+        if name not in free and getattr(settings, name) != getattr(recorded, name):
+            raise InputError(
+                f"{where}: {name}",
+                "differs from what the run was started with",
+                accepted=f"that of {folder.config_file}; only {', '.join(free[:-1])} and {free[-1]} may change",
+                remedy=remedy,
+            )
 
 
 def _budget(text: str) -> list[str]:

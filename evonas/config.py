@@ -48,7 +48,8 @@ class DataConfig(Section):
     """``[data]``: labelled images.
 
     ``size`` > 0 average-pools images to that height; ``train`` and ``validation`` are numbers of images cut from the
-    training split (0: all that remain, one fifth); ``crop`` > 0 trains on random crops of that height.
+    training split (0: all that remain, one fifth); ``crop`` > 0 trains on random crops of that height. ``score_on``
+    says which images give the scores; a search refuses test images.
     """
 
     name: Literal["digits", "fashion_mnist", "cifar10", "npz"] = "digits"
@@ -58,6 +59,7 @@ class DataConfig(Section):
     validation: Annotated[int, Field(ge=0)] = 0
     crop: Annotated[int, Field(ge=0)] = 0
     flip: bool = False
+    score_on: Literal["validation", "test"] = "validation"
 
 
 class TrainingConfig(Section):
@@ -74,7 +76,7 @@ class TrainingConfig(Section):
 class TaskConfig(Section):
     """One ``[[tasks]]``: an architecture, scaled against the published network of its name."""
 
-    architecture: Literal["preact_resnet", "mobilenet_v2", "efficientnet"]
+    architecture: Literal["preact_resnet", "mobilenet_v2", "efficientnet", "densenet"]
     name: str = ""
     width: Positive = 1.0
     depth: tuple[Annotated[int, Field(ge=0)], ...] = ()
@@ -169,6 +171,21 @@ class ExecutionConfig(Section):
     timeout_seconds: Positive = 600.0
 
 
+class RerankConfig(Section):
+    """``[rerank]``: the ``top`` layers of the search and the baselines trained again, to tell the best ``keep``.
+
+    Under ``seeds`` seeds that the search has not used. 0 ``steps``, no ``baselines`` and no ``tasks`` mean those of the
+    search.
+    """
+
+    top: PositiveInt = 10
+    keep: PositiveInt = 3
+    seeds: PositiveInt = 5
+    steps: Annotated[int, Field(ge=0)] = 0
+    baselines: tuple[str, ...] = ()
+    tasks: tuple[TaskConfig, ...] = ()
+
+
 class SearchConfig(Section):
     """A whole search."""
 
@@ -185,6 +202,7 @@ class SearchConfig(Section):
     evolution: EvolutionConfig = EvolutionConfig()
     budget: BudgetConfig = BudgetConfig()
     execution: ExecutionConfig = ExecutionConfig()
+    rerank: RerankConfig = RerankConfig()
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig:
@@ -279,7 +297,7 @@ def _known_keys(location: Sequence[str]) -> list[str]:
         if part.isdigit():
             continue
         annotation = model.model_fields[part].annotation
-        model = annotation if isinstance(annotation, type) else TaskConfig  # [[tasks]] is the only array of tables
+        model = annotation if isinstance(annotation, type) else TaskConfig  # arrays of tables hold tasks
     return list(model.model_fields)
 
 

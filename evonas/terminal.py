@@ -9,13 +9,23 @@ from typing import Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from evonas.comparison import (
+    Comparison,
+    cell_text,
+    failure_text,
+    interval_text,
+    mean_text,
+    rank_text,
+)
 from evonas.record.outcome import Candidate, Evaluation
 from evonas.report import Entry
 from evonas.search.driver import Clock
+from evonas.search.trials import Tally
 
 FILE_WIDTH = 140
 PLAIN_EVERY = 10.0  # seconds between lines when the output is not a terminal
@@ -63,6 +73,70 @@ def rejection_table(counts: Counter[tuple[str, str]]) -> Table:
     for (stage, reason), count in sorted(counts.items(), key=lambda item: -item[1]):
         table.add_row(stage, reason, str(count))
     return table
+
+
+def comparison_tables(comparison: Comparison, *, title: str) -> list[Table]:
+    """Scores of every layer, differences to every baseline, and the trials that failed if there are any."""
+    scores = Table(title=title, title_justify="left", caption_justify="left")
+    scores.caption = (
+        f"mean \u00b1 standard deviation over seeds {', '.join(map(str, comparison.seeds))}; below, differences of the "
+        "mean in points with 95 % intervals (t) over seeds, paired"
+    )
+    differences = Table(title="differences", title_justify="left")
+    failures = Table(title="failed trials", title_justify="left")
+    for column in ("rank", "layer"):
+        scores.add_column(column, no_wrap=True)
+    scores.add_column("formula (before the affine)", overflow="fold", ratio=1)
+    for column in (*comparison.tasks, "mean"):
+        scores.add_column(column, justify="right", no_wrap=True)
+    differences.add_column("layer", no_wrap=True)
+    for baseline in comparison.baselines:
+        differences.add_column(f"minus {baseline}", justify="right", no_wrap=True)
+    for column in ("layer", "task", "seed", "reason"):
+        failures.add_column(column)
+    for standing in comparison.standings:
+        name = standing.contender.name
+        cells = [cell_text(standing, task) for task in comparison.tasks]
+        formula = Text(standing.contender.genome.active().formula())
+        scores.add_row(rank_text(standing), Text(name), formula, *cells, mean_text(standing))
+        found = [standing.differences.get(baseline) for baseline in comparison.baselines]
+        differences.add_row(Text(name), *(Text(interval_text(each.over_seeds if each else None)) for each in found))
+        for (task, seed), rejection in standing.failures.items():
+            failures.add_row(Text(name), task, str(seed), failure_text(rejection))
+    return [scores, differences, *([failures] if failures.row_count else [])]
+
+
+class TrialProgress:
+    """Shows how far a run of trials is: a bar on a terminal, a line now and then elsewhere. Call it with a tally."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._started, self._printed = console, time.monotonic(), time.monotonic()
+        columns = (TextColumn("trials"), BarColumn(bar_width=50), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, TextColumn("{task.fields[left]} left"), console=console)
+        self._task = self._bar.add_task("trials", total=None, left="-")
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._bar.stop()
+
+    def __call__(self, tally: Tally) -> None:
+        """Show a tally."""
+        now = time.monotonic()
+        left = "-"
+        if tally.trained:
+            left = _duration((now - self._started) * (tally.total - tally.known) / tally.trained)
+        self._bar.update(self._task, completed=tally.known, total=tally.total, left=left)
+        edge = not tally.trained or tally.known == tally.total
+        if not self._console.is_terminal and (edge or now - self._printed >= PLAIN_EVERY):
+            self._printed = now
+            self._console.print(f"{tally.known} of {tally.total} trials, {left} left", highlight=False)
 
 
 class SearchProgress:

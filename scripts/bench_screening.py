@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from evonas.config import EvolutionConfig, LayerConfig, NumericsConfig
+from evonas.config import EvolutionConfig, LayerConfig, ProtocolsConfig
 from evonas.evaluate.protocols import Screens, fingerprint, numerics, structure
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
@@ -28,7 +28,7 @@ from evonas.search.engine import Search
 
 Result = TypeVar("Result")
 SPACE = SearchSpace(index_sets=("chw", "hw", "ghw"))
-NUMERICS, LAYER = NumericsConfig(), LayerConfig()
+PROTOCOLS, LAYER = ProtocolsConfig(), LayerConfig()
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    Screens(NUMERICS, LAYER)(Genome.from_text("sigmoid(x)"))  # makes the probe inputs, once in a process
+    Screens(PROTOCOLS, LAYER)(Genome.from_text("sigmoid(x)"))  # makes the probe inputs, once in a process
     started, cpu_started = time.perf_counter(), time.process_time()
     outcomes = search(arguments.graphs, arguments.seed)
     rate = outcomes.total() / (time.perf_counter() - started)
@@ -61,7 +61,7 @@ def main() -> None:
 
 def search(graphs: int, seed: int) -> Counter[str]:
     """How the first ``graphs`` proposals of a search end, or a few more: the last candidate's are counted whole."""
-    run, outcomes = Search(SPACE, EvolutionConfig(), seed, Screens(NUMERICS, LAYER)), Counter[str]()
+    run, outcomes = Search(SPACE, EvolutionConfig(), seed, Screens(PROTOCOLS, LAYER)), Counter[str]()
     while outcomes.total() < graphs:
         candidate = run.ask()
         outcomes["passed"] += 1
@@ -87,7 +87,7 @@ def breakdown(graphs: int, seed: int) -> dict[str, dict[str, float]]:
         if timed("key", attrgetter("key"), genome) in keys:
             continue
         keys.add(genome.key)
-        if timed("structure", structure, genome) or timed("numerics", numerics, genome, NUMERICS, LAYER):
+        if timed("structure", structure, genome) or timed("numerics", numerics, genome, PROTOCOLS.numerics, LAYER):
             continue
         timed("fingerprint", fingerprint, genome, LAYER)
     return {

@@ -5,16 +5,19 @@ Oracles: the archive of an uninterrupted run with the same seed, and exit status
 
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from evonas import cli
+from evonas import cli, config
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.record.archive import Archive, same_content
@@ -204,6 +207,7 @@ def one_line(outcome: Outcome, *words: str) -> None:
         ("[space]\nprimitives = ['add', 'cosh']\n", ("space.primitives", "'cosh'", "sigmoid")),
         ("[space]\nindex_sets = ['w']\n", ("space.index_sets", "'w'", "ghw")),
         ("baselines = ['bn']\n", ("baselines", "'bn'", "bn-relu")),
+        ("[data]\nscore_on = 'test'\n", ("data.score_on", "'test'", "a search sees no test image", "rerank --test")),
         ("[data]\nname = 'npz'\npath = 'nowhere.npz'\n", ("data.path", "nowhere.npz", "no such file")),
         ("[data]\nname = 'fashion_mnist'\npath = 'nowhere'\n", ("data.path", "nowhere", "dataset-fashion-mnist")),
         ("[execution]\ndevice = 'abacus'\n", ("execution.device", "abacus", "cpu")),
@@ -242,6 +246,7 @@ def test_a_wrong_search_file_is_one_line_and_nothing_is_written(
         (("show", "evonorm-s0", "--png", "s0.jpg"), ("--png", "s0.jpg", ".png")),
         (("export", "evonorm-s0", "-o", "s0.txt"), ("s0.txt", ".py")),
         (("top", "nowhere"), ("nowhere", "no such folder", "evonas search")),
+        (("rerank", "nowhere"), ("nowhere", "no such folder", "evonas search")),
         (("search",), ("FILE.toml", "not given")),
         (("search", "search_spaces/nothing.toml"), ("nothing.toml", "no such file", "tiny.toml")),
         (("search", TINY, "--budget", "soon"), ("--budget", "'soon'", "10m")),
@@ -263,6 +268,107 @@ def test_bad_arguments_are_one_line(
     assert [p.name for p in tmp_path.iterdir()] == ["search_spaces"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--set", "training.steps=5"), ("training", "only rerank and execution may change", "start a new run")),
+        (("--set", "seed=5"), ("seed", "differs")),
+        (("--set", "rerank.sedes=5"), ("rerank.sedes", "unknown key", "did you mean 'seeds'")),
+        (("--set", "rerank.baselines=['bn']"), ("rerank.baselines", "'bn'", "bn-relu")),
+        (("--set", "rerank.tasks=[{architecture='densenet', head=8}]"), ("tasks.architecture.head", "densenet")),
+        (("--set", "execution.device=abacus"), ("execution.device", "abacus", "cpu")),
+    ],
+)
+def test_wrong_settings_of_a_reranking_are_one_line_and_nothing_is_written(
+    arguments: tuple[str, ...], words: tuple[str, ...], finished: Path, evonas: Callable[..., Outcome]
+) -> None:
+    before = [sorted((finished / folder).iterdir()) for folder in ("best", "tb")]
+    one_line(evonas("rerank", finished, *arguments), *words)
+    assert [sorted((finished / folder).iterdir()) for folder in ("best", "tb")] == before
+    assert trials(finished) == 0
+
+
+def test_a_run_without_scores_cannot_be_reranked(tmp_path: Path, evonas: Callable[..., Outcome]) -> None:
+    run = tmp_path / "run"
+    assert evonas("search", TINY, "--run", run, "--budget", 1, "--set", "protocols.quality.min_accuracy=1.0")[0] == 0
+    one_line(evonas("rerank", run), str(run), "no layer has scores yet", "--resume")
+
+
+def scores(run: Path) -> object:
+    """All that a reranking found, without the times."""
+    return json.loads((run / "best" / "rerank.json").read_text())
+
+
+def test_a_stopped_reranking_goes_on_to_what_an_uninterrupted_one_finds(
+    finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]
+) -> None:
+    plain, stopped = tmp_path / "plain" / "run", tmp_path / "stopped" / "run"
+    for run in (plain, stopped):
+        shutil.copytree(finished, run)
+    settings = ("--top", 2, "--seeds", 2, "--steps", 20, "--set", "rerank.keep=1")
+    status, out, _ = evonas("rerank", plain, *settings, "--json")
+    assert status == 0
+    assert json.loads(out) == scores(plain)
+    with start("rerank", stopped, *settings, "--workers", 2) as process:
+        deadline = time.monotonic() + 120
+        while trials(stopped) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate()
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert "the same command goes on" in output
+    assert 3 <= trials(stopped) < 12
+    status, out, err = evonas("rerank", stopped, *settings)
+    assert status == 0
+    assert "0 of 12 trials" not in err
+    assert "minus gn-relu" in out
+    assert trials(stopped) == 12
+    assert scores(stopped) == scores(plain)
+    names = sorted(path.name for path in (stopped / "best").glob("rerank*"))
+    assert [name.split("_")[0] for name in names] == ["rerank.json", "rerank.md", "rerank.png", "rerank1", "rerank1"]
+    assert same_content(finished / "archive.sqlite", stopped / "archive.sqlite")  # the search is as it was
+
+
+def trials(run: Path) -> int:
+    with closing(sqlite3.connect(run / "archive.sqlite")) as archive:
+        (found,) = archive.execute("SELECT count(*) FROM sqlite_master WHERE name = 'trials'").fetchone()
+        return archive.execute("SELECT count(*) FROM trials").fetchone()[0] if found else 0
+
+
+def test_a_reranking_takes_tasks_steps_and_test_images_of_its_own(
+    finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    tasks = "rerank.tasks=[{architecture='densenet', width=0.25, depth=[1, 1], unstrided=1}]"
+    settings = (
+        "--top",
+        1,
+        "--seeds",
+        2,
+        "--steps",
+        3,
+        "--test",
+        "--set",
+        tasks,
+        "--set",
+        "rerank.baselines=['bn-relu']",
+    )
+    status, out, _ = evonas("rerank", run, *settings, "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert found["tasks"] == ["densenet"]
+    assert found["settings"]["training"]["steps"] == 3
+    assert found["settings"]["data"]["score_on"] == "test"
+    assert {layer["name"] for layer in found["layers"]} == {"#1", "bn-relu"}
+    assert [layer["name"] for layer in found["layers"] if layer["kept"]] == ["#1"]
+    score = found["layers"][0]["scores"]["densenet"]["2"]
+    assert score * 360 == pytest.approx(round(score * 360))  # of the 360 test images
+    assert config.load(run / "config.toml") == config.load(finished / "config.toml")
+
+
 def test_resuming_an_empty_folder_and_starting_over_a_run_are_refused(
     finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]
 ) -> None:
@@ -278,7 +384,7 @@ def test_a_rank_that_is_not_there_is_one_line(finished: Path, evonas: Callable[.
         one_line(evonas("show", f"{finished}#{rank}"), repr(rank), "a rank from 1 to")
 
 
-@pytest.mark.parametrize("command", ["", "search", "top", "show", "export"])
+@pytest.mark.parametrize("command", ["", "search", "rerank", "top", "show", "export"])
 def test_every_help_has_an_example(command: str, evonas: Callable[..., Outcome]) -> None:
     status, out, _ = evonas(*([command] if command else []), "--help")
     assert status == 0

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -38,7 +38,9 @@ class Evaluator:
     seed: int
     rungs: tuple[int, ...] = ()
 
-    def __call__(self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = ()) -> Evaluation:
+    def __call__(
+        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+    ) -> Evaluation:
         """Evaluate one genome.
 
         An error inside torch becomes a rejection, so that one layer cannot end a search.
@@ -47,7 +49,10 @@ class Evaluator:
             genome: the layer.
             gated: whether the quality gate, the stability protocol and the hurdles apply.
             hurdles: what it must reach at the rungs to be trained further.
+            seed: stands in for the evaluator's own.
         """
+        if seed is not None:
+            return replace(self, seed=seed)(genome, gated=gated, hurdles=hurdles)
         started = time.perf_counter()
         trainings = [_Training(task, genome, self) for task in self.tasks]
         try:

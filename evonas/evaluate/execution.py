@@ -42,17 +42,20 @@ class Job:
 
     genome: Genome
     gated: bool
-    hurdles: tuple[Hurdle, ...]
+    hurdles: tuple[Hurdle, ...] = ()
+    seed: int | None = None
 
     def run(self, evaluator: Evaluator) -> Evaluation:
         """Do it."""
-        return evaluator(self.genome, gated=self.gated, hurdles=self.hurdles)
+        return evaluator(self.genome, gated=self.gated, hurdles=self.hurdles, seed=self.seed)
 
 
 class Executor(Protocol):
     """Runs evaluations: ``submit`` gives a function that waits for the result."""
 
-    def submit(self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = ()) -> Pending:
+    def submit(
+        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+    ) -> Pending:
         """Queue an evaluation, with the arguments of ``Evaluator``; call what this returns to get the result."""
         ...
 
@@ -69,9 +72,11 @@ class InProcess:
     def __init__(self, evaluator: Evaluator, threads: int) -> None:
         self._evaluator, self._threads = evaluator, threads
 
-    def submit(self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = ()) -> Pending:
+    def submit(
+        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+    ) -> Pending:
         """See ``Executor``."""
-        return partial(self._evaluate, Job(genome, gated, tuple(hurdles)))
+        return partial(self._evaluate, Job(genome, gated, tuple(hurdles), seed))
 
     def _evaluate(self, job: Job) -> Evaluation:
         before = torch.get_num_threads()
@@ -99,13 +104,15 @@ class LocalPool:
         self._pool = self._new_pool()
         self._breaks = 0  # since the last evaluation that came back
 
-    def submit(self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = ()) -> Pending:
+    def submit(
+        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+    ) -> Pending:
         """See ``Executor``.
 
         Raises:
             InputError: workers keep dying before they evaluate anything.
         """
-        job = Job(genome, gated, tuple(hurdles))
+        job = Job(genome, gated, tuple(hurdles), seed)
         return partial(self._wait, self._pool, self._schedule(job), job)
 
     def _wait(self, pool: ProcessPool, future: "Future[Evaluation]", job: Job) -> Evaluation:
@@ -128,15 +135,15 @@ class LocalPool:
             except MemoryError:
                 rejection = Rejection("execution", "out of memory")
                 break
-        return Evaluation(job.genome.key, self._config.seed, rejection=rejection)
+        return Evaluation(job.genome.key, self._config.seed if job.seed is None else job.seed, rejection=rejection)
 
     def _schedule(self, job: Job) -> "Future[Evaluation]":
-        arguments, timeout = (job,), self._config.execution.timeout_seconds
+        timeout = self._config.execution.timeout_seconds
         try:
-            future: Future[Evaluation] = self._pool.schedule(_evaluate_in_worker, args=arguments, timeout=timeout)
+            future: Future[Evaluation] = self._pool.schedule(_evaluate_in_worker, args=(job,), timeout=timeout)
         except RuntimeError:  # the pool broke while it had nothing to do
             self._renew()
-            future = self._pool.schedule(_evaluate_in_worker, args=arguments, timeout=timeout)
+            future = self._pool.schedule(_evaluate_in_worker, args=(job,), timeout=timeout)
         return future
 
     def _renew(self) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Self
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.record.outcome import Candidate, Evaluation, Proposal, Rejection
+from evonas.record.trials import Trials
 
 FORMAT = 2
 
@@ -126,6 +127,11 @@ class Archive:
         """Write the evaluation of a catalogue layer trained under the run's budget."""
         with self._db:
             self._insert_evaluation(f"baseline:{name}", evaluation)
+
+    @property
+    def trials(self) -> Trials:
+        """What was trained outside the search, e.g. to rerank its layers; in tables of their own."""
+        return Trials(self._db)
 
     def event(self, kind: str, detail: str = "") -> None:
         """Note that something happened to the run: started, resumed, interrupted, finished."""

@@ -89,6 +89,9 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
     if rungs and not config.baselines:
         remedy = "name a layer whose curve the rungs go by, e.g. bn-relu"
         raise InputError("baselines", "none, but there are rungs", remedy=remedy)
+    if config.data.score_on == "test":
+        remedy = "evonas rerank --test scores the layers it found on test images"
+        raise InputError("data.score_on", "'test'", accepted="'validation': a search sees no test image", remedy=remedy)
     space = SearchSpace.from_config(config.space)
     screens = Screens(config.protocols, config.layer)
     ladder = Ladder(config.rungs, reference)

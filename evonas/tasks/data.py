@@ -1,7 +1,7 @@
 """Labelled images: readers of real data sets, and the split a search may look at.
 
 A search sees training images only: part of them trains, part validates. Test images have their own door
-(``load_arrays(config, test=True)``), which no search opens.
+(``data.score_on = "test"``), which no search opens.
 """
 
 import gzip
@@ -46,11 +46,11 @@ class LabelledImages:
 
 @dataclass(frozen=True, slots=True)
 class ImageData:
-    """What a search sees of a data set."""
+    """Images to train on, and images that give the scores: of the training split, or test images for a comparison."""
 
     name: str
     train: LabelledImages
-    validation: LabelledImages
+    scoring: LabelledImages
     num_classes: int
 
     @property
@@ -75,10 +75,12 @@ class Preparation:
 
 
 def load(config: DataConfig) -> tuple[ImageData, Preparation]:
-    """The training split of a data set, cut into training and validation images.
+    """The training split of a data set, cut into training and validation images; test images score if asked for.
+
+    The training images, and the statistics that normalize all images, are the same whichever images score.
 
     Raises:
-        InputError: the data are not there, or there are fewer images than asked for.
+        InputError: the data are not there, there are fewer images than asked for, or test images are of another shape.
     """
     images, labels = load_arrays(config)
     order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
@@ -96,11 +98,19 @@ def load(config: DataConfig) -> tuple[ImageData, Preparation]:
     blank = pooled.amax((0, 2, 3)) == pooled.amin((0, 2, 3))
     std = torch.where(blank, 1.0, std)
     preparation = Preparation(config.size, tuple(mean.tolist()), tuple(std.tolist()))
-    splits = {
-        name: LabelledImages(preparation(images[index]), torch.from_numpy(labels[index]))
-        for name, index in chosen.items()
-    }
-    return ImageData(config.name, splits["train"], splits["validation"], int(labels.max()) + 1), preparation
+    train_part, scoring_part = ((images[index], labels[index]) for index in (chosen["train"], chosen["validation"]))
+    if config.score_on == "test":
+        scoring_part = _test_part(config, images)
+    trained, scoring = (LabelledImages(preparation(x), torch.from_numpy(y)) for x, y in (train_part, scoring_part))
+    return ImageData(config.name, trained, scoring, int(labels.max()) + 1), preparation
+
+
+def _test_part(config: DataConfig, like: Images) -> tuple[Images, Labels]:
+    images, labels = load_arrays(config, test=True)
+    if images.shape[1:] != like.shape[1:] or not len(images):
+        found = f"test images {list(images.shape)}, training images {list(like.shape)}"
+        raise InputError("data.score_on", found, accepted="test images of the training images' shape")
+    return images, labels
 
 
 def load_arrays(config: DataConfig, *, test: bool = False) -> tuple[Images, Labels]:

@@ -54,7 +54,7 @@ def evaluate_by_command(job: Job) -> Evaluation:
         raise MemoryError
     if genome == MISTAKE:
         raise InputError("data.path", "was deleted", remedy="put it back")
-    return Evaluation(genome.key, 1, objectives={"gated": float(job.gated)})
+    return Evaluation(genome.key, job.seed or 1, objectives={"gated": float(job.gated)})
 
 
 def workers() -> list[Any]:
@@ -120,8 +120,9 @@ def test_workers_repeat_the_evaluations_of_this_process_number_for_number(here: 
         assert isinstance(executor, LocalPool)
         pending = [executor.submit(genome, gated=gated) for genome, gated in SUBMITTED]
         found = [wait() for wait in reversed(pending)][::-1]
-        again = executor.submit(S0)()
+        again, reseeded = executor.submit(S0)(), executor.submit(S0, seed=7)()
     assert list(map(timeless, found)) == list(map(timeless, here))
+    assert timeless(reseeded) == timeless(evaluator_from_config(config.load(TINY, ["seed=7"]))(S0))
     assert timeless(again) == timeless(here[0])
     assert [bool(evaluation.objectives) for evaluation in here] == [True, False, True, False]
     assert all(evaluation.seconds > 0 for evaluation in found)
@@ -187,8 +188,8 @@ class Recorder:
         self.calls: list[tuple[Genome, bool, int]] = []
         self.error = error
 
-    def __call__(self, genome: Genome, *, gated: bool, hurdles: tuple[Any, ...]) -> Evaluation:
-        assert hurdles == ()
+    def __call__(self, genome: Genome, *, gated: bool, hurdles: tuple[Any, ...], seed: int | None) -> Evaluation:
+        assert (hurdles, seed) == ((), None)
         self.calls.append((genome, gated, torch.get_num_threads()))
         if self.error is not None:
             raise self.error

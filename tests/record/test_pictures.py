@@ -20,7 +20,7 @@ from PIL import Image
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
-from evonas.record.pictures import draw_front, draw_genome, draw_progress, to_array, to_png
+from evonas.record.pictures import IntervalRow, draw_front, draw_genome, draw_intervals, draw_progress, to_array, to_png
 from evonas.record.pictures.placement import BOX_HEIGHT, BOX_WIDTH, Box, Layout, Route, layout
 
 
@@ -258,6 +258,25 @@ def test_empty_searches_can_be_drawn(objectives: str) -> None:
     for history in ([], [None, None]):
         progress = draw_progress(history, baselines={}, label="accuracy")
         assert "nothing evaluated yet" in {text.get_text() for text in _texts(progress)}
+
+
+def test_intervals_have_a_panel_per_baseline_with_a_row_per_layer() -> None:
+    names = ["first", "bn-relu", "x" * 90]
+    rows = [IntervalRow(1.5, 0.5, 2.5, (0.75, 2.25)), None, IntervalRow(None, note="4 of 4 trials failed")]
+    panels = [("bn-relu", rows), ("gn-relu", rows)]
+    figure = draw_intervals(names, panels, highlighted=["first"], baselines=["bn-relu"], label="points", title="run")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["minus bn-relu", "minus gn-relu"]
+    for axes in figure.axes:
+        assert [line.get_xydata().tolist() for line in axes.lines[1:]] == [[[0.5, 0], [2.5, 0]], [[0, 1]]]
+        assert _offsets(axes) == [(0.75, 0.24), (2.25, 0.24), (1.5, 0)]
+        assert [text.get_text() for text in axes.texts] == ["4 of 4 trials failed"]
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    width, height = figure.get_size_inches() * figure.dpi
+    for text in _texts(figure):
+        box = text.get_window_extent(renderer)
+        assert box.x0 >= 0, text
+        assert box.x1 <= width, text
+        assert 0 <= box.y0 < box.y1 <= height, text
 
 
 def test_a_file_has_the_pixels_of_the_array(tmp_path: Path, figures: dict[str, Figure]) -> None:

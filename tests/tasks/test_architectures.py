@@ -22,6 +22,7 @@ TINY = (
     ArchitectureSpec("preact_resnet", width=1 / 8, depth=(1, 1, 1), unstrided=1),
     ArchitectureSpec("mobilenet_v2", width=0.25, depth=(1, 1, 1, 0, 1, 1), head=64, unstrided=0),
     ArchitectureSpec("efficientnet", width=0.25, depth=(1, 1, 1, 1), head=192, unstrided=0),
+    ArchitectureSpec("densenet", width=0.25, depth=(2, 2, 2), unstrided=1),
 )
 each_tiny = pytest.mark.parametrize("spec", TINY, ids=lambda spec: spec.name)
 
@@ -63,6 +64,7 @@ def published(name: str) -> nn.Module:
         "preact_resnet": lambda: timm.create_model("resnetv2_50", num_classes=10),
         "mobilenet_v2": lambda: models.mobilenet_v2(num_classes=10),
         "efficientnet": lambda: models.efficientnet_b0(num_classes=10),
+        "densenet": lambda: models.densenet121(num_classes=10),
     }
     return makers[name]()
 
@@ -79,11 +81,24 @@ def test_unscaled_networks_are_the_published_ones(name: str) -> None:
 @pytest.mark.parametrize("unstrided", [0, 1, 2, 4, 9])
 @pytest.mark.parametrize("image_size", [32, 8])
 def test_each_unstrided_reduction_keeps_the_image_twice_as_large(name: str, unstrided: int, image_size: int) -> None:
-    depth = {"preact_resnet": (1, 1, 1, 1)}.get(name, (1, 1, 1, 1, 1, 1))  # five reductions each
+    depth = (1, 1, 1, 1) if name in ("preact_resnet", "densenet") else (1, 1, 1, 1, 1, 1)  # five reductions each
     spec = ArchitectureSpec(name, width=1 / 16, depth=depth, head=None, unstrided=unstrided)
     model = build(spec, num_classes=2, image_size=image_size)
     expected = math.ceil(image_size / 2 ** max(5 - unstrided, 0))
     assert size_before_the_head(model, image_size) == expected
+
+
+@pytest.mark.parametrize("image_size", [32, 8])
+def test_every_normalization_of_a_densenet_is_followed_by_an_activation(image_size: int) -> None:
+    sites = norm_act_sites(seeded(ArchitectureSpec("densenet", width=0.25, depth=(2, 3)), image_size=image_size))
+    assert len(sites) == 1 + 2 * (2 + 3) + 1 + 1  # stem, two per layer, one transition, the last
+    assert {site.act for site in sites} == {"ReLU", "relu"}
+
+
+def test_a_pooling_of_two_by_two_becomes_the_identity_and_not_a_smaller_image() -> None:
+    model, images = nn.Sequential(nn.AvgPool2d(2, 2)), torch.randn(1, 3, 8, 8)
+    unstride(model, 1, 8, 3)
+    assert torch.equal(model(images), images)
 
 
 def test_unstride_leaves_modes_and_hooks_as_they_were() -> None:
@@ -174,6 +189,7 @@ def test_head_sets_the_channels_of_the_last_convolution(name: str) -> None:
         ),
         (ArchitectureSpec("mobilenet_v2", head=0), "architecture.head: 0; accepted: a whole number above 0"),
         (ArchitectureSpec("preact_resnet", head=64), "architecture.head: 64; accepted: nothing"),
+        (ArchitectureSpec("densenet", head=64), "architecture.head: 64; accepted: nothing: densenet has no"),
         (
             ArchitectureSpec("efficientnet", unstrided=-1),
             "architecture.unstrided: -1; accepted: a whole number",

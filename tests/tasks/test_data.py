@@ -66,8 +66,8 @@ def error_of(config: DataConfig, where: str, *, test: bool = False) -> str:
 def test_digits_are_normalized_images_with_labels() -> None:
     images, _ = load(DataConfig())
     assert (images.name, images.num_classes, images.image_size) == ("digits", 10, 8)
-    assert len(images.train) + len(images.validation) == 1797 - 360
-    for split in (images.train, images.validation):
+    assert len(images.train) + len(images.scoring) == 1797 - 360
+    for split in (images.train, images.scoring):
         assert split.images.shape == (len(split), 3, 8, 8)
         assert split.images.dtype == torch.float32
         assert split.labels.shape == (len(split),)
@@ -87,7 +87,7 @@ def test_colour_channels_are_normalized_one_by_one_with_statistics_of_training_i
     train = raw(images.train.images, preparation) / 255
     np.testing.assert_allclose(preparation.mean, train.mean((0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(preparation.std, train.std((0, 1, 2)), rtol=1e-5)
-    assert images.validation.images.mean((0, 2, 3)).abs().max() > 1e-3  # not normalized by its own
+    assert images.scoring.images.mean((0, 2, 3)).abs().max() > 1e-3  # not normalized by its own
 
 
 def test_a_blank_channel_stays_finite(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_training_and_validation_cut_the_training_part_in_two() -> None:
     images, preparation = load(DataConfig())
     train, validation = (
         occurrences(raw(split.images, preparation)[..., :1], split.labels.numpy())
-        for split in (images.train, images.validation)
+        for split in (images.train, images.scoring)
     )
     assert not train.keys() & validation.keys()  # digits have no two equal images
     assert train | validation == occurrences(*load_arrays(DataConfig()))
@@ -121,6 +121,24 @@ def test_digits_for_tests_are_those_a_search_never_sees() -> None:
     assert seen | kept == whole
 
 
+def test_scoring_on_test_images_changes_neither_training_nor_normalization() -> None:
+    usual, preparation = load(DataConfig(train=300))
+    tested, same = load(DataConfig(train=300, score_on="test"))
+    assert torch.equal(tested.train.images, usual.train.images)
+    assert torch.equal(tested.train.labels, usual.train.labels)
+    assert same == preparation
+    images, labels = load_arrays(DataConfig(), test=True)
+    assert occurrences(raw(tested.scoring.images, same)[..., :1], tested.scoring.labels.numpy()) == occurrences(
+        images, labels
+    )
+
+
+def test_test_images_of_another_shape_are_an_error(tmp_path: Path) -> None:
+    train, test = {"x_train": pictures(20, 4, 4), "y_train": classes(20)}, {"x_test": pictures(5, 4, 3)}
+    config = npz(tmp_path / "odd.npz", **train, **test, y_test=classes(5)).model_copy(update={"score_on": "test"})
+    assert "[5, 4, 3, 1]" in error_of(config, "data.score_on: ")
+
+
 def test_the_split_is_the_same_for_every_run_and_size() -> None:
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002
@@ -130,15 +148,15 @@ def test_the_split_is_the_same_for_every_run_and_size() -> None:
     again, _ = load(DataConfig(train=300, validation=100))
     fewer, _ = load(DataConfig(train=200, validation=100))
     assert torch.equal(first.train.images, again.train.images)
-    assert torch.equal(first.validation.labels, again.validation.labels)
-    assert torch.equal(first.validation.labels, fewer.validation.labels)
+    assert torch.equal(first.scoring.labels, again.scoring.labels)
+    assert torch.equal(first.scoring.labels, fewer.scoring.labels)
     assert torch.equal(first.train.labels[:200], fewer.train.labels)
 
 
 def test_numbers_of_images_are_those_asked_for() -> None:
     def counts(**asked: int) -> tuple[int, int]:
         images, _ = load(DataConfig(**asked))
-        return len(images.train), len(images.validation)
+        return len(images.train), len(images.scoring)
 
     assert counts() == (1437 - 287, 287)  # a fifth validates
     assert counts(train=100) == (100, 287)
@@ -159,7 +177,7 @@ def test_too_few_images_to_train_and_validate_is_an_error(tmp_path: Path, count:
 
 def test_the_smallest_set_has_an_image_in_each_part(tmp_path: Path) -> None:
     images, _ = load(npz(tmp_path / "two.npz", x_train=pictures(2, 4, 4), y_train=classes(2)))
-    assert (len(images.train), len(images.validation)) == (1, 1)
+    assert (len(images.train), len(images.scoring)) == (1, 1)
 
 
 @pytest.mark.parametrize(("asked", "limit"), [({"crop": 9}, 8), ({"crop": 5, "size": 4}, 4)])

@@ -181,7 +181,7 @@ def test_the_metric_looks_at_validation_images() -> None:
     section = TaskConfig(architecture="preact_resnet", width=0.03125, depth=(1,), unstrided=1)
     task = classification(section, images, DataConfig(), batch_size=4, device=CPU)
     model = Fixed()
-    assert task.metric(model) == accuracy(images.validation, model) != accuracy(images.train, model)
+    assert task.metric(model) == accuracy(images.scoring, model) != accuracy(images.train, model)
 
 
 def test_the_loss_is_the_mean_cross_entropy() -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from evonas.errors import InputError
-from evonas.tasks.architectures import efficientnet, mobilenet_v2, preact_resnet
+from evonas.tasks.architectures import densenet, efficientnet, mobilenet_v2, preact_resnet
 from evonas.tasks.architectures.reductions import unstride
 
 __all__ = ["ARCHITECTURES", "PUBLISHED_DEPTHS", "ArchitectureSpec", "build", "unstride"]
@@ -23,6 +23,7 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
         "preact_resnet": preact_resnet.make,
         "mobilenet_v2": mobilenet_v2.make,
         "efficientnet": efficientnet.make,
+        "densenet": densenet.make,
     }
 )
 PUBLISHED_DEPTHS: Mapping[str, tuple[int, ...]] = MappingProxyType(
@@ -30,8 +31,10 @@ PUBLISHED_DEPTHS: Mapping[str, tuple[int, ...]] = MappingProxyType(
         "preact_resnet": preact_resnet.DEPTH,
         "mobilenet_v2": mobilenet_v2.DEPTH,
         "efficientnet": efficientnet.DEPTH,
+        "densenet": densenet.DEPTH,
     }
 )
+HEADLESS = ("preact_resnet", "densenet")  # without a last 1x1 convolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class ArchitectureSpec:
 
     Attributes:
         name: a key of ``ARCHITECTURES``.
-        width: channel multiplier against the published network; channels are rounded to multiples of 8.
+        width: channel multiplier against the published network; channels are rounded to multiples of 8. Of
+            densenet, whose channels add up, it multiplies the growth rate and the stem.
         depth: blocks per stage; a shorter one drops the later stages, 0 drops a stage, () is as published.
         head: channels of the last 1x1 convolution of mobilenet_v2 and efficientnet; None is as published
             (mobilenet_v2: 1280 times width, at least 1280; efficientnet: 4 times those of the last stage).
@@ -88,8 +92,8 @@ def _require_usable(spec: ArchitectureSpec) -> None:
         raise _error("depth", f"{len(spec.depth)} stages", f"at most the {stages} stages of {spec.name}")
     if spec.depth and (min(spec.depth) < 0 or not any(spec.depth)):
         raise _error("depth", str(spec.depth), "blocks per stage, none below 0 and one above 0")
-    if spec.head is not None and spec.name == "preact_resnet":
-        raise _error("head", str(spec.head), "nothing: preact_resnet has no last 1x1 convolution")
+    if spec.head is not None and spec.name in HEADLESS:
+        raise _error("head", str(spec.head), f"nothing: {spec.name} has no last 1x1 convolution")
     if spec.head is not None and spec.head < 1:
         raise _error("head", str(spec.head), "a whole number above 0")
     if spec.unstrided < 0:
@@ -106,6 +110,5 @@ def _take_channels(model: nn.Module, in_channels: int) -> None:
     if first.in_channels == in_channels:
         return
     first.in_channels = in_channels
-    first.weight = nn.Parameter(torch.empty(first.out_channels, in_channels, *first.kernel_size))
-    # all three networks initialize this way, and fan-out does not depend on the input channels
-    nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
+    spread = float(first.weight.detach().std())  # all networks draw normal weights, each with a spread of its own
+    first.weight = nn.Parameter(spread * torch.randn(first.out_channels, in_channels, *first.kernel_size))

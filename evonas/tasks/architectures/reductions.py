@@ -14,7 +14,8 @@ def unstride(model: nn.Module, count: int, image_size: int, in_channels: int) ->
     a block. Global pools are not reductions. A model with fewer reductions loses them all.
 
     Args:
-        model: a network whose kernels are odd and padded by half their size: stride 1 then keeps the size.
+        model: a network whose kernels are odd and padded by half their size, so that stride 1 keeps the size; or
+            poolings of 2x2 without padding, which become the identity.
         count: how many reductions.
         image_size: height and width of the images.
         in_channels: channels of the images, which are [b, in_channels, image_size, image_size].
@@ -25,6 +26,8 @@ def unstride(model: nn.Module, count: int, image_size: int, in_channels: int) ->
         readers = _strided_by_input_size(model, images)
         for module in readers[max(readers)] if readers else ():
             module.stride = 1 if isinstance(module.stride, int) else (1,) * len(module.stride)
+            if module.padding == 0 and module.kernel_size == 2:
+                module.kernel_size = 1  # DenseNet's pooling, which stride 1 alone would let shrink the image by a pixel
 
 
 def _strided_by_input_size(model: nn.Module, images: torch.Tensor) -> dict[int, list[Any]]:

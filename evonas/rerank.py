@@ -1,0 +1,143 @@
+"""Train the best layers of a search again, at full budget and under seeds of their own, and keep the best of them.
+
+The scores of a search are those of one seed and short trainings, and its best layers are partly its luckiest. Source of
+the step: Liu et al. 2020.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evonas.comparison import Comparison, Contender, Standing, compare, draw_comparison, interval_text
+from evonas.config import SearchConfig
+from evonas.errors import InputError
+from evonas.files import write_text
+from evonas.graph.catalogue import CATALOGUE
+from evonas.record.archive import Archive
+from evonas.record.board import Board
+from evonas.record.pictures import draw_genome, to_png
+from evonas.record.run import RunFolder
+from evonas.report import Layer, export_layer, ranking
+from evonas.search.trials import Tally, fresh_seeds, run_trials
+from evonas.tasks.task import task_names
+
+
+@dataclass(frozen=True, slots=True)
+class Reranking:
+    """The outcome.
+
+    Attributes:
+        settings: the configuration the trials ran with.
+        comparison: the run's layers, named by their ranks in the search, and the baselines.
+        candidates: the candidates' indices by those names.
+    """
+
+    settings: SearchConfig
+    comparison: Comparison
+    candidates: dict[str, int | None]
+
+    @property
+    def kept(self) -> tuple[Standing, ...]:
+        """The best layers that no trial failed, at most ``rerank.keep``."""
+        sound = [s for s in self.comparison.standings if s.rank and not s.failures]
+        return tuple(sound[: self.settings.rerank.keep])
+
+    def as_json(self) -> dict[str, Any]:
+        """Settings, all scores and differences, and which layers are kept."""
+        kept = {standing.contender.name for standing in self.kept}
+        found = self.comparison.as_json()
+        for layer in found["layers"]:
+            name = layer["name"]
+            layer |= {"candidate": self.candidates.get(name), "kept": name in kept}
+        sections = {"data", "training", "layer", "tasks", "rerank"}
+        return {"settings": self.settings.model_dump(mode="json", include=sections), **found}
+
+
+def rerank_settings(config: SearchConfig) -> SearchConfig:
+    """The configuration of the trials: ``[rerank]`` in place of the search's tasks and steps.
+
+    Raises:
+        InputError: an unknown baseline, or two tasks of one name.
+    """
+    for name in config.rerank.baselines:
+        if name not in CATALOGUE:
+            raise InputError("rerank.baselines", f"unknown layer {name!r}", accepted=", ".join(CATALOGUE))
+    training = config.training.model_copy(update={"steps": config.rerank.steps or config.training.steps})
+    tasks = config.rerank.tasks or config.tasks
+    task_names(tasks)
+    return config.model_copy(update={"training": training, "tasks": tasks})
+
+
+def rerank(run: RunFolder, config: SearchConfig, archive: Archive, watch: Callable[[Tally], None]) -> Reranking:
+    """Train the best layers of a run and the baselines; trials the archive holds are not trained again.
+
+    Raises:
+        InputError: the run has no scored layer, or the settings cannot be used.
+        SearchInterruptedError: by Ctrl-C or SIGTERM.
+    """
+    settings, best = rerank_settings(config), ranking(run, config.rerank.top)
+    if not best:
+        raise InputError(str(run.path), "no layer has scores yet", remedy=f"evonas search --run {run.path} --resume")
+    baselines = config.rerank.baselines or config.baselines
+    contenders = [Contender(entry.name, entry.genome) for entry in best]
+    contenders += [Contender(name, CATALOGUE[name], baseline=True) for name in dict.fromkeys(baselines)]
+    seeds = fresh_seeds(config, config.rerank.seeds)
+    results = run_trials(settings, [c.genome for c in contenders], seeds, archive.trials, watch)
+    comparison = compare(contenders, task_names(settings.tasks), seeds, results)
+    return Reranking(settings, comparison, {entry.name: entry.candidate for entry in best})
+
+
+def save_reranking(run: RunFolder, found: Reranking) -> list[Path]:
+    """Write ``rerank.json``, ``.md`` and ``.png`` into ``best``, and the kept layers as modules and pictures.
+
+    Returns:
+        The modules, best first.
+    """
+    folder, modules = run.best_folder, []
+    for standing in found.kept:
+        layer = _layer(run, found, standing)
+        stem = folder / f"rerank{standing.rank}_{layer.genome.key[:8]}"
+        modules.append(export_layer(layer, stem.with_suffix(".py")))
+        title = f"{run.path.name} rerank {standing.rank} ({standing.contender.name} of the search)"
+        to_png(draw_genome(layer.genome, title=title, subtitle=_scores(standing)), stem.with_suffix(".png"))
+    write_text(folder / "rerank.json", json.dumps(found.as_json(), indent=2) + "\n")
+    write_text(folder / "rerank.md", found.comparison.markdown())
+    to_png(_picture(run, found), folder / "rerank.png")
+    current = {m.with_suffix(s) for m in modules for s in (".py", ".png")}
+    for stale in set(folder.glob("rerank[0-9]*_*")) - current:
+        stale.unlink()  # of an earlier reranking
+    return modules
+
+
+def show_reranking(run: RunFolder, found: Reranking, board: Board, step: int) -> None:
+    """Put the picture and the tables on a board."""
+    board.figure("rerank", _picture(run, found), step)
+    board.text("rerank", found.comparison.markdown(), step)
+
+
+def _picture(run: RunFolder, found: Reranking) -> Any:
+    kept = [standing.contender.name for standing in found.kept]
+    return draw_comparison(found.comparison, highlighted=kept, title=f"{run.path.name}: reranking on {_where(found)}")
+
+
+def _where(found: Reranking) -> str:
+    settings = found.settings
+    return f"{settings.data.name} ({settings.data.score_on} images), {settings.training.steps} steps"
+
+
+def _scores(standing: Standing) -> str:
+    return ", ".join(f"{task} {each.mean:.4f}" for task, each in standing.tasks.items())
+
+
+def _layer(run: RunFolder, found: Reranking, standing: Standing) -> Layer:
+    name = standing.contender.name
+    differences = [f"minus {b} {interval_text(d.over_seeds)} points" for b, d in standing.differences.items()]
+    provenance = (
+        f"run {run.path.name}, candidate {found.candidates[name]}, {name} of the search, {standing.rank} of the "
+        f"reranking; {_where(found)}, seeds {', '.join(map(str, found.comparison.seeds))}: {_scores(standing)}; "
+        + ", ".join(differences)
+    )
+    objectives = {task: each.mean for task, each in standing.tasks.items()}
+    return Layer(standing.contender.genome, provenance=provenance, objectives=objectives, lowering=found.settings.layer)

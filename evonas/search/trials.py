@@ -1,0 +1,107 @@
+"""Train chosen layers on every task under several seeds, outside any search, and record each trial.
+
+A trial is an ungated evaluation of one layer on one task under one seed. So a layer that fails somewhere fails in that
+cell alone, and a stopped run loses no more than the trials that were under way.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from evonas.config import SearchConfig, TaskConfig
+from evonas.evaluate.evaluator import evaluator_from_config
+from evonas.evaluate.execution import Executor, make_executor
+from evonas.evaluate.statistics import Cell
+from evonas.graph.genome import Genome
+from evonas.record.outcome import Evaluation
+from evonas.record.trials import Trials
+from evonas.search.interrupt import Interrupts
+from evonas.tasks.task import task_names
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How far a run of trials is: trials known, of how many, and how many of these this session has trained."""
+
+    known: int
+    total: int
+    trained: int
+
+
+Results = Mapping[str, Mapping[Cell, Evaluation]]  # by layer key
+
+
+def fresh_seeds(config: SearchConfig, count: int) -> tuple[int, ...]:
+    """The seeds after the search's own, under which its layers were selected: scores there are the luckier ones."""
+    return tuple(range(config.seed + 1, config.seed + 1 + count))
+
+
+def run_trials(
+    config: SearchConfig,
+    layers: Sequence[Genome],
+    seeds: Sequence[int],
+    trials: Trials,
+    watch: Callable[[Tally], None],
+    *,
+    executor: Callable[[SearchConfig], Executor] = make_executor,
+) -> Results:
+    """Every layer on every task of a configuration under every seed; what is recorded is not trained again.
+
+    A trial that ended for a reason outside training (too slow, a dead worker, no memory, an error in torch) is tried
+    again: with a longer timeout, fewer workers or more memory it may go well.
+
+    Args:
+        config: tasks, data, training and lowering; the protocols do not matter.
+        layers: what to train; equal layers are trained once.
+        seeds: of initial weights and batches.
+        trials: the record.
+        watch: is told how far the run is, before the first trial and after each.
+        executor: makes what runs the trials of one task.
+
+    Raises:
+        InputError: missing data, or a task that cannot be built; found before anything is trained.
+        SearchInterruptedError: by Ctrl-C or SIGTERM; what was under way is dropped.
+    """
+    by_key = {layer.key: layer for layer in layers}
+    names = task_names(config.tasks)
+    cells = [(name, seed, key) for name in names for seed in seeds for key in by_key]
+    settings = {name: trial_settings(config, task) for name, task in zip(names, config.tasks, strict=True)}
+    recorded = {cell: trials.find(settings[cell[0]], cell[1], cell[2]) for cell in cells}
+    results = {cell: result for cell, result in recorded.items() if result is not None and not _again(result)}
+    known = len(results)
+    if known < len(cells):
+        require_buildable(config)
+    watch(Tally(known, len(cells), 0))
+    with Interrupts() as interrupts:
+        for name, task in zip(names, config.tasks, strict=True):
+            missing = [cell for cell in cells if cell[0] == name and cell not in results]
+            if not missing:
+                continue
+            with executor(config.model_copy(update={"tasks": (task,)})) as running:
+                pending = [running.submit(by_key[key], gated=False, seed=seed) for _, seed, key in missing]
+                for cell, result in zip(missing, pending, strict=True):
+                    results[cell] = interrupts.wait(result)
+                    trials.record(settings[name], results[cell])
+                    watch(Tally(len(results), len(cells), len(results) - known))
+    return {key: {(name, seed): results[name, seed, key] for name in names for seed in seeds} for key in by_key}
+
+
+def _again(result: Evaluation) -> bool:
+    """Whether a recorded trial says nothing about the layer."""
+    return result.rejection is not None and result.rejection.stage == "execution"
+
+
+def trial_settings(config: SearchConfig, task: TaskConfig) -> str:
+    """All that the result of a trial depends on but the layer and the seed, as JSON."""
+    sections = {"data": config.data, "training": config.training, "layer": config.layer, "task": task}
+    return json.dumps({name: section.model_dump(mode="json") for name, section in sections.items()}, sort_keys=True)
+
+
+def require_buildable(config: SearchConfig) -> None:
+    """Make sure that every task can be trained.
+
+    Raises:
+        InputError: missing data, a wrong architecture or an unknown device.
+    """
+    for task in evaluator_from_config(config).tasks:
+        task.build(config.seed)
