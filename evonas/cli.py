@@ -158,14 +158,20 @@ def rerank(
 def top(
     run: RunArgument,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many layers.")] = 10,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Only layers that no other one dominates on all objectives.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """The best layers of a run, with the baselines trained under the same budget.
+    """The best layers of a run by mean accuracy, with the baselines trained under the same budget.
 
     Example: [bold]evonas top runs/first -n 5[/bold]
+
+    The Pareto front over accuracies and other objectives: [bold]evonas top runs/first --pareto[/bold]
     """
     folder = RunFolder(run).require()
-    entries, known = report.ranking(folder, count), report.baselines(folder)
+    ranked, known = report.ranking(folder), report.baselines(folder)
+    entries = (report.undominated(ranked) if pareto else ranked)[:count]
     if as_json:
         _print_json([entry.as_json() for entry in (*entries, *known)])
         return

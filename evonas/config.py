@@ -136,6 +136,14 @@ class RungsConfig(Section):
     window: PositiveInt = 200
 
 
+class ObjectivesConfig(Section):
+    """``[objectives]``: which objectives there are beside the accuracy per task; see ``evonas.evaluate.objectives``."""
+
+    latency: bool = False
+    parameters: bool = False
+    stability_margin: bool = False
+
+
 class EvolutionConfig(Section):
     """``[evolution]``: the published steady-state tournament, or NSGA-II as an alternative.
 
@@ -199,6 +207,7 @@ class SearchConfig(Section):
     tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
     protocols: ProtocolsConfig = ProtocolsConfig()
     rungs: RungsConfig = RungsConfig()
+    objectives: ObjectivesConfig = ObjectivesConfig()
     evolution: EvolutionConfig = EvolutionConfig()
     budget: BudgetConfig = BudgetConfig()
     execution: ExecutionConfig = ExecutionConfig()

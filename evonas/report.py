@@ -1,7 +1,7 @@
 """From a run to what people take away: ranked layers, exported modules and pictures."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from evonas.record.archive import Archive
 from evonas.record.outcome import Evaluation
 from evonas.record.pictures import draw_genome, to_png
 from evonas.record.run import RunFolder
+from evonas.search.individual import FULL, Individual
+from evonas.search.selection import pareto_front
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Entry:
             **describe(self.genome),
             "objectives": dict(self.evaluation.objectives),
             "mean": self.evaluation.mean,
+            "extras": dict(self.evaluation.extras),
         }
 
 
@@ -79,6 +82,15 @@ def ranking(run: RunFolder, count: int | None = None) -> list[Entry]:
         Entry(rank, f"#{rank}", candidate.genome.active(), evaluation, candidate.index)
         for rank, (candidate, evaluation) in enumerate(scored[:count], 1)
     ]
+
+
+def undominated(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries nobody among them dominates on all recorded objectives, accuracies and extras; ranks are kept."""
+    individuals = [
+        Individual.of(number, e.genome, e.evaluation.objectives, FULL, e.evaluation.extras)
+        for number, e in enumerate(entries)
+    ]
+    return [entries[individual.index] for individual in pareto_front(individuals)]
 
 
 def baselines(run: RunFolder) -> list[Entry]:

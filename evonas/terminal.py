@@ -22,6 +22,7 @@ from evonas.comparison import (
     mean_text,
     rank_text,
 )
+from evonas.evaluate.objectives import OBJECTIVES
 from evonas.record.outcome import Candidate, Evaluation
 from evonas.report import Entry
 from evonas.search.driver import Clock
@@ -32,24 +33,31 @@ PLAIN_EVERY = 10.0  # seconds between lines when the output is not a terminal
 
 
 def ranking_table(entries: Sequence[Entry], baselines: Sequence[Entry], *, title: str) -> Table:
-    """Layers and baselines by rank: formula, score per architecture, mean."""
+    """Layers and baselines by rank: formula, score per architecture, mean, and what other objectives there are."""
     tasks = sorted({task for e in (*entries, *baselines) for task in e.evaluation.objectives})
-    table = Table(title=title, title_justify="left", caption=_caption(entries, baselines), caption_justify="left")
+    extras = sorted({name for e in (*entries, *baselines) for name in e.evaluation.extras})
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.caption = "\n".join([_caption(entries, baselines), *map(_meaning, extras)]).strip()
     table.add_column("layer", no_wrap=True)
     table.add_column("formula (before the affine)", overflow="fold", ratio=1)
-    for task in (*tasks, "mean"):
+    for task in (*tasks, "mean", *extras):
         table.add_column(task, justify="right", no_wrap=True)
     for section in (entries, baselines):
         for entry in section:
             scores = [_number(entry.evaluation.objectives.get(task)) for task in tasks]
             mean = _number(entry.evaluation.mean)
-            table.add_row(entry.name, Text(entry.genome.formula()), *scores, mean)
+            others = [_number(entry.evaluation.extras.get(name), "{:.4g}") for name in extras]
+            table.add_row(entry.name, Text(entry.genome.formula()), *scores, mean, *others)
         table.add_section()
     return table
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _number(value: float | None, form: str = "{:.4f}") -> str:
+    return "-" if value is None else form.format(value)
+
+
+def _meaning(extra: str) -> str:
+    return f"{extra}: {OBJECTIVES[extra].meaning}, {OBJECTIVES[extra].direction}"
 
 
 def _caption(entries: Sequence[Entry], baselines: Sequence[Entry]) -> str:
@@ -61,7 +69,7 @@ def _caption(entries: Sequence[Entry], baselines: Sequence[Entry]) -> str:
         for entry in baselines
         if entry.evaluation.mean is not None
     ]
-    return "#1 against " + ", ".join(lines) if lines else ""
+    return f"{entries[0].name} against {', '.join(lines)}" if lines else ""
 
 
 def rejection_table(counts: Counter[tuple[str, str]]) -> Table:

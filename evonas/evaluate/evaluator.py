@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 from evonas.config import LayerConfig, ProtocolsConfig, QualityConfig, SearchConfig, TrainingConfig
 from evonas.errors import InputError
 from evonas.evaluate.ascent import ascend_gradient_norm, convolution_weights
+from evonas.evaluate.objectives import OBJECTIVES, Subject, switched_on
 from evonas.evaluate.rungs import Hurdle, likelihood
 from evonas.graph.genome import Genome
 from evonas.instrument.fit import StopReason, fit
@@ -28,6 +29,8 @@ TRACE_POINTS = 20
 class Evaluator:
     """Judges genomes: a quality gate on every task, the stability protocol, then training on every task, rung by rung.
 
+    What was trained in full also gets the ``objectives`` beside those of the tasks, by name.
+
     Every genome sees the same initial weights and the same batches for a given seed, so differences are the layer's.
     """
 
@@ -37,6 +40,7 @@ class Evaluator:
     layer: LayerConfig
     seed: int
     rungs: tuple[int, ...] = ()
+    objectives: tuple[str, ...] = ()
 
     def __call__(
         self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
@@ -58,8 +62,10 @@ class Evaluator:
         try:
             rejection = self._reject(genome, trainings, gated, {h.steps: h for h in hurdles if gated})
             objectives = {} if rejection else {t.task.name: t.score() for t in trainings}
+            extras = {} if rejection else self._extras(genome, trainings[0].device)
         except RuntimeError as error:  # torch's out-of-memory error is one too
-            rejection, objectives = Rejection("execution", "error", detail=str(error).partition("\n")[0]), {}
+            rejection = Rejection("execution", "error", detail=str(error).partition("\n")[0])
+            objectives, extras = {}, {}
         return Evaluation(
             key=genome.key,
             seed=self.seed,
@@ -69,7 +75,21 @@ class Evaluator:
             rejection=rejection,
             traces={t.task.name: _thinned(t.losses) for t in trainings if t.losses},
             rungs={t.task.name: tuple(t.rungs.items()) for t in trainings if t.rungs},
+            extras=extras,
         )
+
+    def _extras(self, genome: Genome, device: torch.device) -> dict[str, float]:
+        """The objectives beside those of the tasks."""
+
+        def trains(factor: float) -> bool:
+            rate = factor * self.training.learning_rate
+            faster = replace(self, training=self.training.model_copy(update={"learning_rate": rate}))
+            training, quality = _Training(self.tasks[0], genome, faster), self.protocols.quality
+            training.advance(min(quality.steps, self.training.steps))
+            return training.stop is StopReason.COMPLETED and training.score() >= quality.min_accuracy
+
+        subject = Subject(genome, self.layer, device, trains)
+        return {name: OBJECTIVES[name].measure(subject) for name in self.objectives}
 
     def _unstable(self, genome: Genome) -> Rejection | None:
         """The stability protocol, on the first task's untrained network."""
@@ -122,7 +142,10 @@ def evaluator_from_config(config: SearchConfig) -> Evaluator:
     """
     device = find_device(config.execution.device)
     tasks = tasks_from_config(config, device)
-    return Evaluator(tasks, config.training, config.protocols, config.layer, config.seed, config.rungs.steps)
+    objectives = switched_on(config.objectives)
+    return Evaluator(
+        tasks, config.training, config.protocols, config.layer, config.seed, config.rungs.steps, objectives
+    )
 
 
 def find_device(name: str) -> torch.device:
@@ -186,6 +209,12 @@ class _Training:
     _schedule: torch.optim.lr_scheduler.LRScheduler | None = None
     _batches: Iterator[Any] | None = None
     _scored_at: tuple[int, float] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is, once it has been built."""
+        assert self._model is not None
+        return next(self._model.parameters()).device
 
     def advance(self, steps: int) -> None:
         """Train on for some steps, from the start on the first call."""

@@ -36,6 +36,8 @@ CREATE TABLE rejections (
 CREATE TABLE rungs (
     subject TEXT NOT NULL, task TEXT NOT NULL, steps INTEGER NOT NULL, score REAL NOT NULL,
     PRIMARY KEY (subject, task, steps)) STRICT;
+CREATE TABLE extras (
+    subject TEXT NOT NULL, objective TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (subject, objective)) STRICT;
 CREATE TABLE screened_out (
     candidate INTEGER NOT NULL, attempt INTEGER NOT NULL, genome TEXT NOT NULL, parent INTEGER,
     operator TEXT NOT NULL, PRIMARY KEY (candidate, attempt)) STRICT, WITHOUT ROWID;
@@ -43,8 +45,11 @@ CREATE TABLE timings (subject TEXT PRIMARY KEY, told REAL NOT NULL, seconds REAL
 CREATE TABLE events (id INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
 """
 
-# what two runs of the same configuration, seed and look-ahead have in common; timings and events are the rest
-_CONTENT = ("candidates", "evaluations", "rejections", "rungs", "screened_out")
+# what two runs of the same configuration, seed and look-ahead have in common; the rest depends on clocks
+_CONTENT = {
+    name: f"SELECT * FROM {name}" for name in ("candidates", "evaluations", "rejections", "rungs", "screened_out")
+}
+_CONTENT["extras"] = "SELECT * FROM extras WHERE objective != 'latency'"
 
 
 class Archive:
@@ -190,7 +195,7 @@ class Archive:
 
     def content(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that does not depend on clocks: equal for two runs of the same search."""
-        return {name: sorted(self._db.execute(f"SELECT * FROM {name}"), key=repr) for name in _CONTENT}
+        return {name: sorted(self._db.execute(query), key=repr) for name, query in _CONTENT.items()}
 
     def _insert_evaluation(self, subject: str, evaluation: Evaluation) -> None:
         objectives = json.dumps(dict(evaluation.objectives)) if evaluation.objectives else None
@@ -200,6 +205,8 @@ class Archive:
         self._db.execute("INSERT INTO timings VALUES (?, ?, ?)", (subject, time.time(), evaluation.seconds))
         rungs = [(subject, task, *point) for task, points in evaluation.rungs.items() for point in points]
         self._db.executemany("INSERT INTO rungs VALUES (?, ?, ?, ?)", rungs)
+        extras = [(subject, *item) for item in evaluation.extras.items()]
+        self._db.executemany("INSERT INTO extras VALUES (?, ?, ?)", extras)
         if evaluation.rejection is not None:
             self._insert_rejection(subject, evaluation.key, evaluation.rejection)
 
@@ -229,6 +236,7 @@ class Archive:
             Rejection(*rejected) if rejected else None,
             _traces(json.loads(traces)),
             self._rungs(subject),
+            self._extras(subject),
         )
 
     def _rungs(self, subject: str) -> dict[str, tuple[tuple[int, float], ...]]:
@@ -237,6 +245,10 @@ class Archive:
         for task, steps, score in rows:
             points[task].append((steps, score))
         return {task: tuple(found) for task, found in points.items()}
+
+    def _extras(self, subject: str) -> dict[str, float]:
+        rows = self._db.execute("SELECT objective, value FROM extras WHERE subject = ? ORDER BY rowid", (subject,))
+        return dict(rows.fetchall())
 
 
 def _traces(data: Mapping[str, list[list[Any]]]) -> dict[str, tuple[tuple[int, float], ...]]:

@@ -35,12 +35,14 @@ class Evaluation:
     Attributes:
         key: content key of the genome.
         seed: seed of weights and batches.
-        steps: optimizer steps taken in all.
-        seconds: time it took; the one field that is not reproducible.
+        steps: optimizer steps taken in all, but for those that extras needed.
+        seconds: time it took; not reproducible.
         objectives: larger is better, per task.
         rejection: set if there are no objectives.
         traces: per task, (step, loss) at a few steps.
         rungs: per task, (steps, likelihood of the training labels) at every rung it reached.
+        extras: objectives beside those of tasks, by their names in ``evonas.evaluate.objectives``; none if rejected.
+            A latency is not reproducible.
     """
 
     key: str
@@ -51,17 +53,21 @@ class Evaluation:
     rejection: Rejection | None = None
     traces: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     rungs: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    extras: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if bool(self.objectives) == (self.rejection is not None):
             raise ValueError(f"evaluation of {self.key}: give objectives or a rejection, exactly one of them")
-        wrong = {name: value for name, value in self.objectives.items() if not isfinite(value)}
+        if self.extras and self.rejection is not None:
+            raise ValueError(f"evaluation of {self.key}: a rejected layer has no extras")
+        values = [*self.objectives.items(), *self.extras.items()]
+        wrong = {name: value for name, value in values if not isfinite(value)}
         if wrong:
             raise ValueError(f"evaluation of {self.key}: objectives {wrong} are not finite; make it a rejection")
 
     @property
     def mean(self) -> float | None:
-        """Mean objective, None for a rejected layer."""
+        """Mean over tasks, extras left out; None for a rejected layer."""
         return sum(self.objectives.values()) / len(self.objectives) if self.objectives else None
 
 

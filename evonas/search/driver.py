@@ -10,6 +10,7 @@ from typing import Protocol
 from evonas.config import BudgetConfig, SearchConfig
 from evonas.errors import InputError
 from evonas.evaluate.execution import Executor, Pending
+from evonas.evaluate.objectives import switched_on
 from evonas.evaluate.protocols import Screens
 from evonas.evaluate.rungs import Ladder
 from evonas.graph.catalogue import CATALOGUE
@@ -77,7 +78,8 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
 
     Raises:
         InputError: an unknown primitive, index set or baseline, an initial layer that is none of the space, or rungs
-            that are not ascending, not below the full training, or without a baseline to go by.
+            that are not ascending, not below the full training, or without a baseline to go by, or a task with the name
+            of another objective.
     """
     for name in config.baselines:
         if name not in CATALOGUE:
@@ -92,6 +94,11 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
     if config.data.score_on == "test":
         remedy = "evonas rerank --test scores the layers it found on test images"
         raise InputError("data.score_on", "'test'", accepted="'validation': a search sees no test image", remedy=remedy)
+    for task in config.tasks:
+        if task.name in switched_on(config.objectives):
+            raise InputError(
+                "tasks.name", f"{task.name!r} is an objective already", remedy="give the task another name"
+            )
     space = SearchSpace.from_config(config.space)
     screens = Screens(config.protocols, config.layer)
     ladder = Ladder(config.rungs, reference)

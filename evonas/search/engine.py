@@ -115,7 +115,8 @@ class Search:
         """Take the evaluation of a candidate.
 
         Raises:
-            RuntimeError: the candidate is not open, not the oldest open one, or the evaluation is of another genome.
+            RuntimeError: the candidate is not open, not the oldest open one, or the evaluation is of another genome or
+                has other extras than earlier ones.
         """
         if index not in self._open:
             open_ids = ", ".join(map(str, self._open)) or "none; call ask() first"
@@ -126,11 +127,14 @@ class Search:
         candidate = self._open[index]
         if evaluation.key != candidate.genome.key:
             raise RuntimeError(f"tell() got an evaluation of {evaluation.key} for candidate {index}")
+        if evaluation.objectives and self._front and self._front[0].extras.keys() != evaluation.extras.keys():
+            found, known = (", ".join(names) or "none" for names in (evaluation.extras, self._front[0].extras))
+            raise RuntimeError(f"tell() got extras {found} for candidate {index}, but earlier ones have {known}")
         del self._open[index]
         if self._ladder is not None:
             self._ladder.tell(evaluation)
         if evaluation.rejection is None:
-            individual = Individual.of(index, candidate.genome, evaluation.objectives, FULL)
+            individual = Individual.of(index, candidate.genome, evaluation.objectives, FULL, evaluation.extras)
             self._front = selection.pareto_front([*self._front, individual])
             self._admit(individual)
         elif (steps := parental_steps(evaluation)) and self._settings.algorithm == "tournament":

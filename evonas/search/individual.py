@@ -2,21 +2,22 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from deap import base
 
+from evonas.evaluate.objectives import OBJECTIVES
 from evonas.graph.genome import Genome
 
 FULL = sys.maxsize  # steps of an individual that was trained to the end: further than any rung
 
 
 @cache
-def fitness_class(objectives: int) -> type[base.Fitness]:
-    """A maximizing fitness of so many objectives, without DEAP's global ``creator``."""
-    return type(f"Fitness{objectives}", (base.Fitness,), {"weights": (1.0,) * objectives})
+def fitness_class(weights: tuple[float, ...]) -> type[base.Fitness]:
+    """A fitness that maximizes where the weight is 1, minimizes where it is -1; without DEAP's global ``creator``."""
+    return type(f"Fitness{len(weights)}", (base.Fitness,), {"weights": weights})
 
 
 @dataclass(slots=True, eq=False)
@@ -26,9 +27,10 @@ class Individual:
     Attributes:
         index: the candidate's index.
         genome: the layer; a silent mutation may change how it is written, never what it computes.
-        objectives: larger is better.
+        objectives: accuracy per task; larger is better.
         steps: training steps at which the objectives were taken; only equal ones can be compared.
-        fitness: all objectives, for dominance.
+        fitness: all objectives and extras, for dominance.
+        extras: objectives beside those of tasks; none for a layer that was not trained in full.
     """
 
     index: int
@@ -36,14 +38,24 @@ class Individual:
     objectives: Mapping[str, float]
     steps: int
     fitness: Any
+    extras: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, index: int, genome: Genome, objectives: Mapping[str, float], steps: int) -> "Individual":
-        """The individual of a candidate's objectives after so many steps."""
-        values = tuple(objectives.values())
-        return cls(index, genome, dict(objectives), steps, fitness_class(len(values))(values))
+    def of(
+        cls,
+        index: int,
+        genome: Genome,
+        objectives: Mapping[str, float],
+        steps: int,
+        extras: Mapping[str, float] | None = None,
+    ) -> "Individual":
+        """The individual of a candidate's objectives after so many steps, and of its extras after all of them."""
+        extras = dict(sorted((extras or {}).items()))
+        weights = (1.0,) * len(objectives) + tuple(OBJECTIVES[name].weight for name in extras)
+        fitness = fitness_class(weights)((*objectives.values(), *extras.values()))
+        return cls(index, genome, dict(objectives), steps, fitness, extras)
 
     @property
     def mean(self) -> float:
-        """The mean objective."""
+        """Mean over tasks, extras left out."""
         return sum(self.objectives.values()) / len(self.objectives)

@@ -4,6 +4,7 @@ import time
 from collections import Counter, deque
 
 from evonas.config import SearchConfig, dump
+from evonas.evaluate.objectives import OBJECTIVES
 from evonas.record.board import Board
 from evonas.record.outcome import Candidate, Evaluation, Rejection
 from evonas.record.pictures import draw_front, draw_genome, draw_progress
@@ -19,7 +20,8 @@ class SearchBoard:
     """A watcher that writes scalars, pictures and texts to a board.
 
     Scalars, one step per told candidate: ``objective/<task>/best`` and ``.../mean`` (over the window), the same for
-    ``objective/mean``, ``evaluations/...``, ``rejections/<stage>/<reason>``, ``speed/evaluations_per_second``.
+    ``objective/mean`` and extras, and ``evaluations/...``, ``rejections/<stage>/<reason>``,
+    ``speed/evaluations_per_second``.
     """
 
     def __init__(self, board: Board, config: SearchConfig) -> None:
@@ -60,14 +62,16 @@ class SearchBoard:
 
     def write_pictures(self, step: int) -> None:
         """The Pareto front and the progress so far."""
-        baselines = {n: dict(e.objectives) for n, e in self._baselines.items() if e.objectives}
+        baselines = {n: {**e.objectives, **e.extras} for n, e in self._baselines.items() if e.objectives}
         means = {n: e.mean for n, e in self._baselines.items() if e.mean is not None}
         self._board.figure("progress", draw_progress(self._history, baselines=means, label="mean accuracy"), step)
         if self._scored:
-            points = [(str(i.index), i.objectives) for i in self._scored]
+            points = [(str(i.index), {**i.objectives, **i.extras}) for i in self._scored]
             front = {str(i.index) for i in pareto_front(self._scored)}
             names = list(self._scored[0].objectives)
-            self._board.figure("front", draw_front(points, front, baselines=baselines, objectives=names), step)
+            extras = {name: OBJECTIVES[name].weight for name in self._scored[0].extras}
+            picture = draw_front(points, front, baselines=baselines, objectives=names, extras=extras)
+            self._board.figure("front", picture, step)
         self._board.flush()
 
     def _count(self, candidate: Candidate, evaluation: Evaluation) -> None:
@@ -82,7 +86,7 @@ class SearchBoard:
         """Take a scored candidate; whether it has the best mean so far."""
         if not evaluation.objectives:
             return False
-        individual = Individual.of(candidate.index, candidate.genome, evaluation.objectives, FULL)
+        individual = Individual.of(candidate.index, candidate.genome, evaluation.objectives, FULL, evaluation.extras)
         self._scored.append(individual)
         self._window.append(individual)
         if self._best is None or individual.mean > self._best.mean:
@@ -105,6 +109,10 @@ class SearchBoard:
             for task in self._best.objectives:
                 values[f"objective/{task}/best"] = max(i.objectives[task] for i in self._scored)
                 values[f"objective/{task}/mean"] = sum(i.objectives[task] for i in self._window) / len(self._window)
+            for name in self._best.extras:
+                better = max if OBJECTIVES[name].weight > 0 else min
+                values[f"objective/{name}/best"] = better(i.extras[name] for i in self._scored)
+                values[f"objective/{name}/mean"] = sum(i.extras[name] for i in self._window) / len(self._window)
         self._board.scalars(values, step)
 
     def _rate(self) -> float:
@@ -123,11 +131,13 @@ class SearchBoard:
 
 
 def _table(individuals: list[Individual]) -> str:
-    tasks = list(individuals[0].objectives)
-    lines = [f"| candidate | mean | {' | '.join(tasks)} | formula | text |", "|---" * (len(tasks) + 4) + "|"]
+    tasks, extras = list(individuals[0].objectives), list(individuals[0].extras)
+    columns = ["candidate", "mean", *tasks, *extras, "formula", "text"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for individual in individuals:
         genome = individual.genome.active()
-        scores = " | ".join(f"{individual.objectives[task]:.4f}" for task in tasks)
+        values = [f"{individual.objectives[task]:.4f}" for task in tasks]
+        scores = " | ".join([*values, *(f"{individual.extras[name]:.4g}" for name in extras)])
         row = f"| {individual.index} | {individual.mean:.4f} | {scores} | `{genome.formula()}` | `{genome.to_text()}` |"
         lines.append(row)
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain, combinations
 from math import ceil
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from evonas.record.pictures.placement import Point
 
 DOT, FRONT, BASELINE, RUG = "#b4bdc8", "#c13b2e", "#2f6db3", "#d98a82"
 PANEL = 4.2  # inches, the side of one pair of objectives
+MEAN = "mean accuracy"
 PANELS_A_ROW = 2  # TensorBoard shows pictures small: three in a row could not be read
 
 # baselines often lie together: shapes and hues tell them apart where names beside the dots would cover each other
@@ -37,35 +39,47 @@ def draw_front(
     *,
     baselines: Mapping[str, Mapping[str, float]],
     objectives: Sequence[str],
+    extras: Mapping[str, float] = MappingProxyType({}),
 ) -> Figure:
-    """Evaluated layers by their objectives, larger is better: a panel per pair; by rank if there is only one.
+    """Evaluated layers by their objectives, better is up and right: a panel per pair; by rank if there is only one.
+
+    Each extra is shown against the mean objective: all pairs would be too many to be read.
 
     Args:
-        points: name and objectives of every evaluated layer.
+        points: name, objectives and extras of every evaluated layer.
         front: names of the layers no other one dominates.
         baselines: layers to compare with, by the name to label them with.
-        objectives: which objectives to show.
+        objectives: which objectives to show; larger is better.
+        extras: which others; 1 where larger is better, -1 where smaller is.
     """
-    if len(objectives) == 1:
+    if len(objectives) == 1 and not extras:
         (objective,) = objectives
         values = [(name in front, scores[objective]) for name, scores in points]
         return _draw_ranks(values, {name: scores[objective] for name, scores in baselines.items()}, objective)
-    pairs = list(combinations(objectives, 2))
+    points = [(name, _with_mean(scores, objectives)) for name, scores in points]
+    baselines = {name: _with_mean(scores, objectives) for name, scores in baselines.items()}
+    pairs = [*combinations(objectives, 2), *((extra, MEAN) for extra in extras)]
     figure, panels = _panels(len(pairs), right=1.4 if baselines else 0.2)
     inside = [scores for name, scores in points if name in front]
     outside = [scores for name, scores in points if name not in front]
     for axes, (first, second) in zip(panels, pairs, strict=True):
         _scatter(axes, _pick(outside, first, second), color=DOT, s=16, alpha=0.75, zorder=2, label="evaluated")
-        best = sorted(_pick(inside, first, second))
-        if len(objectives) == 2 and best:  # with more objectives a front is no staircase in any one panel
+        weight = extras.get(first, 1)
+        best = sorted(_pick(inside, first, second), key=lambda point: (weight * point[0], point[1]))
+        if len(objectives) + len(extras) == 2 and best:  # with more, a front is no staircase in any one panel
             axes.plot(*_xy(best), drawstyle="steps-pre", color=FRONT, linewidth=1, alpha=0.6, zorder=3)
         _scatter(axes, best, color=FRONT, s=34, edgecolors="white", linewidths=0.6, zorder=4, label="Pareto front")
         for number, scores in enumerate(baselines.values()):
             axes.scatter(scores[first], scores[second], **_mark(number))
-        axes.set(xlabel=f"{first} \u2192", ylabel=f"{second} \u2192")
+        axes.set(xlabel=f"{first}{', lower is better' if weight < 0 else ''} \u2192", ylabel=f"{second} \u2192")
+        axes.xaxis.set_inverted(weight < 0)
     _draw_key(figure, panels[0], empty=not points)
     _draw_names(figure, list(baselines))
     return figure
+
+
+def _with_mean(scores: Mapping[str, float], objectives: Sequence[str]) -> dict[str, float]:
+    return {**scores, MEAN: sum(scores[name] for name in objectives) / len(objectives)}
 
 
 def _mark(number: int) -> dict[str, Any]:

@@ -1,0 +1,133 @@
+"""Objectives beside the accuracy per architecture, for layers that were trained in full.
+
+Each is a pure function of a ``Subject``, switched on by its name in ``[objectives]``.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from evonas.config import LayerConfig, ObjectivesConfig
+from evonas.graph.genome import Genome
+from evonas.layer.lower import lower
+
+SHAPE = (32, 32, 16, 16)  # b, c, h, w of the tensor on which layers are timed
+WARM_UP, ROUNDS = 3, 15
+LARGEST_FACTOR = 64.0  # where the ladder of learning rates ends
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A layer that was trained in full, and what objectives may ask of it.
+
+    Attributes:
+        genome: the layer.
+        layer: how it is lowered.
+        device: where the tasks' networks are.
+        trains: whether it passes the quality gate's minimum on the first task at this multiple of the default learning
+            rate.
+    """
+
+    genome: Genome
+    layer: LayerConfig
+    device: torch.device
+    trains: Callable[[float], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One objective.
+
+    Attributes:
+        weight: 1 where larger is better, -1 where smaller is, as in DEAP.
+        measure: its value, a finite number.
+        meaning: in a few words, for people.
+    """
+
+    weight: float
+    measure: Callable[[Subject], float]
+    meaning: str
+
+    @property
+    def direction(self) -> str:
+        """What is better, in words."""
+        return "higher is better" if self.weight > 0 else "lower is better"
+
+
+def latency(subject: Subject) -> float:
+    """Time of forward and backward pass in training, relative to ``nn.BatchNorm2d`` and ``nn.ReLU``.
+
+    Measured side by side on noise of ``SHAPE``: it is not the same in two runs.
+    """
+    channels, settings = SHAPE[1], subject.layer
+    layer = lower(subject.genome, channels, groups=settings.groups, eps=settings.eps, momentum=settings.momentum)
+    reference = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
+    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    return relative_time(layer.to(subject.device), reference.to(subject.device), x.to(subject.device))
+
+
+def relative_time(layer: nn.Module, reference: nn.Module, x: Tensor) -> float:
+    """Median over rounds of time(layer) / time(reference), forward and backward on ``x``.
+
+    The two take turns, and who begins alternates, so that whatever else the machine does burdens both. On a CPU this
+    is processor time: on the clock, the longer of two passes is also the more often interrupted.
+    """
+    for module in (layer, reference) * WARM_UP:
+        _pass_time(module, x)
+    ratios = []
+    for number in range(ROUNDS):
+        order = (layer, reference) if number % 2 else (reference, layer)
+        times = {module: _pass_time(module, x) for module in order}
+        ratios.append(times[layer] / times[reference])
+    return statistics.median(ratios)
+
+
+def _pass_time(module: nn.Module, x: Tensor) -> float:
+    x = x.detach().requires_grad_()
+    started = _now(x.device)
+    y = module(x)
+    torch.autograd.grad(y, [x, *module.parameters()], torch.ones_like(y), allow_unused=True)
+    return _now(x.device) - started
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cpu":
+        return time.process_time()
+    torch.accelerator.synchronize(device)
+    return time.perf_counter()
+
+
+def parameters(subject: Subject) -> float:
+    """Trainable values per channel: weight and bias, and v0 and v1 where the layer uses them."""
+    layer = lower(subject.genome, SHAPE[1], groups=subject.layer.groups)
+    return sum(parameter.numel() for parameter in layer.parameters()) / SHAPE[1]
+
+
+def stability_margin(subject: Subject) -> float:
+    """Largest of the learning rates 2, 4, ..., 64 times the default, in this order, up to which the layer trains.
+
+    1 where it does not train at twice the default: that it trains at the default is known.
+    """
+    margin = 1.0
+    while margin < LARGEST_FACTOR and subject.trains(2 * margin):
+        margin *= 2
+    return margin
+
+
+OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
+    {
+        "latency": Objective(-1.0, latency, "forward and backward time / that of BN-ReLU"),
+        "parameters": Objective(-1.0, parameters, "trainable values per channel"),
+        "stability_margin": Objective(1.0, stability_margin, "largest learning rate that trains / the default"),
+    }
+)
+
+
+def switched_on(settings: ObjectivesConfig) -> tuple[str, ...]:
+    """The names of the objectives a search asks for."""
+    return tuple(name for name in OBJECTIVES if getattr(settings, name))
