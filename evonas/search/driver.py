@@ -5,11 +5,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from evonas.config import BudgetConfig, SearchConfig
 from evonas.errors import InputError
 from evonas.evaluate.execution import Executor, Pending
+from evonas.evaluate.propagation import propagation
 from evonas.evaluate.protocols import Screens
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.space import SearchSpace
@@ -77,7 +79,8 @@ def make_search(config: SearchConfig) -> Search:
             raise InputError("baselines", f"unknown layer {name!r}", accepted=", ".join(CATALOGUE))
     space = SearchSpace.from_config(config.space)
     screens = Screens(config.protocols.numerics, config.layer)
-    return Search(space, config.evolution, config.seed, screens)
+    probe = partial(propagation, settings=config.protocols.propagation, layer=config.layer)
+    return Search(space, config.evolution, config.seed, screens, probe)
 
 
 def drive(

@@ -14,6 +14,11 @@ from evonas.search.individual import Individual
 from evonas.seeding import derive_seed
 
 Screen = Callable[[Genome], Rejection | str]
+Probe = Callable[[Genome], Rejection | None]
+
+
+def _no_probe(_: Genome) -> None:
+    return None
 
 
 class SearchExhaustedError(RuntimeError):
@@ -34,14 +39,17 @@ class Search:
         settings: the ``[evolution]`` section.
         seed: of the run.
         screen: protocols without training: a rejection, or the fingerprint of the layer's function.
+        probe: a dearer protocol without training, for functions that were no candidate before.
     """
 
-    def __init__(self, space: SearchSpace, settings: EvolutionConfig, seed: int, screen: Screen) -> None:
-        self._space, self._settings, self._seed, self._screen = space, settings, seed, screen
+    def __init__(
+        self, space: SearchSpace, settings: EvolutionConfig, seed: int, screen: Screen, probe: Probe = _no_probe
+    ) -> None:
+        self._space, self._settings, self._seed, self._screen, self._probe = space, settings, seed, screen, probe
         self._asked = 0
         self._open: dict[int, Candidate] = {}
         self._seen: dict[str, int] = {}
-        self._verdicts: dict[str, Rejection | str] = {}  # of the screens, by content key
+        self._verdicts: dict[str, Rejection | str] = {}  # of screens and probe, by content key
         self._population: list[Individual] = []
         self._front: list[Individual] = []
 
@@ -121,8 +129,6 @@ class Search:
         for _ in range(self._settings.max_proposals):
             proposal = self._propose(rng)
             verdict = self._judge(proposal.genome)
-            if isinstance(verdict, str) and verdict in self._seen:
-                verdict = repeats(self._seen[verdict])
             if isinstance(verdict, str):
                 return Candidate(self._asked, proposal, verdict, tuple(out))
             out.append((proposal, verdict))
@@ -131,10 +137,15 @@ class Search:
         )
 
     def _judge(self, genome: Genome) -> Rejection | str:
-        """What the screens say; most mutations hit an inactive node, and such a child need not be probed again."""
+        """What protocols say; most mutations hit an inactive node, and such a child need not be looked at again."""
         key = genome.key
         if key not in self._verdicts:
             self._verdicts[key] = self._screen(genome)
+        verdict = self._verdicts[key]
+        if isinstance(verdict, str) and verdict in self._seen:
+            return repeats(self._seen[verdict])
+        if isinstance(verdict, str) and (rejection := self._probe(genome)):
+            self._verdicts[key] = rejection
         return self._verdicts[key]
 
     def _propose(self, rng: random.Random) -> Proposal:
