@@ -12,13 +12,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from evonas.errors import InputError
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+
+
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise PydanticCustomError("range", "[least, greatest]")
+    return bounds
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
 class Section(BaseModel):
@@ -93,6 +103,20 @@ class NumericsConfig(Section):
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 10.0)
 
 
+class PropagationConfig(Section):
+    """``[protocols.propagation]``: signals must stay in range through a random network of ``depth`` layers.
+
+    Ranges are [least, greatest]; see ``evonas.evaluate.propagation.Propagation``. Depth 0 turns the protocol off.
+    """
+
+    depth: Annotated[int, Field(ge=0)] = 0
+    activation: Range = (0.9, 1.1)
+    gradient: Range = (0.96, 2.0)
+    weight_gradient: Range = (0.3, 3.0)
+    different: float = 0.98
+    alike: float = 0.05
+
+
 class QualityConfig(Section):
     """``[protocols.quality]``: reject below ``min_accuracy`` after ``steps`` training steps, on any architecture."""
 
@@ -121,6 +145,7 @@ class ProtocolsConfig(Section):
 
     screens: tuple[Screen, ...] = ("structure", "numerics", "equivalence")
     numerics: NumericsConfig = NumericsConfig()
+    propagation: PropagationConfig = PropagationConfig()
     stability: StabilityConfig = StabilityConfig()
     quality: QualityConfig = QualityConfig()
 

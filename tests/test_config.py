@@ -69,6 +69,7 @@ def test_values_that_are_not_defaults_read_back(path: Path) -> None:
         "data.name=npz",
         "data.path=some folder/images.npz",
         "protocols.numerics.scales=[0.5]",
+        "protocols.propagation.activation=[0.5, 2]",
         "evolution.algorithm=nsga2",
         "budget.minutes=1.5",
     ]
@@ -77,6 +78,7 @@ def test_values_that_are_not_defaults_read_back(path: Path) -> None:
     assert (search.tasks[0].width, search.tasks[0].depth, search.tasks[0].head) == (0.25, (1, 1), 16)
     assert (search.data.name, search.data.path) == ("npz", "some folder/images.npz")
     assert (search.protocols.numerics.scales, search.evolution.algorithm) == ((0.5,), "nsga2")
+    assert search.protocols.propagation.activation == (0.5, 2.0)
     path.write_text(config.dump(search))
     assert config.load(path) == search
 
@@ -95,6 +97,8 @@ def test_configurations_are_immutable(path: Path) -> None:
     [
         ("evolution.windwo=5", ["evolution.windwo: unknown key", "window", "did you mean 'window'?"]),
         ("tasks.0.widht=1", ["tasks.0.widht: unknown key", "architecture", "did you mean 'width'?"]),
+        ("protocols.propagation.gradient=[2, 1]", ["protocols.propagation.gradient: [2, 1]", "[least, greatest]"]),
+        ("protocols.propagation.gradient=[2]", ["protocols.propagation.gradient"]),
         ("protocols.quality.zzz=1", ["protocols.quality.zzz: unknown key", "steps, min_accuracy"]),
         ("spaces.layout=bchw", ["spaces: unknown key", "did you mean 'space'?"]),
         ("seed=one", ["seed: 'one'", "integer"]),

@@ -5,12 +5,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from evonas.config import BudgetConfig, SearchConfig
 from evonas.errors import InputError
 from evonas.evaluate.execution import Executor, Pending
 from evonas.evaluate.objectives import switched_on
+from evonas.evaluate.propagation import propagation
 from evonas.evaluate.protocols import Screens
 from evonas.evaluate.rungs import Ladder
 from evonas.graph.catalogue import CATALOGUE
@@ -103,7 +105,8 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
     screens = Screens(config.protocols, config.layer)
     ladder = Ladder(config.rungs, reference)
     initial = [_initial(text, space) for text in config.evolution.initial]
-    return Search(space, config.evolution, config.seed, screens, ladder=ladder, initial=initial)
+    probe = partial(propagation, settings=config.protocols.propagation, layer=config.layer)
+    return Search(space, config.evolution, config.seed, screens, probe, ladder=ladder, initial=initial)
 
 
 def _initial(text: str, space: SearchSpace) -> Genome:

@@ -16,6 +16,11 @@ from evonas.search.individual import FULL, Individual
 from evonas.seeding import derive_seed
 
 Screen = Callable[[Genome], Rejection | str]
+Probe = Callable[[Genome], Rejection | None]
+
+
+def _no_probe(_: Genome) -> None:
+    return None
 
 
 class SearchExhaustedError(RuntimeError):
@@ -37,6 +42,7 @@ class Search:
         seed: of the run.
         screen: protocols without training: a rejection, or the fingerprint of the layer's function; "" if it has none,
             so that repeats are not noticed.
+        probe: a dearer protocol without training, for functions that were no candidate before.
         ladder: hurdles at the rungs of a training; without one, layers are trained in full.
         initial: the first candidates' layers.
     """
@@ -47,16 +53,17 @@ class Search:
         settings: EvolutionConfig,
         seed: int,
         screen: Screen,
+        probe: Probe = _no_probe,
         *,
         ladder: Ladder | None = None,
         initial: Sequence[Genome] = (),
     ) -> None:
-        self._space, self._settings, self._seed, self._screen = space, settings, seed, screen
+        self._space, self._settings, self._seed, self._screen, self._probe = space, settings, seed, screen, probe
         self._ladder, self._initial = ladder, tuple(initial)
         self._asked = 0
         self._open: dict[int, Candidate] = {}
         self._seen: dict[str, int] = {}
-        self._verdicts: dict[str, Rejection | str] = {}  # of the screens, by content key
+        self._verdicts: dict[str, Rejection | str] = {}  # of screens and probe, by content key
         self._population: list[Individual] = []
         self._front: list[Individual] = []
 
@@ -152,12 +159,7 @@ class Search:
         out: list[tuple[Proposal, Rejection]] = []
         for _ in range(self._settings.max_proposals):
             proposal = self._propose(rng, first=not out)
-            verdict = self._judge(proposal.genome)
-            if isinstance(verdict, str) and verdict in self._seen:
-                first = self._seen[verdict]
-                if first == proposal.parent:
-                    self._drift(proposal)
-                verdict = silent(first) if first == proposal.parent else repeats(first)
+            verdict = self._judge(proposal)
             if isinstance(verdict, str):
                 return Candidate(self._asked, proposal, verdict, tuple(out))
             out.append((proposal, verdict))
@@ -171,11 +173,21 @@ class Search:
             if individual.index == child.parent:
                 individual.genome = child.genome
 
-    def _judge(self, genome: Genome) -> Rejection | str:
-        """What the screens say; most mutations hit an inactive node, and such a child need not be probed again."""
-        key = genome.key
+    def _judge(self, proposal: Proposal) -> Rejection | str:
+        """What protocols say; most mutations hit an inactive node, and such a child need not be looked at again."""
+        key = proposal.genome.key
         if key not in self._verdicts:
-            self._verdicts[key] = self._screen(genome)
+            self._verdicts[key] = self._screen(proposal.genome)
+        verdict = self._verdicts[key]
+        if isinstance(verdict, Rejection):
+            return verdict
+        if verdict in self._seen:
+            first = self._seen[verdict]
+            if first == proposal.parent:
+                self._drift(proposal)
+            return silent(first) if first == proposal.parent else repeats(first)
+        if rejection := self._probe(proposal.genome):
+            self._verdicts[key] = rejection
         return self._verdicts[key]
 
     def _propose(self, rng: random.Random, *, first: bool) -> Proposal:

@@ -111,3 +111,32 @@ def test_a_comparison_does_not_write_into_a_run(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "holds a run" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"archive.sqlite", "config.toml"}
+
+
+def test_the_table_of_protocols_counts_right_and_wrong_rejections(tmp_path: Path) -> None:
+    trained = {  # text: accuracies after 25, 50 and 100 steps on one task
+        CATALOGUE["gn-relu"].to_text(): (0.2, 0.22, 0.25),
+        CATALOGUE["evonorm-s0"].to_text(): (0.12, 0.2, 0.3),  # good, and late
+        "tanh(x)": (0.2, 0.25, 0.26),  # good, and lost to propagation
+        "max(x, zero)": (0.1, 0.1, 0.1),
+        CATALOGUE["frn-tlu"].to_text(): (0.16, 0.14, 0.2),  # rejected by quality, not by propagation
+        "exp(x)": (),
+    }
+    with (tmp_path / "graphs.jsonl").open("w") as file:
+        for text, scores in trained.items():
+            marks = dict(zip(("25", "50", "100"), scores, strict=False))
+            row = {"text": text, "origin": "random", "scores": {"a": marks}, "diverged": {"a": None if scores else 5}}
+            file.write(json.dumps(row) + "\n")
+        file.write('{"text": "add(x')  # still being written
+    search = SCRIPTS.parent / "search_spaces" / "evonorm_s.toml"
+    done = run("protocol_table.py", search, tmp_path, "--no-training", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["layers"], found["rejected by quality"], found["good"]) == (6, 3, 3)
+    shares = [[row[key] for key in ("rejected", "precision", "recall", "good lost")] for row in found["protocols"]]
+    assert shares[0] == pytest.approx([3 / 6, 2 / 3, 2 / 3, 1 / 3])  # propagation
+    assert shares[1] == pytest.approx([3 / 6, 2 / 3, 2 / 3, 1 / 3])  # 0.15 at 25 steps
+    assert shares[2] == pytest.approx([2 / 6, 1, 2 / 3, 0])  # 0.115 at 25 steps
+    assert shares[3] == pytest.approx([3 / 6, 1, 1, 0])  # the truth itself
+    assert [row["measure"] for row in found["measures"]][:2] == ["activation", "gradient"]
+    assert run("protocol_table.py", search, tmp_path, "--no-training").stdout.count("quality, 0.15") == 2

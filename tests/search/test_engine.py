@@ -122,6 +122,21 @@ def test_no_function_is_asked_for_twice_and_every_repeat_names_the_first() -> No
         assert asked[int(rejection.detail.split()[1])].fingerprint == proposal.genome.key
 
 
+def test_the_probe_sees_each_new_layer_once_and_its_rejections_are_kept_with_the_proposals() -> None:
+    probed: list[str] = []
+
+    def probe(genome: Genome) -> Rejection | None:
+        probed.append(genome.key)
+        return Rejection("probe", "test") if int(genome.key[0], 16) < 8 else None
+
+    asked = run(Search(SPACE, SETTINGS, 1, screen, probe), 40)
+    assert len(set(probed)) == len(probed)
+    rejected = {p.genome.key for c in asked for p, r in c.screened_out if r.stage == "probe"}
+    assert rejected
+    assert rejected <= {key for key in probed if int(key[0], 16) < 8}
+    assert all(int(c.genome.key[0], 16) >= 8 for c in asked)
+
+
 @pytest.mark.parametrize("algorithm", ["tournament", "nsga2"])
 @pytest.mark.parametrize("winner", ["pareto", "average"])
 def test_a_search_is_a_function_of_its_seed(algorithm: str, winner: str) -> None:
