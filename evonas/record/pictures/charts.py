@@ -108,11 +108,12 @@ def _panels(count: int, *, right: float) -> tuple[Figure, list[Axes]]:
     for index in range(count):
         row, column = divmod(index, columns)
         left, bottom = 0.75 + column * step_x, height - top - PANEL - row * step_y
-        panels.append(_styled(figure.add_axes((left / width, bottom / height, PANEL / width, PANEL / height))))
+        panels.append(styled(figure.add_axes((left / width, bottom / height, PANEL / width, PANEL / height))))
     return figure, panels
 
 
-def _styled(axes: Axes) -> Axes:
+def styled(axes: Axes) -> Axes:
+    """The house style of axes."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
     axes.tick_params(colors=FAINT, labelsize=9)
@@ -194,7 +195,7 @@ def draw_progress(history: Sequence[float | None], *, baselines: Mapping[str, fl
 def _wide(label: str) -> tuple[Figure, Axes]:
     """Axes with room for labels at the right."""
     figure = new_figure(9.6, 4.4)
-    axes = _styled(figure.add_axes((0.085, 0.125, 0.735, 0.785)))
+    axes = styled(figure.add_axes((0.085, 0.125, 0.735, 0.785)))
     axes.set_ylabel(f"{label} \u2192")
     axes.margins(x=0.02)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

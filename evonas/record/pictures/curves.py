@@ -1,0 +1,42 @@
+"""Pictures of several searches side by side: the best score by what it cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from evonas.record.pictures.charts import styled
+from evonas.record.pictures.figure import INK, new_figure
+
+COLOURS = ("#c13b2e", "#2f6db3", "#0f8577", "#7a4cb0", "#c98a1b", "#5b6770", "#b4519b", "#3b8ec2")
+
+Curve = Sequence[tuple[float, float]]
+
+
+def draw_curves(
+    curves: Mapping[str, Sequence[Curve]], *, levels: Mapping[str, float], end: float, xlabel: str, ylabel: str
+) -> Figure:
+    """Best value so far by cost, a colour for each procedure, a line for each of its seeds.
+
+    Args:
+        curves: per procedure and seed, the points (cost, best value from there on).
+        levels: values to compare with, by name.
+        end: cost up to which every line is drawn.
+        xlabel: what the cost is.
+        ylabel: what the value is.
+    """
+    figure = new_figure(9.6, 4.8)
+    axes = styled(figure.add_axes((0.085, 0.125, 0.66, 0.83)))
+    for colour, (name, seeds) in zip(COLOURS, curves.items(), strict=False):
+        for number, points in enumerate(seeds):
+            label = name if number == 0 else None
+            xs, ys = [x for x, _ in points], [y for _, y in points]
+            if points:
+                axes.plot([*xs, end], [*ys, ys[-1]], drawstyle="steps-post", color=colour, linewidth=1.4, label=label)
+    for name, value in levels.items():
+        style: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 3)), "color": INK, "alpha": 0.6}
+        axes.axhline(value, **style)
+        axes.text(end, value, f" {name}", fontsize=8.5, color=INK, va="center")
+    axes.set(xscale="log", xlabel=xlabel, ylabel=f"{ylabel} \u2192")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.13, 1.0), frameon=False, fontsize=9, labelcolor=INK)
+    return figure

@@ -1,0 +1,71 @@
+"""The table and the pictures of ``scripts/cost_to_quality.py``.
+
+python scripts/cost_table.py FOLDER [--json]
+
+Prints a Markdown table, a row per procedure: core-seconds under every seed until EvoNorm-S0's accuracy was reached,
+their median, and how many times fewer than the published procedure. A search that gave up counts with what it had
+spent, as a lower bound (>). FOLDER gets table.md, curves.png.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from evonas.files import write_text
+from evonas.record.pictures import draw_curves, to_png
+
+PUBLISHED = "published"
+
+
+def main() -> None:
+    """Read, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    rows = [json.loads(line) for line in (arguments.folder / "results.jsonl").read_text().splitlines()]
+    by_arm: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row["seed"]):
+        by_arm[row["arm"]].append(row)
+    costs = {arm: [_cost(row) for row in found] for arm, found in by_arm.items()}
+    table = _table(by_arm, costs)
+    write_text(arguments.folder / "table.md", table)
+    curves = {arm: [row["curve"] for row in found] for arm, found in by_arm.items()}
+    goal = sum(row["goal"] for row in rows) / len(rows)
+    end = max(row["core_seconds"] for row in rows)
+    labels = {"xlabel": "core-seconds", "ylabel": "best mean validation accuracy"}
+    to_png(draw_curves(curves, levels={"EvoNorm-S0": goal}, end=end, **labels), arguments.folder / "curves.png")
+    print(
+        json.dumps({arm: {"core_seconds": c, "rows": by_arm[arm]} for arm, c in costs.items()})
+        if arguments.json
+        else table
+    )
+
+
+def _cost(row: dict[str, Any]) -> float:
+    """Core-seconds at which the goal was reached, or what was spent without reaching it."""
+    return next((at for at, best in row["curve"] if best >= row["goal"]), row["core_seconds"])
+
+
+def _table(by_arm: dict[str, list[dict[str, Any]]], costs: dict[str, list[float]]) -> str:
+    published = median(costs[PUBLISHED]) if PUBLISHED in costs else None
+    lines = ["| procedure | seeds | core-seconds to EvoNorm-S0 | median | published / this | candidates | in full |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for arm, rows in by_arm.items():
+        reached = [any(best >= row["goal"] for _, best in row["curve"]) for row in rows]
+        shown = ", ".join(f"{'' if ok else '> '}{cost:,.0f}" for ok, cost in zip(reached, costs[arm], strict=True))
+        middle = median(costs[arm])
+        ratio = f"{published / middle:.1f}" if published else ""
+        seeds = ", ".join(str(row["seed"]) for row in rows)
+        candidates = ", ".join(f"{row['candidates']:,}" for row in rows)
+        full = ", ".join(f"{row['trained_in_full']:,}" for row in rows)
+        least = "" if sum(reached) * 2 > len(reached) else "> "
+        lines.append(f"| {arm} | {seeds} | {shown} | {least}{middle:,.0f} | {ratio} | {candidates} | {full} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
