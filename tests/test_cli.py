@@ -343,20 +343,8 @@ def test_a_reranking_takes_tasks_steps_and_test_images_of_its_own(
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     tasks = "rerank.tasks=[{architecture='densenet', width=0.25, depth=[1, 1], unstrided=1}]"
-    settings = (
-        "--top",
-        1,
-        "--seeds",
-        2,
-        "--steps",
-        3,
-        "--test",
-        "--set",
-        tasks,
-        "--set",
-        "rerank.baselines=['bn-relu']",
-    )
-    status, out, _ = evonas("rerank", run, *settings, "--json")
+    own = ("--set", tasks, "--set", "rerank.baselines=['bn-relu']")
+    status, out, _ = evonas("rerank", run, "--top", 1, "--seeds", 2, "--steps", 3, "--test", *own, "--json")
     assert status == 0
     found = json.loads(out)
     assert found["tasks"] == ["densenet"]
