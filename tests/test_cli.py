@@ -5,6 +5,7 @@ Oracles: the archive of an uninterrupted run with the same seed, and exit status
 
 import json
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,8 @@ from evonas import cli, config
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.record.archive import Archive, same_content
+from evonas.record.outcome import Candidate, Evaluation, Proposal
+from evonas.record.run import create_run
 
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / "search_spaces" / "tiny.toml")
@@ -378,3 +382,68 @@ def test_every_help_has_an_example(command: str, evonas: Callable[..., Outcome])
     assert status == 0
     assert "Example" in out
     assert os.linesep in out
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    """A run whose scores and extras are made up; few values, so that layers tie and dominate."""
+    folder, rng = create_run(tmp_path / "measured", config.load(TINY)), random.Random(2)
+    genomes = [Genome.from_text(f"{op}(x)") for op in ("tanh", "exp", "abs", "sqrt", "sigmoid", "square", "neg", "log")]
+    with Archive.open(folder.archive_file) as archive:
+        for index, genome in enumerate(genomes):
+            extras = {"latency": float(rng.randrange(1, 4)), "stability_margin": 2.0 ** rng.randrange(3)}
+            objectives = {"a": rng.randrange(4) / 4, "b": rng.randrange(4) / 4}
+            evaluation = Evaluation(genome.key, 1, objectives=objectives, extras=extras)
+            archive.record(Candidate(index, Proposal(genome, None, "random"), ""), evaluation)
+        known = Evaluation(CATALOGUE["gn-relu"].key, 1, objectives={"a": 0.5, "b": 0.5}, extras={"latency": 1.25})
+        archive.record_baseline("gn-relu", known)
+    return folder.path
+
+
+def gains(entry: dict[str, Any]) -> list[float]:
+    return [*entry["objectives"].values(), -entry["extras"]["latency"], entry["extras"]["stability_margin"]]
+
+
+def dominated(entry: dict[str, Any], by: dict[str, Any]) -> bool:
+    pairs = list(zip(gains(by), gains(entry), strict=True))
+    return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
+
+
+def test_top_pareto_leaves_what_nobody_dominates_with_its_rank(measured: Path, evonas: Callable[..., Outcome]) -> None:
+    *ranked, _ = json.loads(evonas("top", measured, "--json", "-n", 99)[1])
+    expected = [entry for entry in ranked if not any(dominated(entry, other) for other in ranked)]
+    assert 1 < len(expected) < len(ranked)
+    status, out, _ = evonas("top", measured, "--json", "--pareto", "-n", 99)
+    *found, baseline = json.loads(out)
+    assert status == 0
+    assert found == expected
+    assert (baseline["name"], baseline["extras"]) == ("gn-relu", {"latency": 1.25})
+    assert evonas("show", f"{measured}#{found[-1]['rank']}", "--json")[1].count(found[-1]["key"])
+
+
+def test_top_shows_extras_as_columns_and_says_what_they_mean(measured: Path, evonas: Callable[..., Outcome]) -> None:
+    for arguments in ((), ("--pareto",)):
+        status, out, _ = evonas("top", measured, *arguments)
+        assert status == 0
+        header = next(line for line in out.splitlines() if "formula" in line)
+        assert header.index("mean") < header.index("latency") < header.index("stability_margin")
+        baseline = next(line for line in out.splitlines() if "gn-relu" in line)
+        assert baseline.replace("│", " ").split()[-5:] == ["0.5000", "0.5000", "0.5000", "1.25", "-"]
+        assert "latency: forward and backward time / that of BN-ReLU, lower is better" in out
+        assert "stability_margin: largest learning rate that trains / the default, higher is better" in out
+
+
+def test_the_front_of_a_run_without_extras_is_that_of_its_accuracies(
+    finished: Path, evonas: Callable[..., Outcome]
+) -> None:
+    *ranked, _ = json.loads(evonas("top", finished, "--json", "-n", 99)[1])
+    *found, _ = json.loads(evonas("top", finished, "--json", "--pareto", "-n", 99)[1])
+    scores = {entry["name"]: list(entry["objectives"].values()) for entry in ranked}
+    beaten = {
+        name
+        for name, values in scores.items()
+        for others in scores.values()
+        if values != others and all(x <= y for x, y in zip(values, others, strict=True))
+    }
+    assert [entry["name"] for entry in found] == [name for name in scores if name not in beaten]
+    assert all(entry["extras"] == {} for entry in ranked)

@@ -17,7 +17,15 @@ OUT = (
     (Proposal(CATALOGUE["frn-tlu"], None, "random"), Rejection("structure", "no input")),
     (Proposal(CATALOGUE["evonorm-s1"], 3, "node 5"), Rejection("equivalence", "same", detail="candidate 0")),
 )
-SCORED = Evaluation(GENOME.key, 1, 300, 2.5, {"resnet": 0.5, "mobile": 0.25}, traces={"resnet": ((5, 2.25), (10, 1.5))})
+SCORED = Evaluation(
+    GENOME.key,
+    1,
+    300,
+    2.5,
+    {"resnet": 0.5, "mobile": 0.25},
+    traces={"resnet": ((5, 2.25), (10, 1.5))},
+    extras={"latency": 2.5, "stability_margin": 8.0},
+)
 REJECTED = Evaluation(GENOME.key, 1, 20, 0.5, rejection=Rejection("quality", "accuracy too low", "resnet", 0.125, 0.2))
 
 
@@ -69,6 +77,16 @@ def test_content_leaves_clocks_out_and_nothing_else(tmp_path: Path) -> None:
         with Archive.create(path) as archive:
             archive.event("started", path.name)
             archive.record(candidate(0), Evaluation(GENOME.key, 1, steps, seconds, {"resnet": 0.5}))
+    assert same_content(paths[0], paths[1])
+    assert not same_content(paths[0], paths[2])
+
+
+def test_content_leaves_latency_out_and_keeps_other_extras(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.sqlite" for name in "abc"]
+    for path, latency, margin in zip(paths, (1.0, 2.0, 1.0), (4.0, 4.0, 8.0), strict=True):
+        extras = {"latency": latency, "stability_margin": margin}
+        with Archive.create(path) as archive:
+            archive.record(candidate(0), Evaluation(GENOME.key, 1, objectives={"resnet": 0.5}, extras=extras))
     assert same_content(paths[0], paths[1])
     assert not same_content(paths[0], paths[2])
 

@@ -225,6 +225,32 @@ def test_a_front_shows_every_layer_and_every_baseline_once() -> None:
     assert set(BASELINES) | {"evaluated (1)", "Pareto front (8)"} == labels
 
 
+def test_extras_are_shown_against_the_mean_and_smaller_is_to_the_right_where_it_is_better() -> None:
+    points = [(f"layer-{i}", {"a": 0.2 * i, "b": 0.4, "latency": 1.0 + i, "margin": 2.0**i}) for i in range(4)]
+    baselines = {"bn-relu": {"a": 0.3, "b": 0.3, "latency": 1.0, "margin": 4.0}}
+    extras = {"latency": -1.0, "margin": 1.0}
+    figure = draw_front(points, ["layer-3"], baselines=baselines, objectives=["a", "b"], extras=extras)
+    pair, latency, margin = figure.axes
+    assert [axes.xaxis_inverted() for axes in figure.axes] == [False, True, False]
+    assert [axes.get_xlabel() for axes in (latency, margin)] == ["latency, lower is better \u2192", "margin \u2192"]
+    assert latency.get_ylabel() == "mean accuracy \u2192"
+    means = [(0.2 * i + 0.4) / 2 for i in range(4)]
+    assert sorted(_offsets(latency)) == sorted([(1.0, 0.3), *((1.0 + i, mean) for i, mean in enumerate(means))])
+    assert not any(axes.lines for axes in (pair, latency, margin))  # four objectives: no staircase
+
+
+def test_the_staircase_of_a_minimized_objective_bounds_what_the_front_dominates() -> None:
+    points = [
+        ("slow", {"a": 0.9, "latency": 3.0}),
+        ("middle", {"a": 0.5, "latency": 2.0}),
+        ("fast", {"a": 0.1, "latency": 1.0}),
+    ]
+    figure = draw_front(points, dict(points), baselines={}, objectives=["a"], extras={"latency": -1.0})
+    (stairs,) = figure.axes[0].lines
+    assert stairs.get_drawstyle() == "steps-pre"  # from one point to the next, the height is the next one's
+    assert np.asarray(stairs.get_xydata()).tolist() == [[3.0, 0.9], [2.0, 0.5], [1.0, 0.1]]
+
+
 def test_one_objective_is_shown_by_rank() -> None:
     figure = draw_front(POINTS, {"layer-7"}, baselines={"bn-relu": {"a": 0.65}}, objectives=["a"])
     values = sorted((scores["a"] for _, scores in POINTS), reverse=True)

@@ -85,9 +85,24 @@ def test_telling_the_evaluation_of_another_genome_fails() -> None:
         search.tell(0, Evaluation("0" * 16, 1, objectives={"a": 1.0}))
 
 
+def test_telling_other_extras_than_before_fails() -> None:
+    search = new_search()
+    first, second, _ = (search.ask() for _ in range(3))
+    objectives = {"a": 0.5, "b": 0.5}
+    search.tell(0, Evaluation(first.genome.key, 1, objectives=objectives, extras={"latency": 2.0}))
+    with pytest.raises(RuntimeError, match="extras none for candidate 1, but earlier ones have latency"):
+        search.tell(1, Evaluation(second.genome.key, 1, objectives=objectives))
+    search.tell(1, Evaluation(second.genome.key, 1, objectives=objectives, extras={"latency": 1.0}))
+    assert [i.index for i in search.front] == [1]
+
+
 def test_an_objective_that_is_not_a_number_is_refused_before_it_can_reach_selection() -> None:
     with pytest.raises(ValueError, match="not finite"):
         Evaluation("k", 1, objectives={"a": float("nan")})
+    with pytest.raises(ValueError, match=r"latency.*not finite"):
+        Evaluation("k", 1, objectives={"a": 1.0}, extras={"latency": float("inf")})
+    with pytest.raises(ValueError, match="no extras"):
+        Evaluation("k", 1, rejection=Rejection("quality", "test"), extras={"latency": 1.0})
     with pytest.raises(ValueError, match="exactly one"):
         Evaluation("k", 1)
     with pytest.raises(ValueError, match="exactly one"):

@@ -15,6 +15,25 @@ def population_of(*values: tuple[float, ...]) -> list[Individual]:
     return [Individual.of(i, GENOME, dict(zip("abc", v, strict=False)), FULL) for i, v in enumerate(values)]
 
 
+def mixed_population(count: int, seed: int) -> list[Individual]:
+    """Two accuracies to maximize, latency and parameters to minimize, a margin to maximize; few values, many ties."""
+    rng, individuals = random.Random(seed), []
+    for index in range(count):
+        extras = {name: float(rng.randrange(1, 4)) for name in ("latency", "parameters", "stability_margin")}
+        objectives = {task: rng.randrange(4) / 4 for task in "ab"}
+        individuals.append(Individual.of(index, GENOME, objectives, FULL, extras))
+    return individuals
+
+
+def dominates_mixed(a: Individual, b: Individual) -> bool:
+    def gains(i: Individual) -> list[float]:
+        e = i.extras
+        return [*i.objectives.values(), -e["latency"], -e["parameters"], e["stability_margin"]]
+
+    pairs = list(zip(gains(a), gains(b), strict=True))
+    return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
+
+
 def dominates(a: Individual, b: Individual) -> bool:
     pairs = list(zip(a.objectives.values(), b.objectives.values(), strict=True))
     return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
@@ -26,6 +45,52 @@ def test_the_front_is_what_nobody_dominates() -> None:
     expected = [a.index for a in population if not any(dominates(b, a) for b in population)]
     assert [i.index for i in selection.pareto_front(population)] == expected
     assert selection.pareto_front([]) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_minimized_and_maximized_objectives_make_one_front(seed: int) -> None:
+    population = mixed_population(60, seed)
+    expected = [a.index for a in population if not any(dominates_mixed(b, a) for b in population)]
+    assert len(expected) < 60
+    assert [i.index for i in selection.pareto_front(population)] == expected
+    rng = random.Random(seed)
+    assert {selection.pareto_winner(population, 500, rng).index for _ in range(20)} <= set(expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nsga2_keeps_better_fronts_of_mixed_directions(seed: int) -> None:
+    population = mixed_population(60, seed)
+    rest, kept = list(population), set[int]()
+    while len(kept) < 30:  # whole fronts by enumeration, but for the last
+        front = [a for a in rest if not any(dominates_mixed(b, a) for b in rest)]
+        kept |= {i.index for i in front}
+        rest = [i for i in rest if i not in front]
+    survivors = {i.index for i in selection.nsga2_survivors(population, 30)}
+    assert len(survivors) == 30
+    assert survivors <= kept
+    assert kept - survivors <= {i.index for i in front}
+
+
+def test_extras_do_not_enter_the_mean_and_win_nothing_on_average() -> None:
+    fast = Individual.of(0, GENOME, {"a": 0.5, "b": 0.5}, FULL, {"latency": 0.1, "stability_margin": 64.0})
+    good = Individual.of(1, GENOME, {"a": 0.5, "b": 0.6}, FULL, {"latency": 9.0, "stability_margin": 1.0})
+    assert (fast.mean, good.mean) == (0.5, 0.55)
+    assert selection.average_winner([fast, good], 60, random.Random(0)) is good
+    assert selection.pareto_front([fast, good]) == [fast, good]
+
+
+def test_the_order_in_which_extras_are_given_does_not_matter() -> None:
+    first = Individual.of(0, GENOME, {"a": 0.5}, FULL, {"latency": 1.0, "stability_margin": 2.0})
+    second = Individual.of(1, GENOME, {"a": 0.5}, FULL, {"stability_margin": 1.0, "latency": 2.0})
+    assert selection.pareto_front([second, first]) == [first]
+
+
+def test_layers_stopped_at_a_rung_have_no_extras_and_meet_their_like_only() -> None:
+    stopped = [Individual.of(i, GENOME, {"a": 0.9, "b": i / 10}, 5) for i in range(3)]
+    full = [Individual.of(9, GENOME, {"a": 0.1, "b": 0.1}, FULL, {"latency": 5.0})]
+    rng = random.Random(0)
+    assert {selection.pareto_winner([*stopped, *full], 60, rng).index for _ in range(20)} == {9}
+    assert {selection.pareto_winner(stopped, 60, rng).index for _ in range(20)} == {2}
 
 
 def test_the_average_winner_of_a_tournament_over_everyone_is_the_best_mean() -> None:
