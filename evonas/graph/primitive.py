@@ -176,7 +176,7 @@ _TABLE = (
     Primitive(
         "max",
         2,
-        torch.maximum,
+        functions.maximum,
         lambda x, y, _: np.maximum(x, y),
         _call("max", 2),
         Form("\\max\\left({0}, {1}\\right)"),

@@ -1,6 +1,5 @@
 """Lower a genome to a torch module through torch.fx."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,16 +10,16 @@ from evonas.graph import functions
 from evonas.graph.genome import Genome
 from evonas.layer.ops import BatchMoment
 from evonas.layer.plan import (
-    AFFINE,
+    AFFINE_ALONE,
     BatchCall,
     Call,
     Expression,
     Parameter,
+    Plan,
     Setting,
-    Step,
     Variable,
     fit_groups,
-    steps_of,
+    plan_of,
 )
 
 LAYOUTS = ("bchw",)
@@ -105,7 +104,7 @@ def lower(
         Setting.GROUPS: groups,
         Setting.EPS: eps,
     }
-    body = _Emitter(settings, momentum).body(steps_of(genome) if act else ())
+    body = _Emitter(settings, momentum).body(plan_of(genome) if act else AFFINE_ALONE)
     return NormActLayer(body, genome, num_features, groups=groups, act=act)
 
 
@@ -123,14 +122,13 @@ class _Emitter:
         self.graph, self.modules = fx.Graph(tracer_cls=_WholeFunctions), nn.ModuleDict()
         self.settings, self.momentum = settings, momentum
 
-    def body(self, steps: Sequence[Step]) -> fx.GraphModule:
-        x = self.graph.placeholder("x")
-        self.variables = {"x": x, "y": x}  # without steps, the affine acts on the input
-        used = [step.name for step in steps if step.name in ("v0", "v1")]
+    def body(self, plan: Plan) -> fx.GraphModule:
+        self.variables = {"x": self.graph.placeholder("x")}
+        used = [step.name for step in plan.steps if step.name in ("v0", "v1")]
         self.parameters = {name: self.graph.placeholder(name) for name in (*sorted(used), "weight", "bias")}
-        for step in steps:
+        for step in plan.steps:
             self.variables[step.name] = self._emit(step.value)
-        self.graph.output(self._emit(AFFINE))
+        self.graph.output(self._emit(plan.output))
         self.graph.lint()
         return fx.GraphModule(self.modules, self.graph, class_name="LayerBody")
 

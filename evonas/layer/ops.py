@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from evonas.graph.functions import mean, mean_square, variance, widen
+
 
 class BatchMoment(nn.Module):
     """A moment of each channel over batch and space: the batch's in training, a running one in evaluation.
@@ -27,15 +29,17 @@ class BatchMoment(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The moment, in the dtype of x."""
         if self.training:
-            wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-            if self.moment == "std":
-                wide = wide - wide.mean((0, 2, 3), keepdim=True)
-            statistic = (wide if self.moment == "mean" else wide.square()).mean((0, 2, 3), keepdim=True)
+            statistic = self._statistic(widen(x), (0, 2, 3))
             with torch.no_grad():
                 self.running.lerp_(statistic.detach().to(self.running.dtype), self.momentum)
         else:
             statistic = self.running
         return (statistic if self.moment == "mean" else torch.sqrt(statistic + self.eps)).to(x.dtype)
+
+    def _statistic(self, x: Tensor, dims: tuple[int, ...]) -> Tensor:
+        if self.moment == "mean":
+            return mean(x, dims)
+        return mean_square(x, dims) if self.moment == "rms" else variance(x, dims)
 
     def extra_repr(self) -> str:
         """What ``print(module)`` shows."""
