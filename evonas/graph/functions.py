@@ -99,6 +99,8 @@ class Quotient(torch.autograd.Function):
 
 def quotient(x: Tensor, y: Tensor) -> Tensor:
     """Quotient x / y of a divisor that is surely not 0."""
+    if torch.compiler.is_compiling():  # fused with its gradient anyway, and shapes may be unknown there
+        return x / y
     result: Tensor = Quotient.apply(x, y)
     return result
 
@@ -110,6 +112,8 @@ def div(x: Tensor, y: Tensor, eps: float) -> Tensor:
 
 def maximum(x: Tensor, y: Tensor) -> Tensor:
     """Elementwise max(x, y)."""
+    if torch.compiler.is_compiling():  # as for quotients
+        return torch.maximum(x, y)
     result: Tensor = Maximum.apply(x, y)
     return result
 
@@ -162,9 +166,28 @@ def split_groups(x: Tensor, groups: int) -> Tensor:
     return torch.unflatten(x, 1, (groups, -1))
 
 
-def merge_groups(x: Tensor, channels: int) -> Tensor:
-    """Repeat a group statistic [b, g, 1, 1, 1] for the channels of its group: [b, c, 1, 1]."""
-    return x.expand(-1, -1, channels // x.shape[1], -1, -1).flatten(1, 2)
+def merge_groups(x: Tensor, like: Tensor) -> Tensor:
+    """Repeat a group statistic [b, g, 1, 1, 1] for the channels of its group in ``like``: [b, c, 1, 1]."""
+    return x.expand(-1, -1, like.shape[1] // x.shape[1], -1, -1).flatten(1, 2)
+
+
+def batch_moment(x: Tensor, running: Tensor, moment: str, eps: float, momentum: float, training: bool) -> Tensor:
+    """A moment over batch and space in the dtype of x: the batch's in training, which ``running`` follows, else that.
+
+    The raw statistic is the mean (``mean``), the mean square (``rms``) or the biased variance (``std``); the result
+    is the statistic itself (``mean``) or sqrt(statistic + eps).
+    """
+    if training:
+        wide, dims = widen(x), (0, 2, 3)
+        if moment == "mean":
+            statistic = mean(wide, dims)
+        else:
+            statistic = mean_square(wide, dims) if moment == "rms" else variance(wide, dims)
+        with torch.no_grad():
+            running.lerp_(statistic.detach().to(running.dtype), momentum)
+    else:
+        statistic = running
+    return (statistic if moment == "mean" else torch.sqrt(statistic + eps)).to(x.dtype)
 
 
 def per_channel(parameter: Tensor, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from evonas.graph.functions import mean, mean_square, variance, widen
+from evonas.graph.functions import batch_moment
 
 
 class BatchMoment(nn.Module):
@@ -28,18 +28,7 @@ class BatchMoment(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The moment, in the dtype of x."""
-        if self.training:
-            statistic = self._statistic(widen(x), (0, 2, 3))
-            with torch.no_grad():
-                self.running.lerp_(statistic.detach().to(self.running.dtype), self.momentum)
-        else:
-            statistic = self.running
-        return (statistic if self.moment == "mean" else torch.sqrt(statistic + self.eps)).to(x.dtype)
-
-    def _statistic(self, x: Tensor, dims: tuple[int, ...]) -> Tensor:
-        if self.moment == "mean":
-            return mean(x, dims)
-        return mean_square(x, dims) if self.moment == "rms" else variance(x, dims)
+        return batch_moment(x, self.running, self.moment, self.eps, self.momentum, self.training)
 
     def extra_repr(self) -> str:
         """What ``print(module)`` shows."""

@@ -16,7 +16,6 @@ from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES
 class Setting(StrEnum):
     """A number that is known once a layer is made; calls refer to it by name."""
 
-    CHANNELS = "num_features"
     GROUPS = "groups"
     EPS = "eps"
 
@@ -235,7 +234,7 @@ class _Planner:
         if not (index_set.grouped and over_channels):
             return _guarded(node.op, operand, tuple("bchw".index(letter) for letter in index_set.reduced))
         split = Call(functions.split_groups, (operand, Setting.GROUPS))
-        return Call(functions.merge_groups, (_guarded(node.op, split, (2, 3, 4)), Setting.CHANNELS))
+        return Call(functions.merge_groups, (_guarded(node.op, split, (2, 3, 4)), X))
 
 
 def _guarded(op: str, *arguments: Expression) -> Call:
