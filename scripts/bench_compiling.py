@@ -4,9 +4,9 @@ python scripts/bench_compiling.py search_spaces/evonorm_s.toml [--set data.size=
     [--rounds 15] [--candidates 0] [--json]
 
 All networks of the search file, one thread, interleaved rounds, medians. Times are those of the processor, the C++
-compiler's included: in a search all cores are busy, and so they do not depend on who else is. The break-even is the number of steps of every
-network after which the saving has paid for compiling. With ``--candidates 50``, so many random layers are compiled and
-let go one after the other, and the process's memory is read after each.
+compiler's included: in a search all cores are busy, and so they do not depend on who else is. The break-even is the
+number of steps of every network after which the saving has paid for compiling. With ``--candidates 50``, so many
+random layers are compiled and let go one after the other, and the process's memory is read after each.
 """
 
 import argparse

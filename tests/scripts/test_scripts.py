@@ -1,5 +1,6 @@
-"""The scripts as a user runs them. Oracles: exit statuses, and pictures of the size of a page."""
+"""The scripts as a user runs them. Oracles: exit statuses, pictures of the size of a page, and who is measured."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -49,3 +50,14 @@ def test_the_gpu_check_says_when_there_is_no_gpu() -> None:
     done = run("gpu_check.py")
     assert done.returncode == 2
     assert "torch sees no CUDA device" in done.stderr
+
+
+def test_the_benchmark_of_layers_puts_them_beside_those_of_timm() -> None:
+    arguments = ("--eager", "--json", "--shape", 2, 8, 6, 6, "--rounds", 3, "--survivors", 1)
+    done = run("bench_layers.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    found = {row["name"]: row for row in json.loads(done.stdout)["layers"]}
+    assert {"copy", "bn-relu, torch, eager", "evonorm-s0, evonas, eager", "evonorm-s0, timm, eager"} <= found.keys()
+    assert sum(name.startswith("survivor ") for name in found) == 1
+    assert found["bn-relu, torch, eager"]["ratio"] == 1
+    assert all(row["ms"] > 0 for row in found.values())
