@@ -178,7 +178,7 @@ _TABLE = (
     Primitive(
         "max",
         2,
-        torch.maximum,
+        functions.maximum,
         lambda x, y, _: np.maximum(x, y),
         references.max_reverse,
         _call("max", 2),

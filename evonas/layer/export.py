@@ -25,20 +25,27 @@ from evonas.graph.genome import Genome
 from evonas.graph.primitive import INDEX_SETS
 from evonas.layer.ops import BatchMoment
 from evonas.layer.plan import (
-    AFFINE,
+    AFFINE_ALONE,
     BatchCall,
     Call,
     Expression,
     Parameter,
+    Plan,
     Setting,
     Step,
     Variable,
     fit_groups,
-    steps_of,
+    plan_of,
 )
 
 LINE = 120
-_INFIX = {torch.add: "{} + {}", torch.mul: "{} * {}", torch.div: "{} / {}", torch.neg: "-{}"}
+_INFIX = {
+    torch.add: "{} + {}",
+    torch.mul: "{} * {}",
+    torch.div: "{} / {}",
+    torch.neg: "-{}",
+    torch.reciprocal: "1 / {}",
+}
 
 
 def export(
@@ -96,19 +103,22 @@ def source_of(
     """
     if groups < 1:
         raise InputError("groups", str(groups), accepted="1 or more")
-    steps = steps_of(genome)
+    plan = plan_of(genome)
     class_name = _class_name(name, genome)
+    helpers = list(_helpers(plan))
+    needs_any = any(issubclass(h, torch.autograd.Function) for h in helpers if isinstance(h, type))
+    imports = ("from typing import Any\n\n" if needs_any else "") + "import torch\nfrom torch import Tensor, nn"
     parts = [
-        _file_docstring(genome, class_name, name, provenance) + "\n\nimport torch\nfrom torch import Tensor, nn",
-        *(inspect.getsource(helper).rstrip() for helper in _helpers(steps)),
+        _file_docstring(genome, class_name, name, provenance) + "\n\n" + imports,
+        *(inspect.getsource(helper).rstrip() for helper in helpers),
         "\n".join(
             [
                 f"class {class_name}(nn.Module):",
-                *_indented(1, _class_docstring(steps)),
+                *_indented(1, _class_docstring(plan)),
                 "",
-                *_indented(1, _init(steps, groups, eps, momentum)),
+                *_indented(1, _init(plan, groups, eps, momentum)),
                 "",
-                *_indented(1, _forward(steps)),
+                *_indented(1, _forward(plan)),
             ]
         ),
     ]
@@ -167,16 +177,19 @@ def _wrap_statements(text: str, label: str) -> list[str]:
     return [line.replace(glue, " ") for line in lines]
 
 
-def _helpers(steps: tuple[Step, ...]) -> Iterator[Any]:
-    calls = [call for value in (*(step.value for step in steps), AFFINE) for call in _calls(value)]
+def _helpers(plan: Plan) -> Iterator[Any]:
+    calls = [call for value in (*(step.value for step in plan.steps), plan.output) for call in _calls(value)]
     called = [call.function for call in calls if isinstance(call, Call)]
-    names = {function.__name__ for function in called if _is_helper(function)}
-    while more := {name for helper in names for name in _names_in(helper)} - names:
+    batch = any(isinstance(call, BatchCall) for call in calls)
+    names = {function.__name__ for function in called if _is_helper(function)} | (
+        _names_in(BatchMoment) if batch else set()
+    )
+    while more := {name for helper in names for name in _names_in(getattr(functions, helper))} - names:
         names |= more
     yield from (helper for name, helper in vars(functions).items() if name in names)
-    if _uses_groups(steps):
+    if _uses_groups(plan):
         yield fit_groups
-    if any(isinstance(call, BatchCall) for call in calls):
+    if batch:
         yield BatchMoment
 
 
@@ -188,29 +201,31 @@ def _calls(value: Expression) -> Iterator[Call | BatchCall]:
             yield from _calls(argument)
 
 
-def _is_helper(function: object) -> TypeGuard[FunctionType]:
-    return isinstance(function, FunctionType) and function.__module__ == functions.__name__
+def _is_helper(function: object) -> TypeGuard[FunctionType | type]:
+    return isinstance(function, FunctionType | type) and function.__module__ == functions.__name__
 
 
-def _names_in(helper: str) -> set[str]:
-    """The neighbours in ``functions`` that a helper calls; methods of the same name are none."""
-    loads = (i for i in dis.get_instructions(getattr(functions, helper)) if i.opname == "LOAD_GLOBAL")
+def _names_in(helper: FunctionType | type) -> set[str]:
+    """The names in ``functions`` that a function or the methods of a class use; methods of the same name are none."""
+    members = vars(helper).values() if isinstance(helper, type) else [helper]
+    bodies = [f for member in members if isinstance(f := getattr(member, "__func__", member), FunctionType)]
+    loads = (i for body in bodies for i in dis.get_instructions(body) if i.opname == "LOAD_GLOBAL")
     return {load.argval for load in loads if _is_helper(getattr(functions, load.argval, None))}
 
 
-def _uses_groups(steps: tuple[Step, ...]) -> bool:
-    calls = [call for step in steps for call in _calls(step.value)]
+def _uses_groups(plan: Plan) -> bool:
+    calls = [call for step in plan.steps for call in _calls(step.value)]
     return any(isinstance(call, Call) and Setting.GROUPS in call.arguments for call in calls)
 
 
-def _class_docstring(steps: tuple[Step, ...]) -> list[str]:
+def _class_docstring(plan: Plan) -> list[str]:
     groups, momentum = (
         "no effect: the layer has no group moments",
         "no effect: the layer has no running values",
     )
-    if _uses_groups(steps):
+    if _uses_groups(plan):
         groups = "channel groups of ghw moments, lowered until they divide the channels"
-    if _batch_calls(steps):
+    if _batch_calls(plan):
         momentum = "weight of the newest batch in running values"
     return [
         '"""The layer described at the top of this file.',
@@ -227,9 +242,9 @@ def _class_docstring(steps: tuple[Step, ...]) -> list[str]:
     ]
 
 
-def _init(steps: tuple[Step, ...], groups: int, eps: float, momentum: float) -> list[str]:
+def _init(plan: Plan, groups: int, eps: float, momentum: float) -> list[str]:
     settings = {"num_features": "num_features", "eps": "eps", "act": "act"}
-    if _uses_groups(steps):
+    if _uses_groups(plan):
         settings["groups"] = "fit_groups(groups, num_features)"
     return [
         "def __init__(",
@@ -240,34 +255,37 @@ def _init(steps: tuple[Step, ...], groups: int, eps: float, momentum: float) -> 
         *_indented(1, (f"self.{key} = {value}" for key, value in settings.items())),
         "    self.weight = nn.Parameter(torch.ones(num_features))",
         "    self.bias = nn.Parameter(torch.zeros(num_features))",
-        *_indented(1, _active_state(steps)),
+        *_indented(1, _active_state(plan)),
     ]
 
 
-def _active_state(steps: tuple[Step, ...]) -> list[str]:
+def _active_state(plan: Plan) -> list[str]:
     """What only exists with ``act``, as in a lowered layer."""
-    used = {step.name for step in steps}
+    used = {step.name for step in plan.steps}
     state = ["self.v0 = nn.Parameter(torch.zeros(num_features))"] if "v0" in used else []
     state += ["self.v1 = nn.Parameter(torch.ones(num_features))"] if "v1" in used else []
-    for call in _batch_calls(steps):
+    for call in _batch_calls(plan):
         channels = "num_features" if call.per_channel else "1"
         state.append(f'self.{call.module} = BatchMoment("{call.moment}", {channels}, eps, momentum)')
     return ["if act:", *_indented(1, state)] if state else []
 
 
-def _batch_calls(steps: tuple[Step, ...]) -> list[BatchCall]:
-    return [step.value for step in steps if isinstance(step.value, BatchCall)]
+def _batch_calls(plan: Plan) -> list[BatchCall]:
+    return [step.value for step in plan.steps if isinstance(step.value, BatchCall)]
 
 
-def _forward(steps: tuple[Step, ...]) -> list[str]:
+def _forward(plan: Plan) -> list[str]:
     return [
         "def forward(self, x: Tensor) -> Tensor:",
         '    """Apply the layer."""',
-        "    y = x",
-        "    if self.act:",
-        *_indented(2, (_statement(step) for step in steps)),
-        f"    return {_source(AFFINE)}",
+        "    if not self.act:",
+        *_indented(2, _lines(AFFINE_ALONE)),
+        *_indented(1, _lines(plan)),
     ]
+
+
+def _lines(plan: Plan) -> list[str]:
+    return [*(_statement(step) for step in plan.steps), f"return {_source(plan.output)}"]
 
 
 def _statement(step: Step) -> str:
@@ -286,15 +304,24 @@ def _source(value: Expression) -> str:
         case BatchCall():
             return f"self.{value.module}({_source(value.operand)})"
         case Call(function, arguments):
-            return _call_source(function, [_source(argument) for argument in arguments])
+            inner = (_source(argument) for argument in arguments)
+            infix = function in _INFIX  # then operands bind tighter
+            return _call_source(
+                function,
+                [f"({text})" if infix and _is_infix(arg) else text for arg, text in zip(arguments, inner, strict=True)],
+            )
         case axes:
             return repr(axes)
+
+
+def _is_infix(value: Expression) -> bool:
+    return isinstance(value, Call) and value.function in _INFIX
 
 
 def _call_source(function: Callable[..., Any] | str, arguments: list[str]) -> str:
     if isinstance(function, str):
         return f"{arguments[0]}.{function}({', '.join(arguments[1:])})"
-    if function in _INFIX:  # operands are names or calls: they bind tighter
+    if function in _INFIX:
         return _INFIX[function].format(*arguments)
     return f"{_qualified(function)}({', '.join(arguments)})"
 

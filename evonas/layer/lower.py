@@ -1,6 +1,6 @@
 """Lower a genome to a torch module through torch.fx."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,16 +11,16 @@ from evonas.graph import functions
 from evonas.graph.genome import Genome
 from evonas.layer.ops import BatchMoment
 from evonas.layer.plan import (
-    AFFINE,
+    AFFINE_ALONE,
     BatchCall,
     Call,
     Expression,
     Parameter,
+    Plan,
     Setting,
-    Step,
     Variable,
     fit_groups,
-    steps_of,
+    plan_of,
 )
 
 LAYOUTS = ("bchw",)
@@ -36,12 +36,16 @@ class NormActLayer(nn.Module):
         v0: per-channel parameter of the genome, initially 0; None where the layer does not use it.
         v1: per-channel parameter of the genome, initially 1; None where the layer does not use it.
         body: the fx graph of everything, its parameters given as arguments; see ``print(layer.body.code)``.
+        argument_names: the parameters that the body takes after x, in order.
+        compiled: computes the same in training where it can, and gives None where it cannot; see
+            ``evonas.layer.compiling``. It stays behind when the layer is copied or pickled.
 
     Shapes: x [b, c, h, w] -> the same.
     """
 
     v0: nn.Parameter | None
     v1: nn.Parameter | None
+    compiled: "Callable[[NormActLayer, Tensor], Tensor | None] | None" = None
 
     def __init__(self, body: fx.GraphModule, genome: Genome, num_features: int, *, groups: int, act: bool) -> None:
         super().__init__()
@@ -52,13 +56,18 @@ class NormActLayer(nn.Module):
         for name, initial in (("v0", 0.0), ("v1", 1.0)):
             value = nn.Parameter(torch.full((num_features,), initial)) if name in used else None
             self.register_parameter(name, value)
-        self._arguments = [name for name in ("v0", "v1", "weight", "bias") if name in used]
+        self.argument_names = [name for name in ("v0", "v1", "weight", "bias") if name in used]
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
-        output: Tensor = self.body(x, *(getattr(self, name) for name in self._arguments))
+        if self.compiled is not None and (compiled := self.compiled(self, x)) is not None:
+            return compiled
+        output: Tensor = self.body(x, *(getattr(self, name) for name in self.argument_names))
         return output
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "compiled"}
 
     def extra_repr(self) -> str:
         """What ``print(layer)`` shows."""
@@ -100,12 +109,8 @@ def lower(
         if number < 1:
             raise InputError(name, str(number), accepted="1 or more")
     groups = fit_groups(groups, num_features)
-    settings: dict[Setting, float] = {
-        Setting.CHANNELS: num_features,
-        Setting.GROUPS: groups,
-        Setting.EPS: eps,
-    }
-    body = _Emitter(settings, momentum).body(steps_of(genome) if act else ())
+    settings: dict[Setting, float] = {Setting.GROUPS: groups, Setting.EPS: eps}
+    body = _Emitter(num_features, settings, momentum).body(plan_of(genome) if act else AFFINE_ALONE)
     return NormActLayer(body, genome, num_features, groups=groups, act=act)
 
 
@@ -119,18 +124,17 @@ class _WholeFunctions(fx.Tracer):
 class _Emitter:
     """Writes the steps of one layer into one fx graph."""
 
-    def __init__(self, settings: dict[Setting, float], momentum: float) -> None:
+    def __init__(self, channels: int, settings: dict[Setting, float], momentum: float) -> None:
         self.graph, self.modules = fx.Graph(tracer_cls=_WholeFunctions), nn.ModuleDict()
-        self.settings, self.momentum = settings, momentum
+        self.channels, self.settings, self.momentum = channels, settings, momentum
 
-    def body(self, steps: Sequence[Step]) -> fx.GraphModule:
-        x = self.graph.placeholder("x")
-        self.variables = {"x": x, "y": x}  # without steps, the affine acts on the input
-        used = [step.name for step in steps if step.name in ("v0", "v1")]
+    def body(self, plan: Plan) -> fx.GraphModule:
+        self.variables = {"x": self.graph.placeholder("x")}
+        used = [step.name for step in plan.steps if step.name in ("v0", "v1")]
         self.parameters = {name: self.graph.placeholder(name) for name in (*sorted(used), "weight", "bias")}
-        for step in steps:
+        for step in plan.steps:
             self.variables[step.name] = self._emit(step.value)
-        self.graph.output(self._emit(AFFINE))
+        self.graph.output(self._emit(plan.output))
         self.graph.lint()
         return fx.GraphModule(self.modules, self.graph, class_name="LayerBody")
 
@@ -153,7 +157,7 @@ class _Emitter:
                 return axes
 
     def _batch_call(self, call: BatchCall) -> fx.Node:
-        channels = int(self.settings[Setting.CHANNELS]) if call.per_channel else 1
+        channels = self.channels if call.per_channel else 1
         moment = BatchMoment(call.moment, channels, self.settings[Setting.EPS], self.momentum)
         self.modules[call.module] = moment
         return self.graph.call_module(call.module, (self._emit(call.operand),))

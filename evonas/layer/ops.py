@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from evonas.graph.functions import batch_moment
+
 
 class BatchMoment(nn.Module):
     """A moment of each channel over batch and space: the batch's in training, a running one in evaluation.
@@ -26,16 +28,7 @@ class BatchMoment(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The moment, in the dtype of x."""
-        if self.training:
-            wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-            if self.moment == "std":
-                wide = wide - wide.mean((0, 2, 3), keepdim=True)
-            statistic = (wide if self.moment == "mean" else wide.square()).mean((0, 2, 3), keepdim=True)
-            with torch.no_grad():
-                self.running.lerp_(statistic.detach().to(self.running.dtype), self.momentum)
-        else:
-            statistic = self.running
-        return (statistic if self.moment == "mean" else torch.sqrt(statistic + self.eps)).to(x.dtype)
+        return batch_moment(x, self.running, self.moment, self.eps, self.momentum, self.training)
 
     def extra_repr(self) -> str:
         """What ``print(module)`` shows."""

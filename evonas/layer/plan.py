@@ -16,7 +16,6 @@ from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES
 class Setting(StrEnum):
     """A number that is known once a layer is made; calls refer to it by name."""
 
-    CHANNELS = "num_features"
     GROUPS = "groups"
     EPS = "eps"
 
@@ -80,7 +79,36 @@ def _of_channel(parameter: str) -> Call:
 
 
 ZERO = Call("new_zeros", (X, (1, 1, 1, 1)))
-AFFINE = Call(torch.add, (Call(torch.mul, (OUTPUT, _of_channel("weight"))), _of_channel("bias")))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a layer computes: the steps in order, then the output, which is the trailing affine."""
+
+    steps: tuple[Step, ...]
+    output: Call
+
+
+def _with_affine(steps: list[Step], y: Expression, scale: Expression | None) -> Plan:
+    """The steps, then y * scale * weight + bias with the two scales multiplied first: they are small."""
+    last = [Step(name, _of_channel(name), frozenset("c")) for name in ("weight", "bias")]
+    weight, bias = (Variable(step.name) for step in last)
+    output = Call(functions.affine, (y, weight if scale is None else _times(weight, scale), bias))
+    return Plan((*steps, *last), output)
+
+
+def _times(factor: Expression | None, scale: Expression) -> Expression:
+    """The product of two scales, either of which may be one over something."""
+    if factor is None:
+        return scale
+    for one, other in ((factor, scale), (scale, factor)):
+        match other:
+            case Call(function, (divisor,)) if function is torch.reciprocal:
+                return Call(torch.div, (one, divisor))
+    return Call(torch.mul, (factor, scale))
+
+
+AFFINE_ALONE = _with_affine([], X, None)  # x * weight + bias
 
 
 def fit_groups(groups: int, channels: int) -> int:
@@ -98,13 +126,14 @@ def bounded_from_zero(nodes: tuple[Node, ...]) -> list[bool]:
     return result
 
 
-def steps_of(genome: Genome) -> tuple[Step, ...]:
-    """The steps from ``x`` to ``y``; ``AFFINE`` follows them.
+def plan_of(genome: Genome) -> Plan:
+    """The plan of a genome.
 
     There is one step for each different expression among the active nodes. Variables have the names of the
-    active genome's text, whose last statement gives ``y``.
+    active genome's text. Products with values that do not vary over the map, and quotients by such, are put
+    together while they are small: x / std * v1 becomes x * (v1 / std), and the trailing affine takes part in it.
     """
-    return _Planner(genome.active()).steps()
+    return _Planner(genome.active()).plan()
 
 
 class _Planner:
@@ -114,33 +143,86 @@ class _Planner:
         self.positions = genome.active_positions
         *statements, _ = genome.to_text().split("; ")
         self.names = [*INITIAL_NODES, *(s.partition(" = ")[0] for s in statements), OUTPUT.name]
+        self.first: dict[str, int] = {}  # of several nodes with one expression, the first is computed
+        for position in self.positions:
+            self.first.setdefault(self.keys[position], position)
+        self.deferred = self._deferred()
+        self.scaled: dict[int, tuple[Expression, Expression]] = {}  # what was deferred, as (value, scale)
         self.batch_calls = 0
 
-    def steps(self) -> tuple[Step, ...]:
-        first: dict[str, str] = {}  # the variable of each expression
+    def plan(self) -> Plan:
         steps = []
-        for position in self.positions:
-            if self.keys[position] in first:
-                self.names[position] = first[self.keys[position]]
+        for position in self.first.values():
+            name, value = self.names[position], self._value(position)
+            if position in self.deferred:
                 continue
-            first[self.keys[position]] = self.names[position]
             if self.nodes[position].op not in ("x", "zero"):  # x is there, 0 is written where it is used
-                steps.append(Step(self.names[position], self._value(position), self.varies[position]))
-        if self.varies[-1] != frozenset("bchw"):
-            steps.append(Step(OUTPUT.name, Call("expand_as", (OUTPUT, X)), frozenset("bchw")))
-        return tuple(steps)
+                steps.append(Step(name, value, self.varies[position]))
+        last = self._of(len(self.nodes) - 1)
+        if last in self.scaled:
+            return _with_affine(steps, *self.scaled[last])
+        output = Variable(self.names[last])
+        if self.varies[last] != frozenset("bchw"):
+            steps.append(Step(OUTPUT.name, Call("expand_as", (output, X)), frozenset("bchw")))
+            output = OUTPUT
+        return _with_affine(steps, output, None)
+
+    def _of(self, position: int) -> int:
+        """The node that is computed for this one."""
+        return self.first[self.keys[position]]
+
+    def _scaling(self, position: int) -> tuple[int, Expression] | None:
+        """The operand that this node only scales, and the scale; None if the node does anything else."""
+        node = self.nodes[position]
+        if node.op not in ("mul", "div"):
+            return None
+        left, right = (self._of(i) for i in node.inputs)
+        if node.op == "mul" and self._over_map(right):
+            left, right = right, left
+        if not self._over_map(left) or self._over_map(right):
+            return None
+        if node.op == "mul":
+            return left, self._operand(right)
+        # one over a guarded divisor may be beyond half precision
+        return (left, Call(torch.reciprocal, (self._operand(right),))) if self.bounded[right] else None
+
+    def _over_map(self, position: int) -> bool:
+        return bool(self.varies[position] & {"h", "w"})
+
+    def _deferred(self) -> set[int]:
+        """The scalings whose result is only scaled further, so that the scales can be multiplied first."""
+        result, plain = set[int](), set[int]()  # plain: needed as they are
+        for position in reversed(self.first.values()):
+            node, scaling = self.nodes[position], self._scaling(position)
+            if scaling is not None and position not in plain:
+                result.add(position)
+            plain.update(self._of(i) for i in node.inputs if scaling is None or self._of(i) != scaling[0])
+        return result
+
+    def _operand(self, position: int) -> Expression:
+        return ZERO if self.nodes[position].op == "zero" else Variable(self.names[self._of(position)])
 
     def _value(self, position: int) -> Call | BatchCall:
         node = self.nodes[position]
         if position < NUM_INITIAL:
             return _of_channel(node.op)
-        operands = [ZERO if self.nodes[i].op == "zero" else Variable(self.names[i]) for i in node.inputs]
+        if scaling := self._scaling(position):
+            source, scale = scaling
+            value, factor = self.scaled.get(source, (self._operand(source), None))
+            scale = _times(factor, scale)
+            if position in self.deferred:
+                self.scaled[position] = value, scale
+            return Call(torch.mul, (value, scale))
+        operands = [self._operand(i) for i in node.inputs]
         if node.axes:
             return self._moment(node, operands[0])
         if node.op == "div" and self.bounded[node.inputs[1]]:
-            return Call(torch.div, tuple(operands))
+            over_map = any(self._over_map(i) for i in node.inputs)
+            return Call(functions.quotient if over_map else torch.div, tuple(operands))
         if node.op == "max" and ZERO in operands:
             return Call(torch.relu, (operands[1 - operands.index(ZERO)],))
+        if node.op == "max" and not self._over_map(node.inputs[0]):
+            operands.reverse()  # its gradient keeps the second operand: better the small one
         return _guarded(node.op, *operands)
 
     def _moment(self, node: Node, operand: Expression) -> Call | BatchCall:
@@ -152,7 +234,7 @@ class _Planner:
         if not (index_set.grouped and over_channels):
             return _guarded(node.op, operand, tuple("bchw".index(letter) for letter in index_set.reduced))
         split = Call(functions.split_groups, (operand, Setting.GROUPS))
-        return Call(functions.merge_groups, (_guarded(node.op, split, (2, 3, 4)), Setting.CHANNELS))
+        return Call(functions.merge_groups, (_guarded(node.op, split, (2, 3, 4)), X))
 
 
 def _guarded(op: str, *arguments: Expression) -> Call:

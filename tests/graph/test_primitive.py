@@ -35,7 +35,7 @@ def apply_moment(op: str, axes: str, x: Tensor) -> Tensor:
     assert function is not None
     if INDEX_SETS[axes].grouped:
         grouped = function(functions.split_groups(x, GROUPS), (2, 3, 4), *extra)
-        return functions.merge_groups(grouped, x.shape[1])
+        return functions.merge_groups(grouped, x)
     return function(x, tuple("bchw".index(letter) for letter in INDEX_SETS[axes].reduced), *extra)
 
 

@@ -363,7 +363,7 @@ def calls(layer: NormActLayer) -> list[str]:
     """Names of functions, methods and modules the body calls, without the trailing affine."""
     nodes = [n for n in layer.body.graph.nodes if n.op.startswith("call")]
     names = [n.target if isinstance(n.target, str) else n.target.__name__ for n in nodes]
-    return [name for name in names if name != "per_channel"][:-2]
+    return [name for name in names if name != "per_channel"][:-1]
 
 
 @pytest.mark.parametrize(
@@ -375,7 +375,12 @@ def calls(layer: NormActLayer) -> list[str]:
         ("a = exp(x); max(zero, a)", ["exp", "relu"]),
         ("max(x, v0)", ["maximum"]),
         ("a = std[hw](x); div(x, a)", ["std", "div"]),
-        ("a = std[bhw](x); b = neg(x); c = max(b, a); div(x, c)", ["std_bhw_0", "neg", "maximum", "div"]),
+        ("a = std[bhw](x); b = neg(x); c = max(b, a); div(x, c)", ["std_bhw_0", "neg", "maximum", "quotient"]),
+        ("a = std[ghw](x); b = div(x, a); c = mul(b, v1); d = mul(c, v0); tanh(d)",
+         ["split_groups", "std", "merge_groups", "div", "mul", "mul", "tanh"]),
+        ("a = std[hw](x); b = div(x, a); c = tanh(b); mul(b, c)", ["std", "reciprocal", "mul", "tanh", "mul"]),
+        ("a = std[hw](x); b = mul(x, v1); c = div(b, a); d = mul(b, v0); add(c, d)",
+         ["std", "div", "mul", "mul", "mul", "add"]),
         ("a = exp(x); tanh(x)", ["tanh"]),
         ("std[ghw](x)", ["split_groups", "std", "merge_groups", "expand_as"]),
         ("std[ghw](zero)", ["new_zeros", "std", "expand_as"]),
@@ -425,6 +430,14 @@ def test_a_value_said_to_be_bounded_from_zero_is(genome: Genome) -> None:
     value = interpret(genome, x, parameters, groups=2)
     if bounded_from_zero(genome.nodes)[-1]:
         assert not (value < 0.999 * math.sqrt(1e-5)).any()
+
+
+def test_factors_are_multiplied_while_they_are_small() -> None:
+    layer = lower(CATALOGUE["bn-relu"], 8)
+    parameters = [layer.v0, layer.v1, layer.weight, layer.bias]
+    ShapeProp(layer.body).propagate(images((2, 8, 5, 3)), *parameters)
+    large = [n.name for n in layer.body.graph.nodes if n.op == "call_function" and n.meta["tensor_meta"].shape[3] == 3]
+    assert large == ["add", "mul", "add_1", "relu", "affine"]  # x - mean, * (v1 / std), + v0
 
 
 def test_statistics_keep_their_reduced_shape() -> None:

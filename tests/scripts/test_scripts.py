@@ -140,3 +140,14 @@ def test_the_table_of_protocols_counts_right_and_wrong_rejections(tmp_path: Path
     assert shares[3] == pytest.approx([3 / 6, 1, 1, 0])  # the truth itself
     assert [row["measure"] for row in found["measures"]][:2] == ["activation", "gradient"]
     assert run("protocol_table.py", search, tmp_path, "--no-training").stdout.count("quality, 0.15") == 2
+
+
+def test_the_benchmark_of_layers_puts_them_beside_those_of_timm() -> None:
+    arguments = ("--eager", "--json", "--shape", 2, 8, 6, 6, "--rounds", 3, "--survivors", 1)
+    done = run("bench_layers.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    found = {row["name"]: row for row in json.loads(done.stdout)["layers"]}
+    assert {"copy", "bn-relu, torch, eager", "evonorm-s0, evonas, eager", "evonorm-s0, timm, eager"} <= found.keys()
+    assert sum(name.startswith("survivor ") for name in found) == 1
+    assert found["bn-relu, torch, eager"]["ratio"] == 1
+    assert all(row["ms"] > 0 for row in found.values())
