@@ -3,8 +3,8 @@
 python scripts/bench_layers.py [--json] [--shape 32 64 28 28] [--rounds 15] [--survivors 20] [--seed 1] [--eager]
 
 One thread, one process, the input requires a gradient. Rounds are interleaved: every round runs every layer once, so
-that a busy machine slows all of them; times are those of the processor. Survivors are random graphs of the full space that pass the screens. Ratios are
-to BN-ReLU in eager mode; the copy of one input is the floor of what memory allows.
+that a busy machine slows all of them; times are those of the processor. Survivors are random graphs of the full space
+that pass the screens. Ratios are to BN-ReLU in eager mode; the copy of one input is the floor of what memory allows.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from evonas.config import LayerConfig, NumericsConfig
+from evonas.config import LayerConfig, ProtocolsConfig
 from evonas.evaluate.execution import keep_memory
 from evonas.evaluate.protocols import Screens
 from evonas.graph.catalogue import CATALOGUE
@@ -83,7 +83,7 @@ def main() -> None:
 
 def survivors(count: int, seed: int) -> list[Genome]:
     """Random graphs of the full space that pass the screens, no two of them the same function."""
-    space, rng, screens = SearchSpace(), random.Random(seed), Screens(NumericsConfig(), LayerConfig())
+    space, rng, screens = SearchSpace(), random.Random(seed), Screens(ProtocolsConfig(), LayerConfig())
     found: dict[str, Genome] = {}
     while len(found) < count:
         genome = space.sample(rng)
