@@ -14,6 +14,7 @@ from evonas.errors import InputError
 from evonas.evaluate.execution import Executor, make_executor
 from evonas.record.archive import Archive
 from evonas.record.board import open_board
+from evonas.record.outcome import COMPILED
 from evonas.record.pictures import draw_genome, to_png
 from evonas.record.run import RunFolder, create_run, locked
 from evonas.search.driver import Clock, Ending, drive, driving_seconds, make_search
@@ -179,6 +180,9 @@ def top(
     console.print(terminal.ranking_table(entries, known, title=str(run)))
     with Archive.open(folder.archive_file, read_only=True) as archive:
         console.print(terminal.rejection_table(archive.rejection_counts()))
+        for outcome, count in archive.compiling_counts().most_common():
+            how = "layers trained compiled" if outcome == COMPILED else f"compilations failed: {outcome}"
+            console.print(f"{count} {how}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -196,12 +196,17 @@ class BudgetConfig(Section):
 
 
 class ExecutionConfig(Section):
-    """``[execution]``: where candidates are evaluated. Results do not depend on ``workers``."""
+    """``[execution]``: where candidates are evaluated. Results do not depend on ``workers``.
+
+    ``compile``: auto compiles a candidate's layers once its measured step time and the steps left make it pay. Compiled
+    layers round differently, so a search that compiles repeats itself up to rounding only.
+    """
 
     workers: PositiveInt = 1
     threads: PositiveInt = 1
     device: str = "auto"
     timeout_seconds: Positive = 600.0
+    compile: Literal["auto", "always", "never"] = "auto"
 
 
 class RerankConfig(Section):

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.utils._pytree import tree_map
 from evonas.config import LayerConfig, ProtocolsConfig, QualityConfig, SearchConfig, TrainingConfig
 from evonas.errors import InputError
 from evonas.evaluate.ascent import ascend_gradient_norm, convolution_weights
+from evonas.evaluate.compiling import CandidateCompiler, Mode
 from evonas.evaluate.objectives import OBJECTIVES, Subject, switched_on
 from evonas.evaluate.rungs import Hurdle, likelihood
 from evonas.graph.genome import Genome
@@ -41,6 +43,7 @@ class Evaluator:
     seed: int
     rungs: tuple[int, ...] = ()
     objectives: tuple[str, ...] = ()
+    compile: Mode = "auto"
 
     def __call__(
         self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
@@ -59,8 +62,10 @@ class Evaluator:
             return replace(self, seed=seed)(genome, gated=gated, hurdles=hurdles)
         started = time.perf_counter()
         trainings = [_Training(task, genome, self) for task in self.tasks]
+        compiler = CandidateCompiler(self.compile)
         try:
-            rejection = self._reject(genome, trainings, gated, {h.steps: h for h in hurdles if gated})
+            with compiler:
+                rejection = self._reject(genome, trainings, gated, {h.steps: h for h in hurdles if gated}, compiler)
             objectives = {} if rejection else {t.task.name: t.score() for t in trainings}
             extras = {} if rejection else self._extras(genome, trainings[0].device)
         except RuntimeError as error:  # torch's out-of-memory error is one too
@@ -76,6 +81,7 @@ class Evaluator:
             traces={t.task.name: _thinned(t.losses) for t in trainings if t.losses},
             rungs={t.task.name: tuple(t.rungs.items()) for t in trainings if t.rungs},
             extras=extras,
+            compiled=compiler.outcome,
         )
 
     def _extras(self, genome: Genome, device: torch.device) -> dict[str, float]:
@@ -111,13 +117,21 @@ class Evaluator:
         return Rejection("stability", "gradient norm too high", task.name, norm, settings.limit, f"after {steps} steps")
 
     def _reject(
-        self, genome: Genome, trainings: list["_Training"], gated: bool, hurdles: dict[int, Hurdle]
+        self,
+        genome: Genome,
+        trainings: list["_Training"],
+        gated: bool,
+        hurdles: dict[int, Hurdle],
+        compiler: CandidateCompiler,
     ) -> Rejection | None:
         """Train every task from mark to mark, as long as nothing is wrong; one task after the other, to stop early."""
         total, rungs = self.training.steps, {steps for steps in self.rungs if steps < self.training.steps}
         gate = min(self.protocols.quality.steps, total) if gated else 0
         marks = sorted({*rungs, total, *([gate] if gated else [])})
-        for mark in marks:
+        for done, mark in pairwise([0, *marks]):
+            if done or self.compile == "always":  # before the first steps there is no time to go by
+                step_seconds = sum(t.seconds for t in trainings) / max(done, 1)
+                compiler.consider([t.network for t in trainings], step_seconds=step_seconds, steps_left=mark - done)
             hurdle = hurdles.get(mark)
             for training in trainings:
                 training.advance(mark - len(training.losses))
@@ -144,7 +158,14 @@ def evaluator_from_config(config: SearchConfig) -> Evaluator:
     tasks = tasks_from_config(config, device)
     objectives = switched_on(config.objectives)
     return Evaluator(
-        tasks, config.training, config.protocols, config.layer, config.seed, config.rungs.steps, objectives
+        tasks,
+        config.training,
+        config.protocols,
+        config.layer,
+        config.seed,
+        config.rungs.steps,
+        objectives,
+        config.execution.compile,
     )
 
 
@@ -204,6 +225,7 @@ class _Training:
     losses: list[float] = field(default_factory=list)
     rungs: dict[int, float] = field(default_factory=dict)
     stop: StopReason = StopReason.COMPLETED
+    seconds: float = 0.0
     _model: nn.Module | None = None
     _optimizer: torch.optim.Optimizer | None = None
     _schedule: torch.optim.lr_scheduler.LRScheduler | None = None
@@ -211,24 +233,29 @@ class _Training:
     _scored_at: tuple[int, float] | None = None
 
     @property
+    def network(self) -> nn.Module:
+        """The network with the layer in it, built on first use."""
+        if self._model is None:
+            settings = self.evaluator.training
+            self._model = install(self.task.build(self.evaluator.seed), self.genome, self.evaluator.layer).train()
+            self._optimizer = make_optimizer(self._model, settings)
+            self._schedule = _schedule(self._optimizer, settings)
+            self._batches = self.task.batches(self.evaluator.seed)
+        return self._model
+
+    @property
     def device(self) -> torch.device:
-        """Where the network is, once it has been built."""
-        assert self._model is not None
-        return next(self._model.parameters()).device
+        """Where the network is."""
+        return next(self.network.parameters()).device
 
     def advance(self, steps: int) -> None:
         """Train on for some steps, from the start on the first call."""
         if steps <= 0 or self.stop is StopReason.DIVERGED:
             return
-        settings = self.evaluator.training
-        if self._model is None:
-            self._model = install(self.task.build(self.evaluator.seed), self.genome, self.evaluator.layer).train()
-            self._optimizer = make_optimizer(self._model, settings)
-            self._schedule = _schedule(self._optimizer, settings)
-            self._batches = self.task.batches(self.evaluator.seed)
-        model = self._model
+        model = self.network
         assert self._batches is not None
         assert self._optimizer is not None
+        started = time.perf_counter()
         trace = fit(
             lambda batch: self.task.loss(model, batch),
             self._batches,
@@ -237,14 +264,14 @@ class _Training:
             schedule=self._schedule,
             check_every=10,
         )
+        self.seconds += time.perf_counter() - started
         self.losses.extend(trace.losses)
         self.stop = trace.stop
 
     def score(self) -> float:
         """The metric at the current step, computed once."""
-        assert self._model is not None
         if self._scored_at is None or self._scored_at[0] != len(self.losses):
-            self._scored_at = (len(self.losses), self.task.metric(self._model))
+            self._scored_at = (len(self.losses), self.task.metric(self.network))
         return self._scored_at[1]
 
     def diverged(self, stage: str) -> Rejection | None:

@@ -41,7 +41,8 @@ CREATE TABLE extras (
 CREATE TABLE screened_out (
     candidate INTEGER NOT NULL, attempt INTEGER NOT NULL, genome TEXT NOT NULL, parent INTEGER,
     operator TEXT NOT NULL, PRIMARY KEY (candidate, attempt)) STRICT, WITHOUT ROWID;
-CREATE TABLE timings (subject TEXT PRIMARY KEY, told REAL NOT NULL, seconds REAL NOT NULL) STRICT;
+CREATE TABLE timings (
+    subject TEXT PRIMARY KEY, told REAL NOT NULL, seconds REAL NOT NULL, compiled TEXT NOT NULL) STRICT;
 CREATE TABLE events (id INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
 """
 
@@ -182,6 +183,11 @@ class Archive:
         )
         return Counter({(stage, reason): count for stage, reason, count in rows})
 
+    def compiling_counts(self) -> Counter[str]:
+        """How often layers were compiled, and how often it failed for each reason."""
+        rows = self._db.execute("SELECT compiled, count(*) FROM timings WHERE compiled != '' GROUP BY compiled")
+        return Counter(dict(rows.fetchall()))
+
     def elapsed(self) -> float:
         """Seconds of evaluation in all: the sum over candidates and baselines."""
         return float(self._db.execute("SELECT coalesce(sum(seconds), 0) FROM timings").fetchone()[0])
@@ -202,7 +208,8 @@ class Archive:
         traces = json.dumps({task: list(points) for task, points in evaluation.traces.items()})
         row = (subject, evaluation.key, evaluation.seed, evaluation.steps, objectives, traces)
         self._db.execute("INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?)", row)
-        self._db.execute("INSERT INTO timings VALUES (?, ?, ?)", (subject, time.time(), evaluation.seconds))
+        timing = (subject, time.time(), evaluation.seconds, evaluation.compiled)
+        self._db.execute("INSERT INTO timings VALUES (?, ?, ?, ?)", timing)
         rungs = [(subject, task, *point) for task, points in evaluation.rungs.items() for point in points]
         self._db.executemany("INSERT INTO rungs VALUES (?, ?, ?, ?)", rungs)
         extras = [(subject, *item) for item in evaluation.extras.items()]
@@ -219,9 +226,9 @@ class Archive:
         )
 
     def _evaluation(self, subject: str) -> Evaluation:
-        key, seed, steps, objectives, traces, seconds = self._db.execute(
-            "SELECT key, seed, steps, objectives, traces, seconds FROM evaluations JOIN timings USING (subject) "
-            "WHERE subject = ?",
+        key, seed, steps, objectives, traces, seconds, compiled = self._db.execute(
+            "SELECT key, seed, steps, objectives, traces, seconds, compiled "
+            "FROM evaluations JOIN timings USING (subject) WHERE subject = ?",
             (subject,),
         ).fetchone()
         rejected = self._db.execute(
@@ -237,6 +244,7 @@ class Archive:
             _traces(json.loads(traces)),
             self._rungs(subject),
             self._extras(subject),
+            compiled,
         )
 
     def _rungs(self, subject: str) -> dict[str, tuple[tuple[int, float], ...]]:

@@ -6,6 +6,8 @@ from math import isfinite
 
 from evonas.graph.genome import Genome
 
+COMPILED = "compiled"
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
@@ -43,6 +45,7 @@ class Evaluation:
         rungs: per task, (steps, likelihood of the training labels) at every rung it reached.
         extras: objectives beside those of tasks, by their names in ``evonas.evaluate.objectives``; none if rejected.
             A latency is not reproducible.
+        compiled: how compiling its layers went: not tried (""), ``COMPILED``, or why it failed.
     """
 
     key: str
@@ -54,6 +57,7 @@ class Evaluation:
     traces: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     rungs: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     extras: Mapping[str, float] = field(default_factory=dict)
+    compiled: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.objectives) == (self.rejection is not None):

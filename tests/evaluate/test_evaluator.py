@@ -5,6 +5,7 @@ here, whose losses and scores are known.
 
 import math
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import repeat
@@ -31,7 +32,7 @@ from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.layer.lower import NormActLayer
 from evonas.layer.ops import BatchMoment
-from evonas.record.outcome import Evaluation, Rejection
+from evonas.record.outcome import COMPILED, Evaluation, Rejection
 from evonas.tasks.task import Task
 
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
@@ -353,3 +354,25 @@ def test_a_device_that_cannot_be_used_is_an_error(name: str) -> None:
 def test_wrong_devices_are_told_before_data_are_loaded() -> None:
     with pytest.raises(InputError, match=r"^execution\.device"):
         evaluator_from_config(config.load(TINY, ["execution.device=gpu", "data.name=npz"]))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # torch's own while it compiles
+def test_a_compiled_training_follows_the_one_without(evaluator: Evaluator) -> None:
+    plain = evaluator(S0, gated=False)
+    compiled = replace(evaluator, compile="always")(S0, gated=False)
+    assert (plain.compiled, compiled.compiled) == ("", COMPILED)
+    for task, points in plain.traces.items():
+        assert [loss for _, loss in compiled.traces[task]] == pytest.approx([loss for _, loss in points], rel=1e-3)
+
+
+def test_a_compiler_that_fails_costs_nothing_but_its_time(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    found = replace(evaluator, compile="always")(S0, gated=False)
+    assert found.compiled == "RuntimeError: no C++ compiler"
+    assert found.objectives == evaluator(S0, gated=False).objectives
