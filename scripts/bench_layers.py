@@ -3,8 +3,8 @@
 python scripts/bench_layers.py [--json] [--shape 32 64 28 28] [--rounds 15] [--survivors 20] [--seed 1] [--eager]
 
 One thread, one process, the input requires a gradient. Rounds are interleaved: every round runs every layer once, so
-that a busy machine slows all of them; times are those of the processor. Survivors are random graphs of the full space that pass the screens. Ratios are
-to BN-ReLU in eager mode; the copy of one input is the floor of what memory allows.
+that a busy machine slows all of them; times are those of the processor. Survivors are random graphs of the full space
+that pass the screens. Ratios are to BN-ReLU in eager mode; the copy of one input is the floor of what memory allows.
 """
 
 import argparse
@@ -55,7 +55,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--shape", type=int, nargs=4, default=(32, 64, 28, 28))
+    parser.add_argument(
+        "--shape", type=int, nargs=4, default=(32, 64, 28, 28), help="timm wants a multiple of 32 channels"
+    )
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--survivors", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
