@@ -55,7 +55,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--shape", type=int, nargs=4, default=(32, 64, 28, 28))
+    parser.add_argument(
+        "--shape", type=int, nargs=4, default=(32, 64, 28, 28), help="timm wants a multiple of 32 channels"
+    )
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--survivors", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)

@@ -172,12 +172,12 @@ def test_the_text_in_the_docstring_reads_back(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "helpers"),
     [
-        ("bn-relu", "Variance MeanSquare widen mean mean_square variance per_channel affine BatchMoment"),
+        ("bn-relu", "Variance MeanSquare widen mean mean_square variance batch_moment per_channel affine BatchMoment"),
         ("frn-tlu", "MeanSquare Maximum maximum widen mean_square rms per_channel affine"),
         (
             "evonorm-b0",
-            "Variance MeanSquare Maximum Quotient quotient maximum widen mean mean_square variance std per_channel "
-            "affine BatchMoment",
+            "Variance MeanSquare Maximum Quotient quotient maximum widen mean mean_square variance std "
+            "batch_moment per_channel affine BatchMoment",
         ),
         ("evonorm-s0", "Variance widen variance std split_groups merge_groups per_channel affine fit_groups"),
     ],

@@ -143,7 +143,7 @@ def test_the_table_of_protocols_counts_right_and_wrong_rejections(tmp_path: Path
 
 
 def test_the_benchmark_of_layers_puts_them_beside_those_of_timm() -> None:
-    arguments = ("--eager", "--json", "--shape", 2, 8, 6, 6, "--rounds", 3, "--survivors", 1)
+    arguments = ("--eager", "--json", "--shape", 2, 32, 4, 4, "--rounds", 3, "--survivors", 1)
     done = run("bench_layers.py", *arguments)
     assert done.returncode == 0, done.stderr
     found = {row["name"]: row for row in json.loads(done.stdout)["layers"]}
