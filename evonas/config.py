@@ -158,12 +158,16 @@ class BudgetConfig(Section):
 
 
 class ExecutionConfig(Section):
-    """``[execution]``: where candidates are evaluated. Results do not depend on ``workers``."""
+    """``[execution]``: where candidates are evaluated. Results do not depend on ``workers``.
+
+    ``cache`` is a file of evaluations that runs share, "" for none.
+    """
 
     workers: PositiveInt = 1
     threads: PositiveInt = 1
     device: str = "auto"
     timeout_seconds: Positive = 600.0
+    cache: str = ""
 
 
 class SearchConfig(Section):

@@ -16,6 +16,8 @@ from evonas.record.archive import Archive
 from evonas.record.outcome import Evaluation
 from evonas.record.pictures import draw_genome, to_png
 from evonas.record.run import RunFolder
+from evonas.search.individual import FULL, Individual
+from evonas.search.selection import pareto_front
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,22 @@ def find_layer(text: str) -> Layer:
         return Layer(Genome.from_text(text).active())
     accepted = f"a catalogue name ({', '.join(CATALOGUE)}), RUN#rank, a text form such as 'sigmoid(x)', or a .json file"
     raise InputError("LAYER", repr(text), accepted=accepted)
+
+
+def find_layers(text: str) -> list[Layer]:
+    """What ``find_layer`` finds, or for the folder of a run its whole Pareto front, in the order of its candidates.
+
+    Raises:
+        InputError: it is neither, or the run has no scored layer yet.
+    """
+    if text in CATALOGUE or "(" in text or not Path(text).is_dir():
+        return [find_layer(text)]
+    run = RunFolder(Path(text)).require()
+    entries = {entry.candidate or 0: entry for entry in ranking(run)}
+    if not entries:
+        raise InputError(text, "no layer of the run has scores yet", remedy="let it run longer, or name another")
+    scored = [Individual.of(index, e.genome, e.evaluation.objectives, FULL) for index, e in entries.items()]
+    return [_of_run(run, entries[member.index]) for member in pareto_front(scored)]
 
 
 def _ranked(text: str) -> Layer:
