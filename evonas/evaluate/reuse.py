@@ -53,7 +53,7 @@ def context_of(config: SearchConfig) -> str:
     for array in data.load_arrays(config.data):
         digest.update(repr((array.shape, array.dtype)).encode() + array.tobytes())
     root = Path(__file__).parents[1]
-    for file in sorted(file for part in _CODE for file in (root / part).rglob("*.py")):
+    for file in [root / "seeding.py", *sorted(file for part in _CODE for file in (root / part).rglob("*.py"))]:
         digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
     return digest.hexdigest()
 

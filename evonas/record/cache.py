@@ -51,9 +51,16 @@ class EvaluationCache:
             raise InputError(str(path), "no such folder", remedy=f"mkdir -p {path.parent}")
         try:
             self._db = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
+        try:
             self._prepare()
         except sqlite3.Error as error:
-            raise InputError(str(path), f"cannot be used as a cache ({error})", accepted="a new file") from None
+            self._db.close()
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: sqlite3.Error) -> InputError:
+        return InputError(str(self._path), f"cannot be used as a cache ({error})", accepted="a new file")
 
     def _prepare(self) -> None:
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
