@@ -12,6 +12,9 @@ from evonas import config, report, terminal
 from evonas import rerank as reranking
 from evonas.errors import InputError
 from evonas.evaluate.execution import Executor, make_executor
+from evonas.evaluate.reuse import Reusing, with_cache
+from evonas.graph.genome import Genome
+from evonas.graph.space import SearchSpace
 from evonas.record.archive import Archive
 from evonas.record.board import open_board
 from evonas.record.outcome import COMPILED
@@ -48,27 +51,38 @@ def search(
         list[str] | None,
         typer.Option("--set", metavar="a.b=c", help="Set a key of the file; may be repeated."),
     ] = None,
+    start_from: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER|RUN", help="First candidates: a layer, or a run's Pareto front; may be repeated."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     budget: Annotated[str | None, typer.Option(metavar="10m|500", help="Time (s, m, h) or evaluations.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+    cache: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Share evaluations with other runs; execution.cache.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
 ) -> None:
     """Search for layers; stop with Ctrl-C and go on with --resume.
 
     Example: [bold]evonas search search_spaces/evonorm_s.toml --run runs/first --budget 10m --workers 2[/bold]
 
+    From the best layers of an earlier run: [bold]--start-from runs/first --start-from evonorm-s0[/bold]
+
     With other data: [bold]--set data.name=npz --set data.path=cifar10.npz --set data.size=16[/bold]
     """
     changes = list(overrides or [])
     for key, value in (("seed", seed), ("execution.workers", workers)):
         changes += [f"{key}={value}"] if value is not None else []
-    changes += [f"execution.device={json.dumps(device)}"] if device is not None else []
+    for key, text in (("execution.device", device), ("execution.cache", cache)):
+        changes += [f"{key}={json.dumps(text)}"] if text is not None else []
     changes += _budget(budget) if budget is not None else []
-    settings, folder = _resumed(file, run, changes) if resume else _fresh(file, run, changes)
+    initial = list(start_from or [])
+    settings, folder = _resumed(file, run, changes, initial) if resume else _fresh(file, run, changes, initial)
     try:
         make_search(settings)  # refuse what cannot run before anything is written
-        executor = make_executor(settings)
+        executor = with_cache(make_executor(settings), settings)
     except InputError as error:
         raise error.at(str(file or folder.config_file)) from None
     if not resume:
@@ -90,6 +104,8 @@ def _drive(settings: config.SearchConfig, folder: RunFolder, archive: Archive, e
         with executor, terminal.SearchProgress(clock, console) as progress:
             return drive(settings, archive, executor, [progress, board], clock)
     finally:
+        if isinstance(executor, Reusing):
+            archive.event("cache", f"{executor.hits} evaluations reused from {settings.execution.cache}")
         board.close()
 
 
@@ -100,6 +116,9 @@ def _finish(folder: RunFolder, ending: Ending) -> None:
     for path in modules[:1]:
         console.print(f"best layer as a module: {path}", highlight=False, soft_wrap=True)
     console.print(f"TensorBoard: tensorboard --logdir {folder.path.parent}", highlight=False, soft_wrap=True)
+    with Archive.open(folder.archive_file, read_only=True) as archive:
+        if reused := archive.reused():
+            console.print(f"{reused} of {archive.told()} evaluations reused from earlier runs", highlight=False)
     console.print(f"stopped: {ending.value}", highlight=False)
     if ending is Ending.INTERRUPTED:
         console.print(f"go on with: evonas search --run {folder.path} --resume", highlight=False, soft_wrap=True)
@@ -246,21 +265,25 @@ def main() -> None:
         raise SystemExit(INTERRUPTED) from None
 
 
-def _fresh(file: Path | None, run: Path | None, changes: list[str]) -> tuple[config.SearchConfig, RunFolder]:
+def _fresh(
+    file: Path | None, run: Path | None, changes: list[str], initial: list[str]
+) -> tuple[config.SearchConfig, RunFolder]:
     if file is None:
         raise InputError("FILE.toml", "not given", accepted="a search, e.g. search_spaces/evonorm_s.toml")
-    settings = config.load(file, changes)
+    settings = _starting_from(initial, config.load(file, changes))
     folder = RunFolder(run or Path("runs") / settings.name)
     folder.refuse_existing()
     return settings, folder
 
 
-def _resumed(file: Path | None, run: Path | None, changes: list[str]) -> tuple[config.SearchConfig, RunFolder]:
+def _resumed(
+    file: Path | None, run: Path | None, changes: list[str], initial: list[str]
+) -> tuple[config.SearchConfig, RunFolder]:
     """The configuration to go on with: what alters no search may change."""
     if run is None and file is None:
         raise InputError("--resume", "which run?", remedy="add --run FOLDER")
     folder = RunFolder(run or Path("runs") / config.load(file or Path()).name).require()
-    settings = config.load(file or folder.config_file, changes)
+    settings = _starting_from(initial, config.load(file or folder.config_file, changes))
     remedy = "resume without FILE.toml, or start a new run"
     _refuse_changes(settings, folder, ("budget", "execution", "rerank"), str(file or folder.config_file), remedy)
     return settings, folder
@@ -281,6 +304,26 @@ def _refuse_changes(
                 accepted=f"that of {folder.config_file}; only {', '.join(free[:-1])} and {free[-1]} may change",
                 remedy=remedy,
             )
+
+
+def _starting_from(initial: list[str], settings: config.SearchConfig) -> config.SearchConfig:
+    """The configuration with more initial layers, as texts: a resumed run does not need what they were taken from."""
+    if not initial:
+        return settings
+    space, texts = SearchSpace.from_config(settings.space), list(settings.evolution.initial)
+    for name in initial:
+        try:
+            found = [layer.genome.to_text() for layer in report.find_layers(name)]
+        except InputError as error:
+            raise error.at("--start-from") from None
+        for text in found:
+            try:
+                space.padded(Genome.from_text(text))
+            except InputError as error:
+                raise error.at(f"--start-from {name}: {text}") from None
+        texts += found
+    evolution = settings.evolution.model_copy(update={"initial": tuple(dict.fromkeys(texts))})
+    return settings.model_copy(update={"evolution": evolution})
 
 
 def _budget(text: str) -> list[str]:

@@ -199,7 +199,7 @@ class ExecutionConfig(Section):
     """``[execution]``: where candidates are evaluated. Results do not depend on ``workers``.
 
     ``compile``: auto compiles a candidate's layers once its measured step time and the steps left make it pay. Compiled
-    layers round differently, so a search that compiles repeats itself up to rounding only.
+    layers round differently, so a search that compiles X
     """
 
     workers: PositiveInt = 1
@@ -207,6 +207,7 @@ class ExecutionConfig(Section):
     device: str = "auto"
     timeout_seconds: Positive = 600.0
     compile: Literal["auto", "always", "never"] = "auto"
+    cache: str = ""
 
 
 class RerankConfig(Section):

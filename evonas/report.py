@@ -158,6 +158,21 @@ def find_layer(text: str) -> Layer:
     raise InputError("LAYER", repr(text), accepted=accepted)
 
 
+def find_layers(text: str) -> list[Layer]:
+    """What ``find_layer`` finds, or for the folder of a run its whole Pareto front, in the order of its candidates.
+
+    Raises:
+        InputError: it is neither, or the run has no scored layer yet.
+    """
+    if text in CATALOGUE or "(" in text or not Path(text).is_dir():
+        return [find_layer(text)]
+    run = RunFolder(Path(text)).require()
+    entries = ranking(run)
+    if not entries:
+        raise InputError(text, "no layer of the run has scores yet", remedy="let it run longer, or name another")
+    return [_of_run(run, entry) for entry in sorted(undominated(entries), key=lambda entry: entry.candidate or 0)]
+
+
 def _ranked(text: str) -> Layer:
     folder, _, rank = text.rpartition("#")
     run = RunFolder(Path(folder)).require()

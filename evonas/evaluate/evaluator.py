@@ -78,7 +78,7 @@ class Evaluator:
             seconds=time.perf_counter() - started,
             objectives=objectives,
             rejection=rejection,
-            traces={t.task.name: _thinned(t.losses) for t in trainings if t.losses},
+            traces={t.task.name: _thinned(t.losses, self.training.steps) for t in trainings if t.losses},
             rungs={t.task.name: tuple(t.rungs.items()) for t in trainings if t.rungs},
             extras=extras,
             compiled=compiler.outcome,
@@ -302,7 +302,10 @@ def _schedule(
     return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
 
 
-def _thinned(losses: list[float]) -> tuple[tuple[int, float], ...]:
-    """A few (step, loss) points; losses that are not numbers are left out, JSON has no name for them."""
-    every = max(1, len(losses) // TRACE_POINTS)
+def _thinned(losses: list[float], total: int) -> tuple[tuple[int, float], ...]:
+    """A few (step, loss) points of a training of ``total`` steps; a shorter one has the first of them.
+
+    Losses that are not numbers are left out, JSON has no name for them.
+    """
+    every = max(1, total // TRACE_POINTS)
     return tuple((i + 1, v) for i, v in enumerate(losses) if (i + 1) % every == 0 and abs(v) < float("inf"))

@@ -74,7 +74,7 @@ class Ladder:
 
     Args:
         settings: the ``[rungs]`` section.
-        reference: the layer whose curve scores are held against; trained with a score at every rung.
+        reference: the layer whose curve scores are held against, trained to the end; without one there are no rungs.
     """
 
     def __init__(self, settings: RungsConfig, reference: Evaluation | None) -> None:

@@ -192,6 +192,10 @@ class Archive:
         """Seconds of evaluation in all: the sum over candidates and baselines."""
         return float(self._db.execute("SELECT coalesce(sum(seconds), 0) FROM timings").fetchone()[0])
 
+    def reused(self) -> int:
+        """How many candidates have an evaluation of an earlier run."""
+        return sum(evaluation.reused for _, evaluation in self.records())
+
     def told_times(self) -> list[float]:
         """Unix time at which each candidate was told, in order."""
         rows = self._db.execute(

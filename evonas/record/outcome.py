@@ -38,7 +38,7 @@ class Evaluation:
         key: content key of the genome.
         seed: seed of weights and batches.
         steps: optimizer steps taken in all, but for those that extras needed.
-        seconds: time it took; not reproducible.
+        seconds: time it took; not reproducible. 0 if it was taken over from an earlier run.
         objectives: larger is better, per task.
         rejection: set if there are no objectives.
         traces: per task, (step, loss) at a few steps.
@@ -73,6 +73,11 @@ class Evaluation:
     def mean(self) -> float | None:
         """Mean over tasks, extras left out; None for a rejected layer."""
         return sum(self.objectives.values()) / len(self.objectives) if self.objectives else None
+
+    @property
+    def reused(self) -> bool:
+        """Whether it was taken over from an earlier run: it took no time, and not because a worker failed."""
+        return self.seconds == 0 and (self.rejection is None or self.rejection.stage != "execution")
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
 
     Args:
         config: all of it.
-        reference: the evaluation of the first baseline, whose curve the rungs go by.
+        reference: the evaluation whose curve the rungs go by.
 
     Raises:
         InputError: an unknown primitive, index set or baseline, an initial layer that is none of the space, or rungs
@@ -110,6 +110,9 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
 
 
 def _initial(text: str, space: SearchSpace) -> Genome:
+    if text not in CATALOGUE and "(" not in text:
+        accepted = f"a text form such as 'sigmoid(x)', or a catalogue name: {', '.join(CATALOGUE)}"
+        raise InputError("evolution.initial", repr(text), accepted=accepted)
     try:
         return space.padded(CATALOGUE[text] if text in CATALOGUE else Genome.from_text(text))
     except InputError as error:
@@ -127,6 +130,9 @@ def drive(
 
     The archive answers first: recorded candidates and evaluations are replayed, then new ones are made. Each
     evaluation is on disk before the next candidate is drawn.
+
+    Raises:
+        InputError: what ``make_search`` refuses, or rungs without a baseline that could be trained.
     """
     clock = clock or Clock(config.budget, used=driving_seconds(archive))
     archive.event("started", f"after {archive.told()} candidates")
@@ -134,7 +140,7 @@ def drive(
         session = _Session(config, archive, executor, watchers, clock, interrupts)
         try:
             known = _evaluate_baselines(session)
-            ending = _evolve(make_search(config, next(iter(known), None)), session)
+            ending = _evolve(make_search(config, _reference(config, known)), session)
         except SearchInterruptedError:
             ending = Ending.INTERRUPTED
     archive.event("stopped", ending.value)
@@ -178,6 +184,15 @@ def _evaluate_baselines(session: _Session) -> list[Evaluation]:
         for watcher in session.watchers:
             watcher.baseline(name, known[name])
     return [known[name] for name in names]
+
+
+def _reference(config: SearchConfig, known: list[Evaluation]) -> Evaluation | None:
+    """The first baseline that was trained to the end and so has a score at every rung."""
+    trained = next((evaluation for evaluation in known if evaluation.rejection is None), None)
+    if trained is None and config.rungs.steps:
+        found = "none could be trained to the end, and the rungs go by one"
+        raise InputError("baselines", found, remedy="start a run with another, or without rungs")
+    return trained
 
 
 def _evolve(search: Search, session: _Session) -> Ending:

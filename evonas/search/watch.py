@@ -32,7 +32,8 @@ class SearchBoard:
         self._rejections: Counter[tuple[str, str]] = Counter()
         self._history: list[float | None] = []
         self._times: deque[float] = deque()
-        self._proposed = 0
+        self._proposed = self._reused = 0
+        self._with_cache = bool(config.execution.cache)
         self._best: Individual | None = None
         board.text("configuration", f"```toml\n{dump(config)}\n```", 0)
 
@@ -76,6 +77,7 @@ class SearchBoard:
 
     def _count(self, candidate: Candidate, evaluation: Evaluation) -> None:
         self._proposed += 1 + len(candidate.screened_out)
+        self._reused += evaluation.reused
         rejections: list[Rejection] = [rejection for _, rejection in candidate.screened_out]
         if evaluation.rejection is not None:
             rejections.append(evaluation.rejection)
@@ -101,6 +103,8 @@ class SearchBoard:
             "evaluations/proposed": self._proposed,
             "speed/evaluations_per_second": self._rate(),
         }
+        if self._with_cache:
+            values["evaluations/reused"] = self._reused
         for (stage, reason), count in self._rejections.items():
             values[f"rejections/{stage}/{reason.replace(' ', '_')}"] = count
         if self._best is not None:

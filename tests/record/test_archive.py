@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ SCORED = Evaluation(
     extras={"latency": 2.5, "stability_margin": 8.0},
 )
 REJECTED = Evaluation(GENOME.key, 1, 20, 0.5, rejection=Rejection("quality", "accuracy too low", "resnet", 0.125, 0.2))
+RUNGS = {"resnet": ((5, 0.3), (10, 0.1 + 0.2)), "mobile": ((5, 0.25), (10, 1 / 3))}  # neither sorted by task nor short
+STOPPED = Evaluation(GENOME.key, 1, 20, 1.0, rejection=Rejection("rungs", "behind at step 10"), rungs=RUNGS)
 
 
 def candidate(index: int) -> Candidate:
@@ -58,6 +61,27 @@ def test_what_is_recorded_comes_back(archive: Archive, tmp_path: Path) -> None:
             ("equivalence", "same"): 2,
             ("quality", "accuracy too low"): 1,
         }
+
+
+def test_scores_at_rungs_come_back_bit_by_bit_and_in_their_order(archive: Archive) -> None:
+    scored = replace(SCORED, rungs={"resnet": ((5, 0.5),), "mobile": ((5, 0.125),), "another": ((5, 1e-17),)})
+    archive.record_baseline("bn-relu", scored)
+    archive.record(candidate(0), STOPPED)
+    archive.record(candidate(1), SCORED)
+    (_, stopped), (_, plain) = archive.records()
+    for found, put in ((stopped, STOPPED), (plain, SCORED), (archive.baselines()["bn-relu"], scored)):
+        assert found == put
+        assert list(found.rungs) == list(put.rungs)
+
+
+def test_scores_at_rungs_are_content(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.sqlite" for name in "abc"]
+    other = replace(STOPPED, rungs=RUNGS | {"mobile": ((5, 0.25), (10, 0.3))})
+    for path, evaluation in zip(paths, (STOPPED, replace(STOPPED, seconds=9.0), other), strict=True):
+        with Archive.create(path) as archive:
+            archive.record(candidate(0), evaluation)
+    assert same_content(paths[0], paths[1])
+    assert not same_content(paths[0], paths[2])
 
 
 def test_a_record_is_written_whole_or_not_at_all(archive: Archive) -> None:

@@ -5,16 +5,20 @@ Evaluations are a cheap deterministic function of the genome here; the oracle of
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
-from evonas.config import EvolutionConfig, LayerConfig, ProtocolsConfig
+from evonas.config import EvolutionConfig, LayerConfig, ProtocolsConfig, RungsConfig
 from evonas.evaluate.protocols import Screens, silent
+from evonas.evaluate.rungs import Hurdle, Ladder
+from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.record.outcome import Candidate, Evaluation, Rejection
 from evonas.search.engine import Search, SearchExhaustedError
+from evonas.search.individual import FULL
 
 SPACE = SearchSpace(index_sets=("chw", "hw", "ghw"))
 SETTINGS = EvolutionConfig(window=10, tournament=0.2, random_injection=0.2, initial_random=6, look_ahead=3)
@@ -222,6 +226,175 @@ def test_after_the_first_random_layers_children_have_parents_from_the_window() -
             assert parent < candidate.index - 2  # drawn before the two candidates ahead of it were told
     assert children > 20
     assert silent_ones > 20
+
+
+RUNGS = RungsConfig(steps=(10, 20, 40), reduction=2.0, window=12)
+REFERENCE = Evaluation(
+    "r", 1, objectives={"a": 1.0, "b": 1.0}, rungs=dict.fromkeys("ab", ((10, 0.5), (20, 0.6), (40, 0.8)))
+)
+
+
+def halved(candidate: Candidate, hurdles: Sequence[Hurdle]) -> Evaluation:
+    """An evaluation whose scores at each rung are other digits of the key."""
+    key = candidate.genome.key
+    scores = {
+        steps: {t: int(key[4 * i + j], 16) / 16 for j, t in enumerate("ab")} for i, steps in enumerate((10, 20, 40))
+    }
+    rungs: dict[str, list[tuple[int, float]]] = {"a": [], "b": []}
+    rejection = None
+    for hurdle in hurdles:
+        for task in rungs:
+            rungs[task].append((hurdle.steps, scores[hurdle.steps][task]))
+        if rejection := hurdle.stopped(scores[hurdle.steps]):
+            break
+    taken = {task: tuple(points) for task, points in rungs.items()}
+    done = {} if rejection else {"a": int(key[12], 16) / 16, "b": int(key[13], 16) / 16}
+    return Evaluation(key, 1, objectives=done, rejection=rejection, rungs=taken)
+
+
+def run_with_rungs(search: Search, count: int) -> tuple[list[Candidate], list[Evaluation], list[tuple[Hurdle, ...]]]:
+    asked: list[Candidate] = []
+    hurdles: list[tuple[Hurdle, ...]] = []
+    told: list[Evaluation] = []
+    while search.told < count:
+        while search.may_ask:
+            asked.append(search.ask())
+            hurdles.append(search.hurdles())
+        told.append(halved(asked[len(told)], hurdles[len(told)]))
+        search.tell(len(told) - 1, told[-1])
+    return asked[:count], told, hurdles[:count]
+
+
+def test_hurdles_follow_from_the_results_told_before_a_candidate_was_asked_for() -> None:
+    search = Search(SPACE, SETTINGS, 1, screen, ladder=Ladder(RUNGS, REFERENCE))
+    _, told, hurdles = run_with_rungs(search, 60)
+    for index, found in enumerate(hurdles):
+        ladder = Ladder(RUNGS, REFERENCE)
+        for evaluation in told[: max(0, index - SETTINGS.look_ahead + 1)]:
+            ladder.tell(evaluation)
+        assert found == ladder.hurdles()
+    assert {e.rejection.reason for e in told if e.rejection} == {f"behind at step {steps}" for steps in RUNGS.steps}
+    assert new_search().hurdles() == ()
+
+
+def test_layers_stopped_beyond_the_first_rung_become_parents_with_the_scores_of_their_last() -> None:
+    settings = SETTINGS.model_copy(update={"window": 200})
+    search = Search(SPACE, settings, 1, screen, ladder=Ladder(RUNGS, REFERENCE))
+    asked, told, _ = run_with_rungs(search, 120)
+    members = {i.index: i for i in search.population}
+    parents = {c.proposal.parent for c in asked} - {None}
+    reached: set[int] = set()
+    for index, evaluation in enumerate(told):
+        steps = [at for at, _ in evaluation.rungs["a"]]
+        if evaluation.rejection is None:
+            assert (members[index].steps, members[index].objectives) == (FULL, evaluation.objectives)
+        elif len(steps) == 1:
+            assert index not in members
+            assert index not in parents
+        else:
+            assert members[index].steps == steps[-1]
+            assert members[index].objectives == {task: dict(evaluation.rungs[task])[steps[-1]] for task in "ab"}
+            reached.add(steps[-1])
+    assert reached == {20, 40}
+    assert parents & {index for index, evaluation in enumerate(told) if evaluation.rejection}
+    assert {i.index for i in search.front} <= {i for i, e in enumerate(told) if e.objectives}
+
+
+def test_nsga2_takes_only_layers_trained_to_the_end() -> None:
+    settings = SETTINGS.model_copy(update={"algorithm": "nsga2", "window": 200})
+    search = Search(SPACE, settings, 1, screen, ladder=Ladder(RUNGS, REFERENCE))
+    _, told, _ = run_with_rungs(search, 60)
+    assert {i.index for i in search.population} == {i for i, e in enumerate(told) if e.objectives}
+
+
+def test_with_rungs_too_replaying_records_leads_to_the_same_future() -> None:
+    asked, told, hurdles = run_with_rungs(Search(SPACE, SETTINGS, 1, screen, ladder=Ladder(RUNGS, REFERENCE)), 50)
+    search = Search(SPACE, SETTINGS, 1, screen, ladder=Ladder(RUNGS, REFERENCE))
+    again: list[Candidate] = []
+    while search.told < 50:
+        while search.may_ask:
+            again.append(search.ask(asked[search.asked] if search.asked < 30 else None))
+            if len(again) <= 50:
+                assert search.hurdles() == hurdles[len(again) - 1]
+        search.tell(search.told, told[search.told])
+    assert again[:50] == asked
+
+
+def padded(*names: str) -> list[Genome]:
+    return [SPACE.padded(CATALOGUE[name]) for name in names]
+
+
+def test_initial_layers_are_the_first_candidates() -> None:
+    initial = padded("evonorm-s0", "gn-relu", "evonorm-s1")
+    search = Search(SPACE, SETTINGS, 1, screen, initial=initial)
+    asked = run(search, 20)
+    assert [c.genome for c in asked[:3]] == initial
+    assert [(c.proposal.operator, c.proposal.parent) for c in asked[:3]] == [("initial", None)] * 3
+    assert all(c.proposal.operator != "initial" for c in asked[3:])
+    assert asked[3:6] == run(new_search(), 6)[3:6]  # each candidate has its own stream
+
+
+def test_an_initial_layer_that_does_not_pass_the_screens_is_replaced() -> None:
+    """The second is rejected, the third repeats the first."""
+    good, bad = padded("evonorm-s0", "gn-relu")
+
+    def strict(genome: Genome) -> Rejection | str:
+        return Rejection("numerics", "test") if genome == bad else screen(genome)
+
+    asked = run(Search(SPACE, SETTINGS, 1, strict, initial=[good, bad, good]), 10)
+    assert asked[0].genome == good
+    for candidate, genome, stage in ((asked[1], bad, "numerics"), (asked[2], good, "equivalence")):
+        proposal, rejection = candidate.screened_out[0]
+        assert (proposal.genome, proposal.operator, rejection.stage) == (genome, "initial", stage)
+        assert candidate.proposal.operator == "random"
+        assert sum(p.operator == "initial" for p, _ in candidate.screened_out) == 1
+
+
+def test_initial_layers_become_parents_like_any_other() -> None:
+    settings = SETTINGS.model_copy(update={"initial_random": 1, "window": 200})
+    initial = padded("evonorm-s0", "gn-relu", "evonorm-s1", "frn-tlu")
+    asked = run(Search(SPACE, settings, 1, screen, initial=initial), 60)
+    scored = {c.index for c in asked[:4] if evaluation(c).objectives}
+    assert scored & {c.proposal.parent for c in asked}
+
+
+def test_genotypes_drift_and_do_so_again_when_records_are_replayed() -> None:
+    whole, again, without = new_search(), new_search(), new_search()
+    asked = run(whole, 60)
+    for candidate in asked:
+        for search, record in ((again, candidate), (without, replace(candidate, screened_out=()))):
+            search.ask(record)
+            if not search.may_ask:
+                search.tell(search.told, evaluation(asked[search.told]))
+    for search in (again, without):
+        while search.told < 60:
+            search.tell(search.told, evaluation(asked[search.told]))
+    drifted = [i for i in whole.population if i.genome != asked[i.index].genome]
+    assert drifted
+    assert all(i.genome.key == asked[i.index].genome.key for i in drifted)
+    open_ones = range(60, whole.asked)  # whole has asked on; what it drew there may have drifted too
+    last = {p.parent for c in [whole._open[i] for i in open_ones] for p, r in c.screened_out if r == silent(p.parent)}
+    for mine, other, plain in zip(whole.population, again.population, without.population, strict=True):
+        assert mine.index == other.index == plain.index
+        assert plain.genome == asked[mine.index].genome
+        if mine.index not in last:
+            assert mine.genome == other.genome
+
+
+def test_with_equivalence_switched_off_repeats_are_trained() -> None:
+    screens = Screens(ProtocolsConfig(screens=("structure",)), LayerConfig())
+    asked = run(new_search(1, SETTINGS, screens), 60)
+    keys = [c.genome.key for c in asked]
+    assert len(set(keys)) < len(keys)
+    assert {c.fingerprint for c in asked} == {""}
+    assert {r.stage for c in asked for _, r in c.screened_out} == {"structure"}
+    assert any(c.proposal.parent is not None and c.genome.key == keys[c.proposal.parent] for c in asked)
+
+
+def test_with_all_screens_off_everything_is_trained() -> None:
+    asked = run(new_search(1, SETTINGS, Screens(ProtocolsConfig(screens=()), LayerConfig())), 30)
+    assert all(c.screened_out == () for c in asked)
+    assert any(not c.genome.varies[-1] >= frozenset("bhw") for c in asked)
 
 
 def test_permanence() -> None:

@@ -109,6 +109,36 @@ def test_pareto_winners_are_drawn_evenly_from_the_front_and_from_nowhere_else() 
     assert all(150 < count < 250 for count in counts[:3])
 
 
+@pytest.mark.parametrize("size", [2, 3, 6])
+def test_only_the_entrants_trained_furthest_can_win(size: int) -> None:
+    """The oracle draws the same entrants from a copy of the stream and goes by the definition."""
+    population = population_of(*((i % 5 / 5, i % 4 / 4) for i in range(12)))
+    for individual in population[::2]:
+        individual.steps = 40 if individual.index % 3 else 20
+    rng, met = random.Random(2), set()
+    for _ in range(200):
+        for choose in (selection.average_winner, selection.pareto_winner):
+            copy = random.Random()
+            copy.setstate(rng.getstate())
+            drawn = [copy.choice(population) for _ in range(size)]
+            furthest = [i for i in drawn if i.steps == max(other.steps for other in drawn)]
+            winner = choose(population, size, rng)
+            assert winner in furthest
+            if choose is selection.average_winner:
+                assert winner.mean == max(i.mean for i in furthest)
+            assert not any(dominates(other, winner) for other in furthest)
+            met.add(winner.steps)
+    assert met == {20, 40, FULL} or size == 6
+
+
+def test_a_layer_stopped_early_loses_to_any_that_was_trained_to_the_end() -> None:
+    population = population_of((0.9, 0.9), (0.1, 0.1), (0.8, 0.8))
+    population[0].steps, population[2].steps = 60, 20
+    for choose in (selection.average_winner, selection.pareto_winner):
+        assert {choose(population, 60, random.Random(seed)).index for seed in range(5)} == {1}
+        assert {choose([population[0], population[2]], 60, random.Random(seed)).index for seed in range(5)} == {0}
+
+
 def test_a_smaller_tournament_lets_weaker_members_win_sometimes() -> None:
     population = population_of(*((i / 10, i / 10) for i in range(10)))
     rng = random.Random(0)

@@ -1,0 +1,228 @@
+"""Training in pieces, from rung to rung, against the same training in one piece, and against the order of marks.
+
+Tasks whose scores are dictated per step say what must be decided where.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evonas import config
+from evonas.config import LayerConfig, ProtocolsConfig, QualityConfig, StabilityConfig, TrainingConfig
+from evonas.evaluate import evaluator as module
+from evonas.evaluate.ascent import Ascent
+from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
+from evonas.evaluate.rungs import Hurdle
+from evonas.graph.catalogue import CATALOGUE
+from evonas.record.outcome import Evaluation, Rejection
+from evonas.tasks.task import Task
+
+pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
+pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
+
+TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
+S0 = CATALOGUE["evonorm-s0"]
+
+
+class Scripted:
+    """A task that notes what happens to it, with a score for each number of steps taken."""
+
+    def __init__(self, name: str, score: Callable[[int], float], log: list[str], bad_from: int = 10**9) -> None:
+        self.name, self.score, self.log, self.bad_from, self.taken = name, score, log, bad_from, 0
+
+    def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+        self.taken += 1
+        value = model(batch).square().mean()
+        return value * math.nan if self.taken >= self.bad_from else value
+
+    def metric(self, _model: nn.Module) -> float:
+        self.log.append(f"{self.name} scored at {self.taken}")
+        return self.score(self.taken)
+
+    def task(self) -> Task:
+        return Task(self.name, network, batches, self.loss, self.metric)
+
+
+def network(seed: int) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(32, 2))
+
+
+def batches(seed: int) -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield torch.randn((4, 3, 4, 4), generator=generator)
+
+
+def scripted(
+    *tasks: Scripted, rungs: tuple[int, ...], steps: int = 8, gate: int = 4, minimum: float = 0.0, adversary: int = 0
+) -> Evaluator:
+    protocols = ProtocolsConfig(
+        quality=QualityConfig(steps=gate, min_accuracy=minimum), stability=StabilityConfig(steps=adversary)
+    )
+    training = TrainingConfig(steps=steps, learning_rate=0.01)
+    return Evaluator(tuple(t.task() for t in tasks), training, protocols, LayerConfig(), 3, rungs)
+
+
+def hurdle(steps: int, threshold: float) -> Hurdle:
+    return Hurdle(steps, {"a": 1.0, "b": 1.0}, threshold)
+
+
+def timeless(evaluation: Evaluation, **changes: Any) -> Evaluation:
+    return replace(evaluation, seconds=0.0, **changes)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Evaluator:
+    return evaluator_from_config(config.load(TINY))
+
+
+@pytest.mark.parametrize("rungs", [(2,), (3,), (1, 2, 3, 4, 5), (5,)])
+@pytest.mark.parametrize("gated", [True, False])
+def test_a_training_with_rungs_is_that_without_step_for_step(
+    tiny: Evaluator, rungs: tuple[int, ...], gated: bool
+) -> None:
+    """The rungs lie before, at and behind the quality gate, which stands at step 3 of 6."""
+    plain, found = tiny(S0, gated=gated), replace(tiny, rungs=rungs)(S0, gated=gated)
+    assert {task: [step for step, _ in points] for task, points in found.rungs.items()} == {
+        task: list(rungs) for task in plain.objectives
+    }
+    assert timeless(found, rungs={}) == timeless(plain)
+    assert plain.rungs == {}
+
+
+def test_the_score_at_a_rung_is_that_of_a_training_that_ends_there(tiny: Evaluator) -> None:
+    constant = replace(tiny, training=tiny.training.model_copy(update={"schedule": "constant"}))
+    found = replace(constant, rungs=(2, 4))(S0)
+    for steps in (2, 4):
+        short = replace(constant, training=constant.training.model_copy(update={"steps": steps}))(S0)
+        assert {task: dict(points)[steps] for task, points in found.rungs.items()} == short.objectives
+
+
+def test_a_hurdle_stops_a_training_there_on_every_task_with_what_is_known_so_far(tiny: Evaluator) -> None:
+    with_rungs = replace(tiny, rungs=(2, 4))
+    whole = with_rungs(S0)
+    at_4 = {task: dict(points)[4] for task, points in whole.rungs.items()}
+    references = {task: 2 * score for task, score in at_4.items()}
+    passing, stopping = Hurdle(4, references, 0.5), Hurdle(4, references, 0.5 + 1e-9)
+    low = Hurdle(2, references, 0.0)
+    assert timeless(with_rungs(S0, hurdles=(low, passing))) == timeless(whole)
+    found = with_rungs(S0, hurdles=(low, stopping))
+    assert found.rejection == Rejection("rungs", "behind at step 4", measured=0.5, limit=0.5 + 1e-9)
+    assert (found.objectives, found.steps) == ({}, 2 * 4)
+    assert found.rungs == whole.rungs
+    assert found.traces == {task: points[:4] for task, points in whole.traces.items()}
+    early = with_rungs(S0, hurdles=(Hurdle(2, references, 9.0), stopping))
+    assert early.rejection is not None
+    assert early.rejection.reason == "behind at step 2"
+    assert early.rungs == {task: points[:1] for task, points in whole.rungs.items()}
+
+
+def test_a_baseline_has_a_score_at_every_rung_whatever_the_hurdles_and_the_gate() -> None:
+    log: list[str] = []
+    tasks = [Scripted(name, lambda steps: 0.01 * steps, log) for name in "ab"]
+    strict = scripted(*tasks, rungs=(2, 6), minimum=0.9, adversary=5)
+    found = strict(S0, gated=False, hurdles=(hurdle(2, 1e9), hurdle(6, 1e9)))
+    assert found.objectives == {"a": 0.08, "b": 0.08}
+    assert found.rungs == {"a": ((2, 0.02), (6, 0.06)), "b": ((2, 0.02), (6, 0.06))}
+    assert log == [f"{task} scored at {steps}" for steps in (2, 6, 8) for task in "ab"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "rungs", "scored"),
+    [
+        (4, (2, 6), ["a 2", "b 2", "a 4", "b 4", "a 6", "b 6", "a 8", "b 8"]),  # the gate between two rungs
+        (2, (2, 6), ["a 2", "b 2", "a 6", "b 6", "a 8", "b 8"]),  # at a rung it costs no second scoring
+        (1, (2, 6), ["a 1", "b 1", "a 2", "b 2", "a 6", "b 6", "a 8", "b 8"]),  # before the first
+        (7, (2, 6), ["a 2", "b 2", "a 6", "b 6", "a 7", "b 7", "a 8", "b 8"]),  # behind the last
+        (100, (2, 6), ["a 2", "b 2", "a 6", "b 6", "a 8", "b 8"]),  # at the end
+    ],
+)
+def test_every_task_reaches_a_mark_before_any_goes_to_the_next(
+    gate: int, rungs: tuple[int, ...], scored: list[str]
+) -> None:
+    log: list[str] = []
+    tasks = [Scripted(name, lambda _steps: 0.5, log) for name in "ab"]
+    found = scripted(*tasks, rungs=rungs, gate=gate)(S0, hurdles=[hurdle(steps, 0.1) for steps in rungs])
+    assert found.rejection is None
+    assert [line.replace(" scored at", "") for line in log] == scored
+
+
+@pytest.mark.parametrize("gate", [1, 2, 4, 6, 7, 8])
+def test_the_quality_gate_rejects_at_its_own_step_between_at_and_behind_rungs(gate: int) -> None:
+    log: list[str] = []
+    good, bad = (Scripted(name, lambda _steps, value=value: value, log) for name, value in (("a", 0.5), ("b", 0.1)))
+    found = scripted(good, bad, rungs=(2, 6), gate=gate, minimum=0.2)(S0, hurdles=[hurdle(2, 0.1), hurdle(6, 0.1)])
+    assert found.rejection == Rejection("quality", "accuracy too low", "b", 0.1, 0.2)
+    assert found.steps == 2 * gate
+    assert [step for step, _ in found.rungs.get("b", ())] == [step for step in (2, 6) if step <= gate]
+
+
+def test_at_one_step_the_gate_is_asked_before_the_hurdle() -> None:
+    tasks = [Scripted(name, lambda _steps: 0.1, []) for name in "ab"]
+    found = scripted(*tasks, rungs=(4,), gate=4, minimum=0.2)(S0, hurdles=[hurdle(4, 1.0)])
+    assert found.rejection is not None
+    assert (found.rejection.stage, found.rejection.task, found.steps) == ("quality", "a", 4)
+
+
+@pytest.mark.parametrize(("gate", "rungs", "first"), [(4, (2, 6), 2), (2, (3, 6), 2), (3, (), 3), (8, (), 8)])
+def test_the_stability_protocol_runs_once_behind_the_first_mark(
+    gate: int, rungs: tuple[int, ...], first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [Scripted(name, lambda _steps: 0.5, []) for name in "ab"]
+    seen: list[tuple[int, ...]] = []
+    calm = [True]
+
+    def ascend(*_: Any, **__: Any) -> Ascent:
+        seen.append(tuple(task.taken for task in tasks))
+        return Ascent(norms=(1.0, 2.0), exceeded=not calm[0])
+
+    monkeypatch.setattr(module, "ascend_gradient_norm", ascend)
+    evaluate = scripted(*tasks, rungs=rungs, gate=gate, adversary=1)
+    passing = [hurdle(steps, 0.1) for steps in rungs]
+    assert evaluate(S0, hurdles=passing).rejection is None
+    assert seen == [(first, first)]
+    for task in tasks:
+        task.taken = 0
+    calm[0] = False
+    found = evaluate(S0, hurdles=passing)
+    assert found.rejection is not None
+    assert (found.rejection.stage, found.steps) == ("stability", 2 * first)
+    stopped = evaluate(S0, hurdles=[hurdle(steps, 9.0) for steps in rungs])
+    assert stopped.rejection is not None
+    assert (stopped.rejection.stage == "rungs") == (first in rungs)  # stopped first, and spared the adversary
+    assert len(seen) == (2 if first in rungs else 3)
+
+
+@pytest.mark.parametrize(
+    ("bad_from", "stage", "steps"),
+    [(1, "quality", 2), (2, "quality", 2), (3, "quality", 4), (5, "training", 6), (7, "training", 8)],
+)
+def test_a_divergence_belongs_to_the_gate_up_to_its_step_and_to_training_behind_it(
+    bad_from: int, stage: str, steps: int
+) -> None:
+    tasks = [Scripted("a", lambda _steps: 0.5, []), Scripted("b", lambda _steps: 0.5, [], bad_from)]
+    found = scripted(*tasks, rungs=(2, 6), gate=4)(S0, hurdles=[hurdle(2, 0.1), hurdle(6, 0.1)])
+    assert found.rejection == Rejection(stage, "diverged", "b", measured=float(steps))
+    assert found.steps == 2 * steps
+    assert [step for step, _ in found.rungs.get("b", ())] == [step for step in (2, 6) if step < steps]
+
+
+def test_without_the_gate_every_divergence_is_one_of_training() -> None:
+    tasks = [Scripted("a", lambda _steps: 0.5, []), Scripted("b", lambda _steps: 0.5, [], 1)]
+    found = scripted(*tasks, rungs=(2, 6), gate=4)(S0, gated=False)
+    assert found.rejection == Rejection("training", "diverged", "b", measured=2.0)
+
+
+def test_rungs_at_the_end_of_a_shorter_training_are_left_out() -> None:
+    tasks = [Scripted(name, lambda _steps: 0.5, []) for name in "ab"]
+    found = scripted(*tasks, rungs=(2, 6), steps=6)(S0)
+    assert found.rungs == {"a": ((2, 0.5),), "b": ((2, 0.5),)}
+    assert found.steps == 12

@@ -1,0 +1,163 @@
+"""Whole searches with rungs on real tiny trainings. The oracle is the archive of an uninterrupted run of one worker."""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evonas import config
+from evonas.config import SearchConfig
+from evonas.errors import InputError
+from evonas.evaluate.execution import make_executor
+from evonas.evaluate.rungs import Ladder
+from evonas.graph.catalogue import CATALOGUE
+from evonas.record.archive import Archive, same_content
+from evonas.record.outcome import Evaluation, Rejection
+from evonas.record.run import create_run
+from evonas.search.driver import Ending, drive, make_search
+
+pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
+pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "search_spaces" / "tiny.toml"
+RUNGS = [
+    "rungs.steps=[3, 6]",
+    "rungs.reduction=1.5",
+    "training.steps=10",
+    "training.learning_rate=0.02",
+    "protocols.quality.min_accuracy=0.0",
+    'evolution.initial=["frn-tlu", "evonorm-s0"]',
+    "budget.evaluations=15",
+]
+
+
+def search(archive: Path, *changes: str) -> Ending:
+    settings = config.load(TINY, [*RUNGS, *changes])
+    with (Archive.open if archive.exists() else Archive.create)(archive) as opened, make_executor(settings) as executor:
+        return drive(settings, opened, executor, [])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("driver") / "one.sqlite"
+    assert search(path) is Ending.BUDGET
+    return path
+
+
+def test_some_layers_are_stopped_at_rungs_and_some_are_not(finished: Path) -> None:
+    with Archive.open(finished, read_only=True) as archive:
+        records = list(archive.records())
+        baseline = archive.baselines()["gn-relu"]
+    ends = Counter(e.rejection.reason if e.rejection else "" for _, e in records)
+    assert {"", "behind at step 3", "behind at step 6"} <= set(ends)
+    assert {steps for steps, _ in baseline.rungs["preact_resnet"]} == {3, 6}
+    assert [c.genome.key for c, _ in records[:2]] == [CATALOGUE[n].key for n in ("frn-tlu", "evonorm-s0")]
+
+
+def test_the_recorded_evaluations_are_what_successive_halving_makes_of_the_recorded_scores(finished: Path) -> None:
+    settings = config.load(TINY, RUNGS)
+    with Archive.open(finished, read_only=True) as archive:
+        told, reference = [e for _, e in archive.records()], archive.baselines()["gn-relu"]
+    for index, evaluation in enumerate(told):
+        ladder = Ladder(settings.rungs, reference)
+        for earlier in told[: max(0, index - settings.evolution.look_ahead + 1)]:
+            ladder.tell(earlier)
+        verdicts = [
+            h.stopped({task: dict(points)[h.steps] for task, points in evaluation.rungs.items()})
+            for h in ladder.hurdles()
+            if h.steps in dict(evaluation.rungs.get("mobilenet_v2", ()))
+        ]
+        assert not any(verdicts[:-1])
+        if evaluation.rejection is None or evaluation.rejection.stage == "rungs":
+            assert verdicts[-1] == evaluation.rejection
+
+
+def test_two_workers_write_the_same_archive_as_one(finished: Path, tmp_path: Path) -> None:
+    search(tmp_path / "two.sqlite", "execution.workers=2")
+    assert same_content(finished, tmp_path / "two.sqlite")
+
+
+def test_a_killed_search_with_rungs_resumes_to_the_archive_of_an_uninterrupted_one(
+    finished: Path, tmp_path: Path
+) -> None:
+    run = create_run(tmp_path / "run", config.load(TINY, RUNGS))
+    command = [sys.executable, "-m", "evonas", "search", "--run", str(run.path), "--resume"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
+        deadline = time.monotonic() + 120
+        while _told(run.archive_file) < 5:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+    before = _told(run.archive_file)
+    assert 5 <= before < 15
+    assert search(run.archive_file) is Ending.BUDGET
+    assert same_content(finished, run.archive_file)
+
+
+def _told(archive: Path) -> int:
+    with Archive.open(archive, read_only=True) as opened:
+        return opened.told()
+
+
+class Failing:
+    """An executor whose first baseline cannot be trained, at first."""
+
+    def __init__(self, *good: str) -> None:
+        self.good = {CATALOGUE[name].key for name in good}
+        self.gated: list[bool] = []
+        self.references: list[float] = []
+
+    def submit(self, genome, *, gated=True, hurdles=()):  # type: ignore[no-untyped-def]
+        self.gated.append(gated)
+        self.references += [h.references["t"] for h in hurdles]
+        good = Evaluation(genome.key, 1, objectives={"t": 0.5}, rungs={"t": ((4, 0.25),)})
+        bad = replace(good, objectives={}, rungs={}, rejection=Rejection("training", "diverged"))
+        return lambda: good if gated or genome.key in self.good else bad
+
+
+def _small(*baselines: str) -> SearchConfig:
+    names = ", ".join(f'"{name}"' for name in baselines)
+    return config.load(TINY, ["rungs.steps=[4]", f"baselines=[{names}]", "budget.evaluations=6"])
+
+
+def test_the_rungs_go_by_the_first_baseline_that_could_be_trained(tmp_path: Path) -> None:
+    executor = Failing("gn-relu")
+    with Archive.create(tmp_path / "a.sqlite") as archive:
+        assert drive(_small("bn-relu", "gn-relu"), archive, executor, []) is Ending.BUDGET  # type: ignore[arg-type]
+    assert executor.gated == [False, False] + [True] * 6
+    assert executor.references == [0.25] * 6
+
+
+def test_without_such_a_baseline_rungs_are_refused_in_one_line(tmp_path: Path) -> None:
+    with (
+        Archive.create(tmp_path / "a.sqlite") as archive,
+        pytest.raises(InputError, match="baselines: none could be trained to the end") as caught,
+    ):
+        drive(_small("bn-relu", "gn-relu"), archive, Failing(), [])  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["rungs.steps=[4, 2]"], "rungs.steps: [4, 2]; accepted: ascending numbers below training.steps, 6"),
+        (["rungs.steps=[2, 2]"], "rungs.steps: [2, 2]; accepted: ascending"),
+        (["rungs.steps=[2, 6]"], "rungs.steps: [2, 6]; accepted: ascending numbers below training.steps, 6"),
+        (["rungs.steps=[2]", "baselines=[]"], "baselines: none, but there are rungs"),
+        (['evolution.initial=["evonorm-s9"]'], "evolution.initial: 'evonorm-s9'; accepted: a text form"),
+        (['evolution.initial=["evonorm-b0"]'], "evolution.initial 'evonorm-b0': genome: node 4: index set bhw"),
+        (['evolution.initial=["cosh(x)"]'], "evolution.initial 'cosh(x)': layer text"),
+        (['evolution.initial=["sigmoid(x)"]', "space.primitives=['neg', 'add']"], "primitive sigmoid is not in"),
+    ],
+)
+def test_wrong_rungs_and_initial_layers_are_refused(changes: list[str], words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        make_search(config.load(TINY, changes))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
