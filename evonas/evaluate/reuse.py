@@ -36,7 +36,7 @@ _ELSEWHERE: dict[str, Any] = {  # what decides which layers are trained and wher
     "execution": True,
     "rerank": True,
     "data": {"path"},  # the images themselves count
-    "protocols": {"screens", "numerics"},
+    "protocols": {"screens", "numerics", "propagation"},
     "rungs": {"reduction", "window"},
 }
 _CODE = ("graph", "layer", "instrument", "tasks", "evaluate")
