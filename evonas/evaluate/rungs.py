@@ -19,6 +19,7 @@ from evonas.record.outcome import Evaluation, Rejection
 
 STAGE = "rungs"
 FEWEST_LOSSES = 10
+FEWEST_FOR_FLOORS = 5  # the least of fewer layers says little about what a good layer may have on one task
 
 
 def likelihood(losses: Sequence[float]) -> float:
@@ -104,7 +105,8 @@ class Ladder:
         best = sorted((r for r in results if r), key=_mean, reverse=True)[:kept]
         if len(best) < max(kept, 1):
             return hurdle
-        floors = {task: min(ratios[task] for ratios in best) for task in hurdle.references}
+        tasks = hurdle.references if kept >= FEWEST_FOR_FLOORS else ()
+        floors = {task: min(ratios[task] for ratios in best) for task in tasks}
         return Hurdle(hurdle.steps, hurdle.references, _mean(best[-1]), floors)
 
 
