@@ -9,7 +9,9 @@ layers it rejects; precision, the share of its rejections that the truth rejects
 rejections that it makes; share of the good layers it loses. Stability comes after the quality gate in a search, so it
 is run on the layers that pass the truth. The second table says how well each measure of the propagation protocol tells
 apart what passes and what does not: the area under the ROC curve for large values, small ones, and large distances
-from the median of what passes. ``--no-training`` leaves out what needs the data.
+from the median of what passes. The third says of each of its limits: recall of this limit alone, the part of it that no
+other limit catches, and how tight the limit could be before a good layer is lost. ``--no-training`` leaves out what
+needs the data.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evonas import config
-from evonas.config import SearchConfig
+from evonas.config import PropagationConfig, SearchConfig
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
 from evonas.evaluate.propagation import Propagation, propagate, propagation
 from evonas.graph.catalogue import CATALOGUE
@@ -38,6 +40,7 @@ from evonas.record.outcome import Rejection
 
 EARLY = (25, 0.15), (25, 0.115)  # quality gates at fewer steps: (steps, least accuracy)
 LAST = 100  # the last mark of graphs.jsonl
+RANGES = "activation", "gradient", "weight_gradient"
 TIMED = 5  # layers trained to time the quality gate
 
 
@@ -113,13 +116,15 @@ def judge(layers: list[Trained], settings: SearchConfig, evaluator: Evaluator | 
         milliseconds = 1e3 * (time.perf_counter() - started) / max(1, len(of))
         return {"protocol": name, "layers": len(of), "ms": milliseconds, **_shares(rejected, of, truth, good)}
 
+    found = {t.genome.key: propagate(t.genome, layer, depth=depth) for t in layers}
+    wrong, right = ([found[key] for key, passed in truth.items() if passed is side] for side in (False, True))
     rows = [row(f"propagation, {depth} layers", by_propagation, layers)]
     milliseconds = _training_milliseconds(layers, evaluator)
     for steps, accuracy in (*EARLY, (quality.steps, quality.min_accuracy)):
         reject = lambda t, s=steps, a=accuracy: not t.passes(s, a, ever=False)  # noqa: E731
         rows.append(row(f"quality, {accuracy:g} at {steps} steps", reject, layers) | {"ms": milliseconds.get(steps)})
     if evaluator is not None and settings.protocols.stability.steps:
-        rows.append(row("stability, of what passes quality", lambda t: _unstable(evaluator, t.genome), passing))
+        rows.append(row("stability, after quality", lambda t: _unstable(evaluator, t.genome), passing))
     return {
         "layers": len(layers),
         "rejected by quality": len(layers) - len(passing),
@@ -127,7 +132,8 @@ def judge(layers: list[Trained], settings: SearchConfig, evaluator: Evaluator | 
         "least good accuracy": least,
         "protocols": rows,
         "propagation reasons": dict(reasons.most_common()),
-        "measures": _areas([(propagate(t.genome, layer, depth=depth), truth[t.genome.key]) for t in layers]),
+        "measures": _areas(wrong, right),
+        "limits": _limits(probe, wrong, [found[key] for key in sorted(good)]),
     }
 
 
@@ -163,18 +169,38 @@ def _training_milliseconds(layers: list[Trained], evaluator: Evaluator | None) -
     return found
 
 
-def _areas(found: Sequence[tuple[Propagation, bool]]) -> list[dict[str, Any]]:
+def _areas(wrong: Sequence[Propagation], right: Sequence[Propagation]) -> list[dict[str, Any]]:
     rows = []
     for field in fields(Propagation):
-        wrong, right = (
-            [_number(getattr(p, field.name)) for p, passed in found if passed is side] for side in (False, True)
-        )
-        middle = statistics.median(right)
-        away = _area([abs(v - middle) for v in wrong], [abs(v - middle) for v in right])
-        large = _area(wrong, right)
-        span = [min(right), middle, max(right)]
-        rows.append({"measure": field.name, "large": large, "small": 1 - large, "distant": away, "passing": span})
+        bad, well = ([_number(getattr(p, field.name)) for p in group] for group in (wrong, right))
+        middle = statistics.median(well)
+        away = _area([abs(v - middle) for v in bad], [abs(v - middle) for v in well])
+        large = _area(bad, well)
+        rows.append({"measure": field.name, "large": large, "small": 1 - large, "distant": away})
     return rows
+
+
+def _limits(
+    settings: PropagationConfig, wrong: Sequence[Propagation], good: Sequence[Propagation]
+) -> list[dict[str, Any]]:
+    limits = [
+        *((name, sign, bound) for name in RANGES for sign, bound in zip((-1, 1), getattr(settings, name), strict=True)),
+        ("different", 1, settings.different),
+        ("alike", -1, settings.alike),
+    ]
+    beyond = [
+        {i for i, p in enumerate(wrong) if sign * _number(getattr(p, name)) > sign * bound}
+        for name, sign, bound in limits
+    ]
+    return [
+        {
+            "limit": f"{name} {'<=' if sign > 0 else '>='} {bound:g}",
+            "alone": len(caught) / len(wrong),
+            "only": len(caught.difference(*(b for b in beyond if b is not caught))) / len(wrong),
+            "tightest": sign * max(sign * _number(getattr(p, name)) for p in good),
+        }
+        for (name, sign, bound), caught in zip(limits, beyond, strict=True)
+    ]
 
 
 def _area(wrong: Iterable[float], right: Iterable[float]) -> float:
@@ -190,7 +216,7 @@ def _number(value: float) -> float:
 
 def show(result: dict[str, Any]) -> None:
     """Print for people."""
-    console = Console()
+    console = Console(width=100)
     title = f"{result['layers']} layers, {result['rejected by quality']} rejected by quality, {result['good']} good"
     table = Table(title=title, title_justify="left")
     for column in ("protocol", "layers", "ms a call", "rejected", "precision", "recall", "good lost"):
@@ -201,11 +227,16 @@ def show(result: dict[str, Any]) -> None:
     console.print(table)
     console.print(result["propagation reasons"])
     table = Table(title="area under the ROC curve", title_justify="left")
-    for column in ("measure", "large", "small", "distant", "least, median and greatest that pass"):
+    for column in ("measure", "large", "small", "distant"):
         table.add_column(column, justify="left" if column == "measure" else "right")
     for row in result["measures"]:
-        areas = (f"{row[key]:.3f}" for key in ("large", "small", "distant"))
-        table.add_row(row["measure"], *areas, " ".join(f"{v:.3g}" for v in row["passing"]))
+        table.add_row(row["measure"], *(f"{row[key]:.3f}" for key in ("large", "small", "distant")))
+    console.print(table)
+    table = Table(title="limits of propagation", title_justify="left")
+    for column in ("limit", "alone", "only", "tightest"):
+        table.add_column(column, justify="left" if column == "limit" else "right")
+    for row in result["limits"]:
+        table.add_row(row["limit"], f"{row['alone']:.3f}", f"{row['only']:.3f}", f"{row['tightest']:.3g}")
     console.print(table)
 
 

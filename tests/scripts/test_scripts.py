@@ -139,6 +139,10 @@ def test_the_table_of_protocols_counts_right_and_wrong_rejections(tmp_path: Path
     assert shares[2] == pytest.approx([2 / 6, 1, 2 / 3, 0])  # 0.115 at 25 steps
     assert shares[3] == pytest.approx([3 / 6, 1, 1, 0])  # the truth itself
     assert [row["measure"] for row in found["measures"]][:2] == ["activation", "gradient"]
+    # exp(x) overflows; max(x, zero) shrinks activations by 0.6 a layer
+    limits = {row["limit"]: row for row in found["limits"]}
+    assert [limits[name]["alone"] for name in ("activation >= 0.9", "activation <= 1.1")] == pytest.approx([1 / 3] * 2)
+    assert limits["activation >= 0.9"]["only"] == 0  # its gradients shrink as well
     assert run("protocol_table.py", search, tmp_path, "--no-training").stdout.count("quality, 0.15") == 2
 
 
