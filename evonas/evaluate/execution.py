@@ -10,10 +10,11 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -66,6 +67,17 @@ class Executor(Protocol):
     ) -> None: ...
 
 
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Let torch use so many threads in this process meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class InProcess:
     """Evaluates when a result is waited for. An evaluation that raises ends the run: there is nobody to contain it."""
 
@@ -79,12 +91,8 @@ class InProcess:
         return partial(self._evaluate, Job(genome, gated, tuple(hurdles), seed))
 
     def _evaluate(self, job: Job) -> Evaluation:
-        before = torch.get_num_threads()
-        torch.set_num_threads(self._threads)
-        try:
+        with threads(self._threads):
             return job.run(self._evaluator)
-        finally:
-            torch.set_num_threads(before)
 
     def __enter__(self) -> Self:
         keep_memory()

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from evonas.config import BudgetConfig, SearchConfig
 from evonas.errors import InputError
-from evonas.evaluate.execution import Executor, Pending
+from evonas.evaluate.execution import Executor, Pending, threads
 from evonas.evaluate.objectives import switched_on
 from evonas.evaluate.propagation import propagation
 from evonas.evaluate.protocols import Screens
@@ -136,7 +136,8 @@ def drive(
     """
     clock = clock or Clock(config.budget, used=driving_seconds(archive))
     archive.event("started", f"after {archive.told()} candidates")
-    with Interrupts() as interrupts:
+    # small tensors on more threads than there are idle cores are many times slower: workers keep the cores busy
+    with threads(config.execution.threads), Interrupts() as interrupts:
         session = _Session(config, archive, executor, watchers, clock, interrupts)
         try:
             known = _evaluate_baselines(session)
