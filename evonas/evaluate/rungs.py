@@ -19,6 +19,7 @@ from evonas.record.outcome import Evaluation, Rejection
 
 STAGE = "rungs"
 FEWEST_LOSSES = 10
+LEAST_REFERENCE = 1e-9  # a reference with huge losses has a likelihood of 0.0
 
 
 def likelihood(losses: Sequence[float]) -> float:
@@ -61,7 +62,7 @@ class Hurdle:
         return {task: self._ratio(task, score) for task, score in scores.items()}
 
     def _ratio(self, task: str, score: float) -> float:
-        return score / self.references[task]
+        return score / max(self.references[task], LEAST_REFERENCE)
 
     def _behind(self, measured: float, limit: float, task: str = "") -> Rejection | None:
         if measured >= limit:
