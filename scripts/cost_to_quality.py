@@ -17,7 +17,8 @@ import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,23 +197,18 @@ def main() -> None:
     done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     finished = {(row["arm"], row["seed"]) for row in done}
     wanted = [(arm, seed) for arm in arguments.arms or ARMS for seed in arguments.seeds if (arm, seed) not in finished]
-    with ProcessPool(arguments.workers) as pool, results.open("a") as file:
-        write = _writer(file)
+    with results.open("a") as file, ProcessPool(arguments.workers) as pool:
+        running = []
         for arm, seed in wanted:
             overrides = [*arguments.overrides, *ARMS[arm], f"seed={seed}"]
             job = (config.load(arguments.file, overrides), arm, arguments.cap, arguments.out)
-            pool.schedule(run_arm, args=job, kwargs={"until_goal": not arguments.to_the_cap}).add_done_callback(write)
-
-
-def _writer(file: Any) -> Callable[[Any], None]:
-    def write(future: Any) -> None:
-        result = future.result()
-        file.write(json.dumps(asdict(result)) + "\n")
-        file.flush()
-        how = "reached" if result.reached else "not reached"
-        print(f"{result.arm} seed {result.seed}: {how}, {result.core_seconds:.0f} core-seconds, {result.best:.4f}")
-
-    return write
+            running.append(pool.schedule(run_arm, args=job, kwargs={"until_goal": not arguments.to_the_cap}))
+        for future in as_completed(running):
+            result: Result = future.result()
+            file.write(json.dumps(asdict(result)) + "\n")
+            file.flush()
+            how = "reached" if result.reached else "not reached"
+            print(f"{result.arm} seed {result.seed}: {how}, {result.core_seconds:.0f} core-seconds, {result.best:.4f}")
 
 
 if __name__ == "__main__":

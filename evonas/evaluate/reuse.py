@@ -68,11 +68,11 @@ def context_of(config: SearchConfig) -> str:
 def cut(evaluation: Evaluation, hurdles: Sequence[Hurdle], gate: int) -> Evaluation | None:
     """What training the layer again under these hurdles would give; None if the evaluation does not tell.
 
-    It does not if the layer was stopped at a rung where, now, it would go on.
+    It does not if the layer was stopped at a rung where, now, it would go on, be it only to the gate at this step.
 
     Args:
         evaluation: what is known.
-        hurdles: what the layer must reach now.
+        hurdles: what the layer must reach now, at every rung; or none if it is not gated.
         gate: steps after which the quality gate stands.
     """
     marks = sorted({0, gate, *(hurdle.steps for hurdle in hurdles)})
@@ -85,6 +85,8 @@ def cut(evaluation: Evaluation, hurdles: Sequence[Hurdle], gate: int) -> Evaluat
             reached[task] = hurdle.steps
             if rejection := hurdle.stopped_on(task, scores[task]):
                 return _ended(evaluation, reached, rejection)
+            if hurdle.steps == gate and _stopped_on(evaluation, task, gate):
+                return None
         if _rejected_at_gate(evaluation, hurdle.steps * len(scores)):
             return evaluation
         if rejection := hurdle.stopped(scores):
@@ -170,8 +172,15 @@ def _stopped(evaluation: Evaluation) -> bool:
     return evaluation.rejection is not None and evaluation.rejection.stage == RUNGS
 
 
+def _stopped_on(evaluation: Evaluation, task: str, steps: int) -> bool:
+    """Whether a floor stopped it on this task after so many steps."""
+    rejection = evaluation.rejection
+    on_task = rejection is not None and (rejection.stage, rejection.task) == (RUNGS, task)
+    return on_task and evaluation.rungs[task][-1][0] == steps
+
+
 def _rejected_at_gate(evaluation: Evaluation, steps: int) -> bool:
-    """Whether the quality gate rejected it at the very step of a rung: the gate is asked before the hurdle."""
+    """Whether the quality gate rejected it at the very step of a rung: the gate is asked before the threshold."""
     rejection = evaluation.rejection
     return rejection is not None and rejection.stage == "quality" and evaluation.steps == steps
 

@@ -20,6 +20,7 @@ from evonas.record.outcome import Evaluation, Rejection
 STAGE = "rungs"
 FEWEST_LOSSES = 10
 FEWEST_FOR_FLOORS = 5  # the least of fewer layers says little about what a good layer may have on one task
+LEAST_REFERENCE = 1e-9  # a reference with huge losses has a likelihood of 0.0
 
 
 def likelihood(losses: Sequence[float]) -> float:
@@ -62,7 +63,7 @@ class Hurdle:
         return {task: self._ratio(task, score) for task, score in scores.items()}
 
     def _ratio(self, task: str, score: float) -> float:
-        return score / self.references[task]
+        return score / max(self.references[task], LEAST_REFERENCE)
 
     def _behind(self, measured: float, limit: float, task: str = "") -> Rejection | None:
         if measured >= limit:

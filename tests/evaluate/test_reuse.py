@@ -80,12 +80,21 @@ def timeless(evaluation: Evaluation) -> Evaluation:
 
 
 def all_hurdles(whole: Evaluation) -> list[tuple[Hurdle, ...]]:
-    """At each rung: one that everything passes, one that this layer just passes, one that it just fails."""
+    """At each rung: one without limits, one that this layer just passes, and some that it just fails."""
     references, choices = {"a": 0.9, "b": 0.7}, []
     for steps in RUNGS:
         scores = scores_at(whole, steps)
-        own = Hurdle(steps, references, 0.0).relative(scores) if len(scores) == 2 else 0.8
-        choices.append([Hurdle(steps, references, limit) for limit in (0.0, own, math.nextafter(own, 9.0))])
+        bare = Hurdle(steps, references)
+        own = bare.relative(scores) if len(scores) == 2 else 0.8
+        floors = {"a": 0.8, "b": 0.8} | bare.ratios(scores)
+        high = {task: math.nextafter(ratio, 9.0) for task, ratio in floors.items()}
+        limits = [
+            (own, floors),
+            (math.nextafter(own, 9.0), floors),
+            (own, floors | {"a": high["a"]}),
+            (9.0, {"b": high["b"]}),
+        ]
+        choices.append([bare, *(Hurdle(steps, references, *limit) for limit in limits)])
     return [(), *product(*choices)]
 
 
@@ -104,40 +113,54 @@ def test_a_cut_evaluation_is_the_one_that_training_again_gives(
     fresh = [evaluate(S0, hurdles=chosen) for chosen in hurdles]
     told = 0
     for first, (chosen, again) in product(fresh, zip(hurdles, fresh, strict=True)):
-        found = cut(first, chosen)
+        found = cut(first, chosen, gate)
         if found is None:  # it was stopped at a rung, and would now go on: nothing recorded tells how
             assert first.rejection is not None
             assert first.rejection.stage == "rungs"
             goes_on = again.rejection is None or again.rejection.stage != "rungs"
-            assert again.steps > first.steps or (again.steps == first.steps and goes_on)
+            ungated = (first.rejection.reason, first.rejection.task) == (f"behind at step {gate}", "b")
+            assert again.steps > first.steps or (again.steps == first.steps and (goes_on or ungated))
         else:
             told += 1
             assert timeless(found) == timeless(again)
             assert list(found.rungs) == list(again.rungs)
     assert told >= len(fresh)  # each tells itself, at least
-    assert cut(fresh[0], ()) == fresh[0]
+    assert cut(fresh[0], (), gate) == fresh[0]
 
 
 def test_the_brute_force_meets_every_kind_of_end() -> None:
     ends = set()
-    for gate, trouble in product((1, 2, 6), ({}, {"low": "b"}, {"bad_from": 3}, {"bad_from": 8})):
+    troubles: list[tuple[int, dict[str, Any]]] = [
+        (1, {}),
+        (1, {"low": "b"}),
+        (6, {"bad_from": 3}),
+        (1, {"bad_from": 8}),
+    ]
+    for gate, trouble in troubles:
         evaluate = made(gate, **trouble)
         for chosen in all_hurdles(evaluate(S0, gated=False)):
             rejection = evaluate(S0, hurdles=chosen).rejection
-            ends.add((rejection.stage, rejection.reason) if rejection else ())
-    behind = {("rungs", f"behind at step {steps}") for steps in RUNGS}
-    assert ends == {(), ("quality", "accuracy too low"), ("quality", "diverged"), ("training", "diverged"), *behind}
+            ends.add((rejection.stage, rejection.reason, rejection.task) if rejection else ())
+    behind = {("rungs", f"behind at step {steps}", task) for steps in RUNGS for task in ("", "a", "b")}
+    by_itself = {("quality", "accuracy too low", "b"), ("quality", "diverged", "b"), ("training", "diverged", "b")}
+    assert ends == {(), *by_itself, *behind}
 
 
+@pytest.mark.parametrize("floors", [{}, {"a": 9.0}, {"b": 9.0}], ids=str)
 @pytest.mark.parametrize("steps", [40, 100])
-def test_traces_are_cut_where_training_again_would_have_ended(steps: int) -> None:
-    evaluate = replace(made(3, steps=steps), rungs=(10, 33))
-    whole = evaluate(S0)
-    stopping = (Hurdle(10, {"a": 1.0, "b": 1.0}, 0.0), Hurdle(33, {"a": 1.0, "b": 1.0}, 9.0))
-    found = cut(whole, stopping)
-    assert found is not None
-    assert timeless(found) == timeless(evaluate(S0, hurdles=stopping))
-    assert {step for step, _ in found.traces["a"]} == set(range(steps // 20, 34, steps // 20))
+def test_traces_are_cut_where_training_again_would_have_ended(steps: int, floors: dict[str, float]) -> None:
+    """Task b stays at the mark before where a falls short: at the rung, or at the gate if that lies between."""
+    for gate, before in ((3, 10), (20, 20)):
+        evaluate = replace(made(gate, steps=steps), rungs=(10, 33))
+        whole = evaluate(S0)
+        stopping = (Hurdle(10, {"a": 1.0, "b": 1.0}), Hurdle(33, {"a": 1.0, "b": 1.0}, 9.0, floors))
+        found = cut(whole, stopping, gate)
+        assert found is not None
+        assert timeless(found) == timeless(evaluate(S0, hurdles=stopping))
+        reached = {"a": 33, "b": before if "a" in floors else 33}
+        for task, last in reached.items():
+            assert {step for step, _ in found.traces[task]} == set(range(steps // 20, last + 1, steps // 20))
+        assert found.steps == sum(reached.values())
 
 
 # what a search does with a cache, on real tiny trainings
@@ -241,6 +264,28 @@ def test_a_layer_written_differently_inherits_the_scores_of_its_function(
         assert not ungated.reused
         assert counting.asked == [swish.key, swish.key]
         assert executor.hits == 1
+
+
+def test_evaluations_under_another_seed_are_passed_on_and_not_kept(tmp_path: Path) -> None:
+    settings, asked = settings_with(tmp_path / "cache.db"), list[dict[str, Any]]()
+
+    class Noting(Counting):
+        def submit(self, genome: Genome, **arguments: Any) -> Pending:
+            asked.append(arguments)
+            return super().submit(genome, **arguments)
+
+    hurdles = (Hurdle(2, {"preact_resnet": 1.0, "mobilenet_v2": 1.0}),)
+    with Reusing(Noting(settings), EvaluationCache(tmp_path / "cache.db"), settings) as executor:  # type: ignore[arg-type]
+        other = [executor.submit(S0, gated=True, hurdles=hurdles, seed=seed)() for seed in (7, 7, 1)]
+        assert [evaluation.seed for evaluation in other] == [7, 7, 1]
+        assert timeless(other[0]) == timeless(other[1])
+        assert not any(evaluation.reused for evaluation in other)
+        assert asked == [{"gated": True, "hurdles": hurdles, "seed": seed} for seed in (7, 7, 1)]
+        own = executor.submit(S0)()
+        assert (own.seed, own.reused, executor.hits, len(asked)) == (1, False, 0, 4)
+        again = executor.submit(S0, seed=7)()  # nor does what is kept answer for them
+        assert (again.seed, again.reused, len(asked)) == (7, False, 5)
+        assert executor.submit(S0)() == replace(own, seconds=0.0)
 
 
 @pytest.mark.parametrize("reason", ["worker died", "took too long", "out of memory", "error"])

@@ -1,15 +1,18 @@
 """Rungs against asynchronous successive halving by definition: count how many of the latest results are better.
 
-A layer at a rung goes on unless as many results as may be kept are better than its own.
+A layer at a rung goes on unless as many results as may be kept are better than its own, and is tried on further tasks
+unless all that may be kept are better on one it was tried on. Scores against numpy's product of probabilities.
 """
 
+import math
 import random
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from evonas.config import RungsConfig
-from evonas.evaluate.rungs import Hurdle, Ladder, furthest, scores_at
+from evonas.evaluate.rungs import Hurdle, Ladder, furthest, likelihood, scores_at
 from evonas.record.outcome import Evaluation, Rejection
 
 REFERENCE = Evaluation(
@@ -25,34 +28,94 @@ def reached(*scores: tuple[float, float]) -> Evaluation:
     return Evaluation("k", 1, rejection=Rejection("rungs", "test"), rungs=rungs)
 
 
-def goes_on(relative: Fraction, earlier: list[Fraction], reduction: Fraction) -> bool:
+EXACT = Evaluation(  # powers of two: ratios and means are exact, so ties are ties
+    "exact", 1, objectives={"a": 1.0, "b": 1.0}, rungs={"a": ((10, 0.5), (20, 0.25)), "b": ((10, 0.25), (20, 1.0))}
+)
+Result = dict[str, float]  # ratios per task; empty for a layer that did not get through all tasks
+
+
+def ended(scores: list[dict[str, float]]) -> Evaluation:
+    """A layer that ended somewhere, with these scores at the rungs it came to."""
+    rungs = {
+        task: tuple((10 * (i + 1), found[task]) for i, found in enumerate(scores) if task in found) for task in "ab"
+    }
+    rungs = {task: points for task, points in rungs.items() if points}
+    return Evaluation("k", 1, rejection=Rejection("test", "test"), rungs=rungs)
+
+
+def mean(result: Result) -> float:
+    return sum(result.values()) / len(result) if result else -1.0
+
+
+def goes_on(result: Result, earlier: list[Result], reduction: Fraction) -> bool:
     """Successive halving by definition."""
-    kept = len(earlier) // reduction
-    return kept == 0 or sum(other > relative for other in earlier) < kept
+    kept, own = len(earlier) // reduction, mean(result)
+    return kept == 0 or sum(mean(other) > own for other in earlier) < kept
+
+
+def floor(task: str, earlier: list[Result], reduction: Fraction) -> float:
+    """The least ratio among those that may be kept; of equally good ones the earlier are. 0 if they are too few."""
+    kept, means = len(earlier) // reduction, [mean(result) for result in earlier]
+    best = [
+        result
+        for place, result in enumerate(earlier)
+        if result and sum(m > means[place] for m in means) + means[:place].count(means[place]) < kept
+    ]
+    return min(result[task] for result in best) if len(best) >= max(kept, 1) else 0.0
 
 
 @pytest.mark.parametrize(("reduction", "window"), [(2.0, 200), (4.0, 200), (4.0, 9), (1.5, 30), (3.0, 3), (5.0, 4)])
 def test_a_ladder_is_successive_halving_over_the_latest_results(reduction: float, window: int) -> None:
-    rng = random.Random(7)
-    ladder = Ladder(RungsConfig(steps=(10, 20), reduction=reduction, window=window), REFERENCE)
-    earlier: list[list[Fraction]] = [[], []]
+    """Layers are stopped on a task, behind the last task, or fail by themselves: a failure is a result, too."""
+    rng, exactly = random.Random(7), Fraction(reduction)
+    ladder = Ladder(RungsConfig(steps=(10, 20), reduction=reduction, window=window), EXACT)
+    earlier: list[list[Result]] = [[], []]
     decisions = set()
-    for _ in range(120):
-        scores = [(rng.randrange(1, 9) / 8, rng.randrange(1, 9) / 8) for _ in range(2)]  # many ties
-        verdicts = []
-        for rung, (hurdle, (a, b)) in enumerate(zip(ladder.hurdles(), scores, strict=True)):
-            wanted = scores_at(REFERENCE, hurdle.steps)
-            relative = (Fraction(a) / Fraction(wanted["a"]) + Fraction(b) / Fraction(wanted["b"])) / 2
-            expected = goes_on(relative, earlier[rung][-window:], Fraction(reduction))
-            assert (hurdle.stopped({"a": a, "b": b}) is None) == expected
-            verdicts.append((relative, expected))
-        past = [verdicts[0]] if not verdicts[0][1] else verdicts  # a layer stopped at the first rung has no second
-        ladder.tell(reached(*scores[: len(past)]))
-        for rung, (relative, expected) in enumerate(past):
-            earlier[rung].append(relative)
-            decisions.add((rung, expected))
-    possible = {(0, True), (1, True)} | ({(0, False), (1, False)} if reduction <= window else set())
+    for _ in range(200):
+        fails = (rng.randrange(2), rng.choice("ab")) if rng.random() < 0.2 else None
+        scores: list[dict[str, float]] = []
+        for rung, hurdle in enumerate(ladder.hurdles()):
+            past, ratios, going = earlier[rung][-window:], Result(), True
+            scores.append({})
+            for task in "ab":
+                if fails == (rung, task):
+                    going = False
+                    break
+                scores[rung][task] = score = rng.randrange(1, 9) / 8  # many ties
+                ratios[task] = score / scores_at(EXACT, hurdle.steps)[task]
+                least = floor(task, past, exactly)
+                going = ratios[task] >= least
+                behind = Rejection("rungs", f"behind at step {hurdle.steps}", task, ratios[task], least)
+                assert hurdle.stopped_on(task, score) == (None if going else behind)
+                decisions.add((rung, task, going))
+                if not going:
+                    break
+            if going:
+                going = goes_on(ratios, past, exactly)
+                assert (hurdle.stopped(scores[rung]) is None) == going
+                decisions.add((rung, "", going))
+            if not going:
+                break
+        ladder.tell(ended(scores))
+        for rung, found in enumerate(scores):
+            if found or rung == 0:  # a layer that failed before its first score at a later rung did not come there
+                wanted = scores_at(EXACT, 10 * (rung + 1))
+                earlier[rung].append({task: found[task] / wanted[task] for task in found if len(found) == 2})
+    possible = {(rung, task, True) for rung in (0, 1) for task in ("a", "b", "")}
+    if reduction <= window:
+        possible |= {(rung, task, False) for rung, task, _ in possible}
+    if window // reduction == 1:  # as good as the only best one on every task is as good on the mean
+        possible -= {(0, "", False), (1, "", False)}
     assert decisions == possible
+    assert earlier[0].count({}) > 10
+
+
+def test_the_score_is_the_geometric_mean_probability_of_the_labels_over_the_latest_steps() -> None:
+    rng = np.random.default_rng(0)
+    for steps, latest in ((1, 1), (2, 2), (9, 9), (10, 10), (11, 10), (39, 10), (43, 10), (44, 11), (100, 25)):
+        probabilities = rng.uniform(0.01, 1, steps)
+        found = likelihood([float(loss) for loss in -np.log(probabilities)])
+        assert found == pytest.approx(np.prod(probabilities[-latest:]) ** (1 / latest), rel=1e-12)
 
 
 def test_nobody_is_stopped_before_there_are_as_many_results_as_the_reduction() -> None:
@@ -61,17 +124,19 @@ def test_nobody_is_stopped_before_there_are_as_many_results_as_the_reduction() -
         (hurdle,) = ladder.hurdles()
         stopped = hurdle.stopped({"a": 0.0, "b": 0.0})
         assert (stopped is None) == (count < 4)
+        assert (hurdle.stopped_on("a", 0.0) is None) == (count < 4)
         ladder.tell(reached((0.1 * (count + 1), 0.05 * (count + 1))))
     assert hurdle.threshold == pytest.approx(0.2 * 7)  # of seven results the best one
 
 
 def test_results_leave_the_window_in_the_order_they_came() -> None:
     ladder = Ladder(RungsConfig(steps=(10,), reduction=2.0, window=2), REFERENCE)
-    thresholds = []
+    limits = []
     for score in (0.5, 0.25, 0.125, 0.0625):
         ladder.tell(reached((score, score / 2)))
-        thresholds.append(ladder.hurdles()[0].threshold)
-    assert thresholds == [0.0, 1.0, 0.5, 0.25]
+        (hurdle,) = ladder.hurdles()
+        limits.append((hurdle.threshold, hurdle.floors))
+    assert limits == [(0.0, {}), *((ratio, {"a": ratio, "b": ratio}) for ratio in (1.0, 0.5, 0.25))]
 
 
 def test_scores_are_compared_with_the_reference_at_equal_steps_task_by_task() -> None:
@@ -87,11 +152,33 @@ def test_a_layer_that_is_stopped_says_where_and_by_how_much() -> None:
     hurdle = Hurdle(20, {"a": 0.5, "b": 0.5}, 1.2)
     assert hurdle.stopped({"a": 0.5, "b": 0.5}) == Rejection("rungs", "behind at step 20", measured=1.0, limit=1.2)
     assert hurdle.stopped({"a": 0.6, "b": 0.6}) is None  # as good as the threshold is good enough
+    hurdle = Hurdle(20, {"a": 0.5, "b": 0.5}, 1.2, {"b": 0.5})
+    assert hurdle.stopped_on("b", 0.125) == Rejection("rungs", "behind at step 20", "b", 0.25, 0.5)
+    assert hurdle.stopped_on("b", 0.25) is None
+    assert hurdle.stopped_on("a", 0.0) is None  # no floor
+
+
+def test_a_floor_is_the_least_ratio_on_a_task_among_those_that_went_on() -> None:
+    ladder = Ladder(RungsConfig(steps=(10,), reduction=2.0), EXACT)
+    pairs = [(0.5, 0.5), (1.0, 0.125), (0.25, 0.0625), (0.125, 0.5), (0.0625, 0.0625), (0.5, 0.0)]
+    for pair in pairs:  # ratios (1, 2), (2, 0.5), (0.5, 0.25), (0.25, 2), (0.125, 0.25), (1, 0)
+        ladder.tell(reached(pair))
+    (hurdle,) = ladder.hurdles()
+    assert (hurdle.threshold, hurdle.floors) == (1.125, {"a": 0.25, "b": 0.5})
 
 
 def test_a_reference_that_scores_nothing_stops_nobody_by_an_error() -> None:
+    assert likelihood([800.0] * 10) == 0.0
     assert Hurdle(10, {"a": 0.0}, 1.0).stopped({"a": 0.1}) is None
     assert Hurdle(10, {"a": 0.0}, 1.0).stopped({"a": 0.0}) is not None
+    assert Hurdle(10, {"a": 0.0}, floors={"a": 1.0}).stopped_on("a", 0.1) is None
+    assert Hurdle(10, {"a": 0.0}, floors={"a": 1.0}).stopped_on("a", 0.0) is not None
+    nothing = Evaluation("r", 1, objectives={"a": 0.1, "b": 0.1}, rungs=dict.fromkeys("ab", ((10, 0.0),)))
+    ladder = Ladder(RungsConfig(steps=(10,), reduction=2.0), nothing)
+    for _ in range(4):
+        ladder.tell(reached((1.0, 1.0)))
+    (hurdle,) = ladder.hurdles()
+    assert all(math.isfinite(limit) for limit in (hurdle.threshold, *hurdle.floors.values()))
 
 
 def test_the_order_in_which_tasks_were_recorded_changes_no_bit() -> None:
@@ -105,16 +192,41 @@ def test_the_order_in_which_tasks_were_recorded_changes_no_bit() -> None:
         assert Hurdle(10, {name: references[name] for name in shuffled}, 1.0).relative(scores) == straight
 
 
-def test_only_layers_with_a_score_on_every_task_count_at_a_rung() -> None:
-    ladder = Ladder(RungsConfig(steps=(10, 20), reduction=1.5), REFERENCE)
-    halfway = Evaluation("k", 1, rejection=Rejection("training", "diverged"), rungs={"a": ((10, 0.5),)})
-    for _ in range(9):
-        ladder.tell(halfway)
-        ladder.tell(Evaluation("k", 1, rejection=Rejection("quality", "test")))
-    assert [h.threshold for h in ladder.hurdles()] == [0.0, 0.0]
-    for _ in range(2):
+@pytest.mark.parametrize(
+    ("loser", "counts"),
+    [
+        (Evaluation("k", 1, rejection=Rejection("quality", "test")), (True, False)),
+        (Evaluation("k", 1, rejection=Rejection("execution", "error")), (True, False)),
+        (ended([{"a": 0.9}]), (True, False)),
+        (ended([{"b": 0.9}]), (True, False)),
+        (ended([{"a": 0.4, "b": 0.2}]), (True, False)),  # whole at the first rung, and worse
+        (ended([{"a": 0.4, "b": 0.2}, {"a": 0.9}]), (True, True)),
+    ],
+)
+def test_a_layer_that_did_not_get_through_a_rung_it_came_to_is_a_loser_there(
+    loser: Evaluation, counts: tuple[bool, bool]
+) -> None:
+    """Losers count among the results of which the best go on, at the first rung always, and are never among these."""
+    ladder = Ladder(RungsConfig(steps=(10, 20), reduction=4.0), REFERENCE)
+    ladder.tell(reached((0.5, 0.25), (0.75, 0.4)))
+    for told in range(4):
+        for hurdle, counted in zip(ladder.hurdles(), counts, strict=True):
+            stands = counted and told == 3
+            assert hurdle.threshold == pytest.approx(1.0 if stands else 0.0)
+            assert hurdle.floors == pytest.approx({"a": 1.0, "b": 1.0} if stands else {})
+        ladder.tell(loser)
+
+
+def test_while_fewer_whole_results_than_may_be_kept_are_there_anything_passes() -> None:
+    ladder = Ladder(RungsConfig(steps=(10,), reduction=2.0), REFERENCE)
+    for _ in range(4):
+        ladder.tell(ended([{"a": 0.5}]))
+    for whole in range(4):
+        (hurdle,) = ladder.hurdles()
+        passes = whole < (4 + whole) // 2  # 0 of 2, 1 of 2, 2 of 3, 3 of 3
+        assert (hurdle.stopped({"a": 0.0, "b": 0.0}) is None) == passes == (hurdle.stopped_on("b", 0.0) is None)
         ladder.tell(reached((0.5, 0.25)))
-    assert [h.threshold for h in ladder.hurdles()] == [1.0, 0.0]
+    assert not passes
 
 
 def test_without_rungs_or_a_reference_there_are_no_hurdles() -> None:

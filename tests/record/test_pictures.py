@@ -20,7 +20,16 @@ from PIL import Image
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
-from evonas.record.pictures import IntervalRow, draw_front, draw_genome, draw_intervals, draw_progress, to_array, to_png
+from evonas.record.pictures import (
+    IntervalRow,
+    draw_curves,
+    draw_front,
+    draw_genome,
+    draw_intervals,
+    draw_progress,
+    to_array,
+    to_png,
+)
 from evonas.record.pictures.placement import BOX_HEIGHT, BOX_WIDTH, Box, Layout, Route, layout
 
 
@@ -303,6 +312,43 @@ def test_intervals_have_a_panel_per_baseline_with_a_row_per_layer() -> None:
         assert box.x0 >= 0, text
         assert box.x1 <= width, text
         assert 0 <= box.y0 < box.y1 <= height, text
+
+
+def test_curves_are_steps_with_a_colour_and_a_name_per_procedure_and_a_line_per_seed() -> None:
+    curves = {
+        "ours-random": [[], [(4.0, 0.25), (20.0, 0.5)]],  # under its first seed it found nothing
+        "ours": [[(1.0, 0.5)], [(2.0, 0.25), (3.0, 0.75), (9.0, 1.0)]],
+    }
+    figure = draw_curves(curves, levels={"EvoNorm-S0": 0.625}, end=50.0, xlabel="cost", ylabel="best")
+    (axes,) = figure.axes
+    *lines, level = axes.lines
+    assert [np.asarray(line.get_xydata()).tolist() for line in lines] == [
+        [[4.0, 0.25], [20.0, 0.5], [50.0, 0.5]],
+        [[1.0, 0.5], [50.0, 0.5]],
+        [[2.0, 0.25], [3.0, 0.75], [9.0, 1.0], [50.0, 1.0]],
+    ]
+    assert {line.get_drawstyle() for line in lines} == {"steps-post"}  # a value holds from its own cost on
+    colours = [line.get_color() for line in lines]
+    assert colours[0] != colours[1] == colours[2]
+    assert set(np.asarray(level.get_ydata()).tolist()) == {0.625}
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [(t.get_text(), h.get_color()) for t, h in zip(legend.get_texts(), legend.get_lines(), strict=True)] == [
+        ("ours-random", colours[0]),
+        ("ours", colours[1]),
+    ]
+    assert (axes.get_xscale(), axes.get_xlabel(), axes.get_ylabel()) == ("log", "cost", "best \u2192")
+    FigureCanvasAgg(figure).draw()  # puts the labels in their places
+    for text in (axes.xaxis.label, axes.yaxis.label, *axes.texts, *legend.get_texts()):
+        box = text.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width, text
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.height, text
+
+
+def test_searches_that_found_nothing_can_be_drawn(tmp_path: Path) -> None:
+    figure = draw_curves({"a": [[]], "b": [[], []]}, levels={"goal": 0.5}, end=9.0, xlabel="cost", ylabel="best")
+    assert len(figure.axes[0].lines) == 1
+    to_png(figure, tmp_path / "curves.png")
 
 
 def test_a_file_has_the_pixels_of_the_array(tmp_path: Path, figures: dict[str, Figure]) -> None:

@@ -155,3 +155,70 @@ def test_the_benchmark_of_layers_puts_them_beside_those_of_timm() -> None:
     assert sum(name.startswith("survivor ") for name in found) == 1
     assert found["bn-relu, torch, eager"]["ratio"] == 1
     assert all(row["ms"] > 0 for row in found.values())
+
+
+def test_what_a_search_costs_is_counted_and_a_second_start_computes_nothing_again(tmp_path: Path) -> None:
+    pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
+    out = tmp_path / "cost"
+    command = ("cost_to_quality.py", TINY, "--out", out, "--arm", "rungs", "--cap", 1, "--to-the-cap")
+    command += ("--set", "rungs.steps=[2]", "--set", "rungs.reduction=2.0")
+    first = run(*command, "--seeds", 1, 2)
+    assert first.returncode == 0, first.stderr
+    assert len(first.stdout.splitlines()) == 2
+    rows = sorted(map(json.loads, (out / "results.jsonl").read_text().splitlines()), key=lambda row: row["seed"])
+    assert [(row["arm"], row["seed"]) for row in rows] == [("rungs", 1), ("rungs", 2)]
+    memos = {int(path.stem.rpartition("-")[2]): path for path in (out / "memo").iterdir()}
+    for row in rows:
+        known = [json.loads(line) for line in memos[row["seed"]].read_text().splitlines()]
+        goal, reference, *candidates = known  # EvoNorm-S0, which sets the goal, is free
+        assert row["candidates"] == len(candidates)
+        assert row["goal"] == sum(goal["objectives"].values()) / 2
+        assert row["core_seconds"] >= row["cap"]
+        trained = sum(found["seconds"] for found in (reference, *candidates))
+        assert row["core_seconds"] == pytest.approx(trained + row["driving_seconds"])
+        means = [sum(found["objectives"].values()) / 2 for found in candidates if found["objectives"]]
+        assert (row["trained_in_full"], row["best"]) == (len(means), max(means, default=0.0))
+        assert {steps for points in reference["rungs"].values() for steps, _ in points} == {2}
+        stages = [found["rejection"]["stage"] for found in candidates if found["rejection"]]
+        assert sum(row["rejections"].values()) == len(stages) + row["screened_out"]
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    again = run(*command, "--seeds", 1, 2)
+    assert (again.returncode, again.stdout) == (0, ""), again.stderr
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    (out / "results.jsonl").unlink()
+    assert run(*command, "--seeds", 1).returncode == 0
+    lines = memos[1].read_text().splitlines()
+    assert lines[: rows[0]["candidates"] + 2] == before[memos[1]].decode().splitlines()
+    assert len({json.loads(line)["id"] for line in lines}) == len(lines)  # the memo answers; clocks may let in one more
+    table = run("cost_table.py", out)
+    assert table.returncode == 0, table.stderr
+    assert (out / "table.md").read_text() == table.stdout.removesuffix("\n")
+    with Image.open(out / "curves.png") as picture:
+        assert picture.size[0] > 1000
+        assert len(set(picture.convert("L").tobytes())) > 8
+
+
+def test_the_table_of_costs_has_medians_ratios_and_lower_bounds(tmp_path: Path) -> None:
+    found = {  # core-seconds at which the goal was reached, or what was spent without, per seed
+        "published": [(100.0, 900.0), (None, 1000.0), (200.0, 900.0)],
+        "ours": [(10.0, 900.0), (40.0, 900.0), (20.0, 900.0)],
+        "random": [(None, 1000.0), (300.0, 900.0), (None, 1000.0)],
+    }
+    with (tmp_path / "results.jsonl").open("w") as file:
+        for seed in (3, 1, 2):
+            for arm, outcomes in found.items():
+                at, spent = outcomes[seed - 1]
+                curve = [(5.0, 0.25), *([(at, 0.5), (at + 1, 0.625)] if at else [])]
+                row = {"arm": arm, "seed": seed, "goal": 0.5, "core_seconds": spent, "curve": curve}
+                file.write(json.dumps({**row, "candidates": 1000 * seed, "trained_in_full": seed}) + "\n")
+    done = run("cost_table.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[2:5] == [
+        "| published | 1, 2, 3 | 100, > 1,000, 200 | 200 | 1.0 | 1,000, 2,000, 3,000 | 1, 2, 3 |",
+        "| ours | 1, 2, 3 | 10, 40, 20 | 20 | 10.0 | 1,000, 2,000, 3,000 | 1, 2, 3 |",
+        "| random | 1, 2, 3 | > 1,000, 300, > 1,000 | > 1,000 | 0.2 | 1,000, 2,000, 3,000 | 1, 2, 3 |",
+    ]
+    as_json = json.loads(run("cost_table.py", tmp_path, "--json").stdout)
+    assert {arm: row["core_seconds"] for arm, row in as_json.items()} == {
+        arm: [at or spent for at, spent in outcomes] for arm, outcomes in found.items()
+    }

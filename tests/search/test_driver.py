@@ -1,9 +1,14 @@
-"""Whole searches of seconds with every objective switched on.
+"""Whole searches of seconds on real tiny trainings, with every objective switched on, and with rungs.
 
-Oracle: a search that is only told what the archive recorded, in its order, must ask for the recorded candidates; so a
-stopped and resumed run is what an uninterrupted one would have been with the same measurements.
+Oracles: a search that is only told what the archive recorded, in its order, must ask for the recorded candidates; the
+archive of an uninterrupted run of one worker; successive halving made anew of the recorded scores.
 """
 
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,14 +18,18 @@ from evonas.config import SearchConfig
 from evonas.errors import InputError
 from evonas.evaluate.execution import make_executor
 from evonas.evaluate.objectives import OBJECTIVES
-from evonas.record.archive import Archive
-from evonas.record.outcome import Candidate, Evaluation
+from evonas.evaluate.rungs import Hurdle, Ladder
+from evonas.graph.catalogue import CATALOGUE
+from evonas.record.archive import Archive, same_content
+from evonas.record.outcome import Candidate, Evaluation, Rejection
+from evonas.record.run import create_run
 from evonas.search.driver import Ending, drive, make_search
 
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
 pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
 
-TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "search_spaces" / "tiny.toml"
 EVERY = [
     *(f"objectives.{name}=true" for name in OBJECTIVES),
     *("protocols.quality.min_accuracy=0.0", "evolution.initial_random=2", "evolution.random_injection=0.1"),
@@ -28,9 +37,9 @@ EVERY = [
 ]
 
 
-def run(path: Path, settings: SearchConfig) -> None:
-    with Archive.open(path) as archive, make_executor(settings) as executor:
-        assert drive(settings, archive, executor, []) is Ending.BUDGET
+def run(path: Path, settings: SearchConfig) -> Ending:
+    with (Archive.open if path.exists() else Archive.create)(path) as archive, make_executor(settings) as executor:
+        return drive(settings, archive, executor, [])
 
 
 def replayed(settings: SearchConfig, records: list[tuple[Candidate, Evaluation]], first: Evaluation) -> list[Candidate]:
@@ -45,14 +54,13 @@ def replayed(settings: SearchConfig, records: list[tuple[Candidate, Evaluation]]
 @pytest.mark.parametrize("algorithm", ["tournament", "nsga2"])
 def test_a_search_with_every_objective_runs_resumes_and_goes_by_its_records(algorithm: str, tmp_path: Path) -> None:
     path = tmp_path / "archive.sqlite"
-    Archive.create(path).close()
     overrides = [*EVERY, f"evolution.algorithm={algorithm}"]
-    run(path, config.load(TINY, [*overrides, "budget.evaluations=6"]))
+    assert run(path, config.load(TINY, [*overrides, "budget.evaluations=6"])) is Ending.BUDGET
     with Archive.open(path) as archive:
         before = list(archive.records(screened_out=True))
     assert len(before) == 6
     settings = config.load(TINY, [*overrides, "budget.evaluations=12"])
-    run(path, settings)
+    assert run(path, settings) is Ending.BUDGET
     with Archive.open(path) as archive:
         records, (reference,) = list(archive.records(screened_out=True)), archive.baselines().values()
     assert records[:6] == before
@@ -70,3 +78,165 @@ def test_a_task_with_the_name_of_an_objective_is_refused() -> None:
     ):
         make_search(config.load(TINY, overrides))
     make_search(config.load(TINY, overrides[:1]))
+
+
+RUNGS = [
+    "rungs.steps=[3, 6]",
+    "rungs.reduction=1.5",
+    "training.steps=10",
+    "training.learning_rate=0.02",
+    "protocols.quality.min_accuracy=0.0",
+    'evolution.initial=["frn-tlu", "evonorm-s0"]',
+    "budget.evaluations=15",
+]
+
+
+def search(path: Path, *changes: str) -> Ending:
+    return run(path, config.load(TINY, [*RUNGS, *changes]))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("driver") / "one.sqlite"
+    assert search(path) is Ending.BUDGET
+    return path
+
+
+def test_some_layers_are_stopped_at_rungs_and_some_are_not(finished: Path) -> None:
+    with Archive.open(finished, read_only=True) as archive:
+        records = list(archive.records())
+        baseline = archive.baselines()["gn-relu"]
+    ends = Counter(e.rejection.reason if e.rejection else "" for _, e in records)
+    assert {"", "behind at step 3", "behind at step 6"} <= set(ends)
+    tasks = {e.rejection.task for _, e in records if e.rejection and e.rejection.stage == "rungs"}
+    assert tasks & set(baseline.objectives)
+    assert {task: [steps for steps, _ in points] for task, points in baseline.rungs.items()} == {
+        task: [3, 6] for task in baseline.objectives
+    }
+    assert [c.genome.key for c, _ in records[:2]] == [CATALOGUE[n].key for n in ("frn-tlu", "evonorm-s0")]
+
+
+def verdicts(evaluation: Evaluation, hurdles: tuple[Hurdle, ...], tasks: list[str]) -> list[Rejection | None]:
+    """What the hurdles say of the recorded scores, in the order in which they come up, as far as there are scores."""
+    found: list[Rejection | None] = []
+    for hurdle in hurdles:
+        scores = {
+            task: dict(points)[hurdle.steps]
+            for task, points in evaluation.rungs.items()
+            if hurdle.steps in dict(points)
+        }
+        assert list(scores) == tasks[: len(scores)]
+        found += [hurdle.stopped_on(task, score) for task, score in scores.items()]
+        if found and found[-1]:
+            return found
+        if len(scores) < len(tasks):
+            return found
+        found.append(hurdle.stopped(scores))
+    return found
+
+
+def test_the_recorded_evaluations_are_what_successive_halving_makes_of_the_recorded_scores(finished: Path) -> None:
+    settings = config.load(TINY, RUNGS)
+    with Archive.open(finished, read_only=True) as archive:
+        told, reference = [e for _, e in archive.records()], archive.baselines()["gn-relu"]
+    checked = 0
+    for index, evaluation in enumerate(told):
+        ladder = Ladder(settings.rungs, reference)
+        for earlier in told[: max(0, index - settings.evolution.look_ahead + 1)]:
+            ladder.tell(earlier)
+        said = verdicts(evaluation, ladder.hurdles(), list(reference.objectives))
+        assert not any(said[:-1])
+        if evaluation.rejection is None:
+            assert said == [None] * 6  # two tasks and the threshold, at two rungs
+        elif evaluation.rejection.stage == "rungs":
+            assert said[-1] == evaluation.rejection
+            checked += 1
+        else:
+            assert not any(said)
+    assert checked >= 4
+
+
+def test_two_workers_write_the_same_archive_as_one(finished: Path, tmp_path: Path) -> None:
+    search(tmp_path / "two.sqlite", "execution.workers=2")
+    assert same_content(finished, tmp_path / "two.sqlite")
+
+
+def test_a_killed_search_with_rungs_resumes_to_the_archive_of_an_uninterrupted_one(
+    finished: Path, tmp_path: Path
+) -> None:
+    run = create_run(tmp_path / "run", config.load(TINY, RUNGS))
+    command = [sys.executable, "-m", "evonas", "search", "--run", str(run.path), "--resume"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
+        deadline = time.monotonic() + 120
+        while _told(run.archive_file) < 5:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+    before = _told(run.archive_file)
+    assert 5 <= before < 15
+    assert search(run.archive_file) is Ending.BUDGET
+    assert same_content(finished, run.archive_file)
+
+
+def _told(archive: Path) -> int:
+    with Archive.open(archive, read_only=True) as opened:
+        return opened.told()
+
+
+class Failing:
+    """An executor whose first baseline cannot be trained, at first."""
+
+    def __init__(self, *good: str) -> None:
+        self.good = {CATALOGUE[name].key for name in good}
+        self.gated: list[bool] = []
+        self.references: list[float] = []
+
+    def submit(self, genome, *, gated=True, hurdles=()):  # type: ignore[no-untyped-def]
+        self.gated.append(gated)
+        self.references += [h.references["t"] for h in hurdles]
+        good = Evaluation(genome.key, 1, objectives={"t": 0.5}, rungs={"t": ((4, 0.25),)})
+        bad = replace(good, objectives={}, rungs={}, rejection=Rejection("training", "diverged"))
+        return lambda: good if gated or genome.key in self.good else bad
+
+
+def _small(*baselines: str) -> SearchConfig:
+    names = ", ".join(f'"{name}"' for name in baselines)
+    return config.load(TINY, ["rungs.steps=[4]", f"baselines=[{names}]", "budget.evaluations=6"])
+
+
+def test_the_rungs_go_by_the_first_baseline_that_could_be_trained(tmp_path: Path) -> None:
+    executor = Failing("gn-relu")
+    with Archive.create(tmp_path / "a.sqlite") as archive:
+        assert drive(_small("bn-relu", "gn-relu"), archive, executor, []) is Ending.BUDGET  # type: ignore[arg-type]
+    assert executor.gated == [False, False] + [True] * 6
+    assert executor.references == [0.25] * 6
+
+
+def test_without_such_a_baseline_rungs_are_refused_in_one_line(tmp_path: Path) -> None:
+    with (
+        Archive.create(tmp_path / "a.sqlite") as archive,
+        pytest.raises(InputError, match="baselines: none could be trained to the end") as caught,
+    ):
+        drive(_small("bn-relu", "gn-relu"), archive, Failing(), [])  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["rungs.steps=[4, 2]"], "rungs.steps: [4, 2]; accepted: ascending numbers below training.steps, 6"),
+        (["rungs.steps=[2, 2]"], "rungs.steps: [2, 2]; accepted: ascending"),
+        (["rungs.steps=[2, 6]"], "rungs.steps: [2, 6]; accepted: ascending numbers below training.steps, 6"),
+        (["rungs.steps=[2]", "baselines=[]"], "baselines: none, but there are rungs"),
+        (['evolution.initial=["evonorm-s9"]'], "evolution.initial: 'evonorm-s9'; accepted: a text form"),
+        (['evolution.initial=["evonorm-b0"]'], "evolution.initial 'evonorm-b0': genome: node 4: index set bhw"),
+        (['evolution.initial=["cosh(x)"]'], "evolution.initial 'cosh(x)': layer text"),
+        (['evolution.initial=["sigmoid(x)"]', "space.primitives=['neg', 'add']"], "primitive sigmoid is not in"),
+    ],
+)
+def test_wrong_rungs_and_initial_layers_are_refused(changes: list[str], words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        make_search(config.load(TINY, changes))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -235,17 +235,19 @@ REFERENCE = Evaluation(
 
 
 def halved(candidate: Candidate, hurdles: Sequence[Hurdle]) -> Evaluation:
-    """An evaluation whose scores at each rung are other digits of the key."""
+    """An evaluation whose scores at each rung are other digits of the key, task after task."""
     key = candidate.genome.key
-    scores = {
-        steps: {t: int(key[4 * i + j], 16) / 16 for j, t in enumerate("ab")} for i, steps in enumerate((10, 20, 40))
-    }
-    rungs: dict[str, list[tuple[int, float]]] = {"a": [], "b": []}
+    rungs: dict[str, list[tuple[int, float]]] = {}
     rejection = None
-    for hurdle in hurdles:
-        for task in rungs:
-            rungs[task].append((hurdle.steps, scores[hurdle.steps][task]))
-        if rejection := hurdle.stopped(scores[hurdle.steps]):
+    for i, hurdle in enumerate(hurdles):
+        scores = {task: int(key[4 * i + j], 16) / 16 for j, task in enumerate("ab")}
+        for task, score in scores.items():
+            rungs.setdefault(task, []).append((hurdle.steps, score))
+            rejection = rejection or hurdle.stopped_on(task, score)
+            if rejection:
+                break
+        rejection = rejection or hurdle.stopped(scores)
+        if rejection:
             break
     taken = {task: tuple(points) for task, points in rungs.items()}
     done = {} if rejection else {"a": int(key[12], 16) / 16, "b": int(key[13], 16) / 16}
@@ -273,7 +275,10 @@ def test_hurdles_follow_from_the_results_told_before_a_candidate_was_asked_for()
         for evaluation in told[: max(0, index - SETTINGS.look_ahead + 1)]:
             ladder.tell(evaluation)
         assert found == ladder.hurdles()
-    assert {e.rejection.reason for e in told if e.rejection} == {f"behind at step {steps}" for steps in RUNGS.steps}
+    ends = {(e.rejection.reason, e.rejection.task) for e in told if e.rejection}
+    on_a_task = {(f"behind at step {steps}", task) for steps in RUNGS.steps for task in "ab"}
+    on_all = {(f"behind at step {steps}", "") for steps in RUNGS.steps}
+    assert on_a_task < ends <= on_a_task | on_all
     assert new_search().hurdles() == ()
 
 
@@ -283,19 +288,19 @@ def test_layers_stopped_beyond_the_first_rung_become_parents_with_the_scores_of_
     asked, told, _ = run_with_rungs(search, 120)
     members = {i.index: i for i in search.population}
     parents = {c.proposal.parent for c in asked} - {None}
-    reached: set[int] = set()
+    reached: set[tuple[int, str]] = set()  # the last rung on all tasks, and the task that the layer was stopped on
     for index, evaluation in enumerate(told):
-        steps = [at for at, _ in evaluation.rungs["a"]]
+        steps = [at for at, _ in evaluation.rungs["a"] if at in dict(evaluation.rungs.get("b", ()))]
         if evaluation.rejection is None:
             assert (members[index].steps, members[index].objectives) == (FULL, evaluation.objectives)
-        elif len(steps) == 1:
+        elif len(steps) < 2:
             assert index not in members
             assert index not in parents
         else:
             assert members[index].steps == steps[-1]
             assert members[index].objectives == {task: dict(evaluation.rungs[task])[steps[-1]] for task in "ab"}
-            reached.add(steps[-1])
-    assert reached == {20, 40}
+            reached.add((steps[-1], evaluation.rejection.task))
+    assert reached >= {(20, "a"), (20, "b"), (40, "b")}
     assert parents & {index for index, evaluation in enumerate(told) if evaluation.rejection}
     assert {i.index for i in search.front} <= {i for i, e in enumerate(told) if e.objectives}
 

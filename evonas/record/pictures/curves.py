@@ -19,7 +19,7 @@ def draw_curves(
     """Best value so far by cost, a colour for each procedure, a line for each of its seeds.
 
     Args:
-        curves: per procedure and seed, the points (cost, best value from there on).
+        curves: per procedure and seed, the points (cost, best value from there on); none if nothing was found.
         levels: values to compare with, by name.
         end: cost up to which every line is drawn.
         xlabel: what the cost is.
@@ -27,16 +27,17 @@ def draw_curves(
     """
     figure = new_figure(9.6, 4.8)
     axes = styled(figure.add_axes((0.085, 0.125, 0.66, 0.83)))
+    axes.set_xscale("log")  # before lines are drawn, of which there may be none
     for colour, (name, seeds) in zip(COLOURS, curves.items(), strict=False):
-        for number, points in enumerate(seeds):
+        for number, points in enumerate(found for found in seeds if found):
             label = name if number == 0 else None
             xs, ys = [x for x, _ in points], [y for _, y in points]
-            if points:
-                axes.plot([*xs, end], [*ys, ys[-1]], drawstyle="steps-post", color=colour, linewidth=1.4, label=label)
+            axes.plot([*xs, end], [*ys, ys[-1]], drawstyle="steps-post", color=colour, linewidth=1.4, label=label)
     for name, value in levels.items():
         style: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 3)), "color": INK, "alpha": 0.6}
         axes.axhline(value, **style)
         axes.text(end, value, f" {name}", fontsize=8.5, color=INK, va="center")
-    axes.set(xscale="log", xlabel=xlabel, ylabel=f"{ylabel} \u2192")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.13, 1.0), frameon=False, fontsize=9, labelcolor=INK)
+    axes.set(xlabel=xlabel, ylabel=f"{ylabel} \u2192")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.13, 1.0), frameon=False, fontsize=9, labelcolor=INK)
     return figure
