@@ -153,12 +153,14 @@ class ProtocolsConfig(Section):
 class RungsConfig(Section):
     """``[rungs]``: only the best 1 / ``reduction`` of the last ``window`` results at a rung are trained further.
 
-    ``steps`` are the training steps at which rungs stand, ascending; without any, every layer is trained in full.
+    ``steps`` are the training steps at which rungs stand, ascending; without any, every layer is trained in full. A
+    layer below ``least`` of the reference's score never goes on, however few results there are.
     """
 
     steps: tuple[PositiveInt, ...] = ()
     reduction: Annotated[float, Field(gt=1)] = 4.0
     window: PositiveInt = 200
+    least: Annotated[float, Field(ge=0)] = 0.0
 
 
 class ObjectivesConfig(Section):

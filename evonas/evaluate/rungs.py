@@ -82,7 +82,10 @@ class Ladder:
     def __init__(self, settings: RungsConfig, reference: Evaluation | None) -> None:
         self._settings = settings
         self._rungs = [
-            (Hurdle(steps, scores_at(reference, steps)), deque[dict[str, float]](maxlen=settings.window))
+            (
+                Hurdle(steps, scores_at(reference, steps), settings.least),
+                deque[dict[str, float]](maxlen=settings.window),
+            )
             for steps in (settings.steps if reference is not None else ())
         ]
 
@@ -101,14 +104,14 @@ class Ladder:
                 return
 
     def _hurdle(self, hurdle: Hurdle, results: deque[dict[str, float]]) -> Hurdle:
-        """By the best 1 / reduction of the results; anything passes while results are few."""
+        """By the best 1 / reduction of the results, and the least that is asked of any layer."""
         kept = int(len(results) / self._settings.reduction)
         best = sorted((r for r in results if r), key=_mean, reverse=True)[:kept]
         if len(best) < max(kept, 1):
             return hurdle
         tasks = hurdle.references if kept >= FEWEST_FOR_FLOORS else ()
         floors = {task: min(ratios[task] for ratios in best) for task in tasks}
-        return Hurdle(hurdle.steps, hurdle.references, _mean(best[-1]), floors)
+        return Hurdle(hurdle.steps, hurdle.references, max(hurdle.threshold, _mean(best[-1])), floors)
 
 
 def scores_at(evaluation: Evaluation | None, steps: int) -> dict[str, float]:
