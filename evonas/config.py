@@ -112,7 +112,7 @@ class PropagationConfig(Section):
     depth: Annotated[int, Field(ge=0)] = 0
     activation: Range = (0.9, 1.1)
     gradient: Range = (0.95, 2.0)
-    weight_gradient: Range = (0.25, 4.0)
+    weight_gradient: Range = (0.2, 4.0)
     different: float = 0.98
     alike: float = 0.05
 
