@@ -143,7 +143,7 @@ class Evaluator:
                     return rejection
             if hurdle and (rejection := hurdle.stopped({t.task.name: t.rungs[mark] for t in trainings})):
                 return rejection
-            if gated and mark == marks[0] and (rejection := self._unstable(genome)):
+            if mark == gate and (rejection := self._unstable(genome)):
                 return rejection
         return None
 
