@@ -153,7 +153,7 @@ def _share(part: set[str], whole: set[str]) -> float | None:
 
 
 def _unstable(evaluator: Evaluator, genome: Genome) -> bool:
-    rejection: Rejection | None = evaluator._unstable(genome)
+    rejection: Rejection | None = evaluator.stability(genome)
     return rejection is not None
 
 

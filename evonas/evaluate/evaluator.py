@@ -97,7 +97,7 @@ class Evaluator:
         subject = Subject(genome, self.layer, device, trains)
         return {name: OBJECTIVES[name].measure(subject) for name in self.objectives}
 
-    def _unstable(self, genome: Genome) -> Rejection | None:
+    def stability(self, genome: Genome) -> Rejection | None:
         """The stability protocol, on the first task's untrained network."""
         settings, task = self.protocols.stability, self.tasks[0]
         if not settings.steps:
@@ -143,7 +143,7 @@ class Evaluator:
                     return rejection
             if hurdle and (rejection := hurdle.stopped({t.task.name: t.rungs[mark] for t in trainings})):
                 return rejection
-            if mark == gate and (rejection := self._unstable(genome)):
+            if mark == gate and (rejection := self.stability(genome)):
                 return rejection
         return None
 
