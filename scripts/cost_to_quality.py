@@ -40,6 +40,7 @@ from evonas.search.driver import make_search
 GOAL = "evonorm-s0"
 # a filter of 20 % after 100 steps, then every survivor in full; nothing is known of a layer before it is trained
 PUBLISHED = [
+    "evolution.random_injection=0.5",
     "protocols.screens=[]",
     "protocols.propagation.depth=0",
     "protocols.stability.steps=0",
@@ -49,8 +50,8 @@ PUBLISHED = [
     "execution.compile='never'",
 ]
 SCREENS = [*PUBLISHED, 'protocols.screens=["structure", "numerics"]']
-REUSE = [*PUBLISHED[1:]]
-PROPAGATION = [*PUBLISHED[2:]]
+REUSE = [change for change in PUBLISHED if not change.startswith("protocols.screens")]
+PROPAGATION = [change for change in REUSE if not change.startswith("protocols.propagation")]
 RUNGS = ["protocols.stability.steps=0", "execution.compile='never'"]
 ARMS: Mapping[str, list[str]] = {  # the search file is the last; each arm before it lacks the levers after it
     "random": [*PUBLISHED, "evolution.random_injection=1.0"],
