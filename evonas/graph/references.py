@@ -2,7 +2,7 @@
 
 A rule takes (gradient, value, operands..., eps) and gives one gradient per operand; the rule of a moment takes
 (gradient, value, x, average, eps), where ``average`` puts the mean over its index set in the place of every element.
-Where a function has a kink, a rule takes the slope that torch takes; equal operands of ``max`` share the gradient.
+Where a function has a kink, a rule takes the slope that the torch function takes.
 """
 
 from collections.abc import Callable
@@ -28,8 +28,8 @@ def div_reverse(gradient: Array, value: Array, _x: Array, y: Array, eps: float) 
 
 
 def max_reverse(gradient: Array, _value: Array, x: Array, y: Array, _eps: float) -> tuple[Array, Array]:
-    """All to the larger operand, half to each of equal ones."""
-    by_x: Array = gradient * np.heaviside(x - y, 0.5)
+    """Reverse rule of max(x, y): the larger operand has all of the gradient, y where both are equal."""
+    by_x: Array = np.where(x > y, gradient, 0.0)
     return by_x, gradient - by_x
 
 

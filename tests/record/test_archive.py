@@ -88,7 +88,7 @@ def test_a_record_is_written_whole_or_not_at_all(archive: Archive) -> None:
     archive.record(candidate(0), SCORED)
     before = archive.content()
     twice = Candidate(1, Proposal(GENOME, None, "random"), "print", OUT)
-    archive._db.execute("INSERT INTO timings VALUES ('1', 0, 0)")  # the last insert of the next record will fail
+    archive._db.execute("INSERT INTO timings VALUES ('1', 0, 0, '')")  # the last insert of the next record will fail
     archive._db.commit()
     with pytest.raises(sqlite3.IntegrityError):
         archive.record(twice, SCORED)
