@@ -48,7 +48,7 @@ class Hurdle:
 
     def relative(self, scores: Mapping[str, float]) -> float:
         """Mean over tasks of score / reference: tasks count the same, however easy they are."""
-        return sum(self._ratio(task, scores[task]) for task in sorted(scores)) / len(scores)
+        return _mean(self.ratios(scores))
 
     def stopped_on(self, task: str, score: float) -> Rejection | None:
         """A rejection if a layer with this score on one task is not worth trying on others."""
@@ -128,4 +128,5 @@ def furthest(evaluation: Evaluation) -> int:
 
 
 def _mean(ratios: Mapping[str, float]) -> float:
+    """Summed in the order of names, so that the order in which scores were recorded changes no bit."""
     return sum(ratios[task] for task in sorted(ratios)) / len(ratios)
