@@ -1,18 +1,19 @@
 """Train many layers that pass the cheaper screens, to hold the rejection protocols against what training says.
 
-python scripts/measure_protocols.py SEARCH.toml --out FOLDER [--random 520] [--mutants 180] [--set a.b=c]
+python scripts/measure_protocols.py SEARCH.toml --out FOLDER [--random 520] [--mutants 180] [--screened 0] [--set a.b=c]
 
 Layers are random graphs of the search's space, and mutants (1 to 3 mutations) of the catalogue layers the space holds,
 so that there are good ones among them. Each is trained on every task of the search, ungated, and scored at ``STEPS``;
 one that diverges, or is near chance at the second mark, goes no further on that task. Results are appended to
-FOLDER/graphs.jsonl as they come; started again, the script goes on where it was. ``scripts/protocol_table.py`` reads
-them.
+FOLDER/graphs.jsonl as they come; started again, the script goes on where it was. Run with ``--screened N`` afterwards,
+it trains N layers that structure rejects, N that numerics does, and N that compute what a layer of graphs.jsonl does
+(its twin), into FOLDER/screened.jsonl instead. ``scripts/protocol_table.py`` and ``screens_table.py`` read them.
 """
 
 import argparse
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,16 @@ from rich.progress import track
 from evonas import config
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config, install, make_optimizer
 from evonas.evaluate.execution import keep_memory
-from evonas.evaluate.protocols import Screens
+from evonas.evaluate.protocols import Screens, fingerprint
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.graph.variation import mutate
 from evonas.instrument.fit import StopReason, fit
+from evonas.record.outcome import Rejection
 from evonas.tasks.task import Task
+
+Facts = dict[str, str]  # what is known of a layer before it is trained: origin, and for one screened out by what
 
 STEPS = (25, 50, 100)
 HOPELESS = 0.115  # accuracy at the second mark below which a training is not carried on; chance is 0.1
@@ -43,48 +47,87 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--random", type=int, default=520)
     parser.add_argument("--mutants", type=int, default=180)
+    parser.add_argument("--screened", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="a.b=c")
     arguments = parser.parse_args()
     settings = config.load(arguments.file, arguments.overrides)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    results = arguments.out / "graphs.jsonl"
+    with ProcessPool(arguments.workers, initializer=_start, initargs=(settings,)) as pool:
+        passed = arguments.out / "graphs.jsonl"
+        if arguments.screened:
+            train(pool, draw_screened(settings, arguments, passed), arguments.out / "screened.jsonl")
+        else:
+            train(pool, draw(settings, arguments), passed)
+
+
+def train(pool: ProcessPool, layers: Iterable[tuple[Genome, Facts]], results: Path) -> None:
+    """Append what the training of each layer says, of those that are not in the file."""
     done = {json.loads(line)["key"] for line in results.read_text().splitlines()} if results.exists() else set()
-    layers = [(g, o) for g, o in draw(settings, arguments) if g.key not in done]
-    with ProcessPool(arguments.workers, initializer=_start, initargs=(settings,)) as pool, results.open("a") as file:
-        futures = [pool.schedule(_train_in_worker, args=(g.active().to_text(), o)) for g, o in layers]
-        for future in track(futures, "training"):
+    futures = [
+        pool.schedule(_train_in_worker, args=(genome.active().to_text(), facts))
+        for genome, facts in layers
+        if genome.key not in done
+    ]
+    with results.open("a") as file:
+        for future in track(futures, results.stem):
             file.write(json.dumps(future.result()) + "\n")
             file.flush()
 
 
-def draw(settings: config.SearchConfig, arguments: argparse.Namespace) -> Iterator[tuple[Genome, str]]:
+def proposals(kind: str, space: SearchSpace, rng: random.Random) -> Iterator[Genome]:
+    """Random graphs, or mutants of catalogue layers, without end."""
+    roots = [space.padded(g) for g in CATALOGUE.values() if not space.violations(g)]
+    while True:
+        genome = space.sample(rng) if kind == "random" else rng.choice(roots)
+        for _ in range(0 if kind == "random" else rng.randint(1, MOST_MUTATIONS)):
+            genome, _how = mutate(genome, space, rng)
+        yield genome
+
+
+def draw(settings: config.SearchConfig, arguments: argparse.Namespace) -> Iterator[tuple[Genome, Facts]]:
     """Layers that pass the screens, each function once, with their origin; random and mutants take turns."""
     space = SearchSpace.from_config(settings.space)
     screens, rng, seen = Screens(settings.protocols, settings.layer), random.Random(arguments.seed), set[str]()
-    roots = [space.padded(g) for g in CATALOGUE.values() if not space.violations(g)]
     for name, genome in CATALOGUE.items():
         if not space.violations(genome) or name in settings.baselines:
             seen.add(str(screens(genome)))
-            yield genome, f"catalogue {name}"
-
-    def candidates(kind: str) -> Iterator[Genome]:
-        while True:
-            genome = space.sample(rng) if kind == "random" else rng.choice(roots)
-            for _ in range(0 if kind == "random" else rng.randint(1, MOST_MUTATIONS)):
-                genome, _how = mutate(genome, space, rng)
-            verdict = screens(genome)
-            if isinstance(verdict, str) and verdict not in seen:
-                seen.add(verdict)
-                yield genome
-
+            yield genome, {"origin": f"catalogue {name}"}
     wanted = {"random": arguments.random, "mutant": arguments.mutants}
-    sources = {kind: candidates(kind) for kind in wanted}
+    sources = {kind: proposals(kind, space, rng) for kind in wanted}
     order = [kind for kind, count in wanted.items() for _ in range(count)]
     rng.shuffle(order)
     for kind in order:
-        yield next(sources[kind]), kind
+        for genome in sources[kind]:
+            verdict = screens(genome)
+            if isinstance(verdict, str) and verdict not in seen:
+                seen.add(verdict)
+                yield genome, {"origin": kind}
+                break
+
+
+def draw_screened(
+    settings: config.SearchConfig, arguments: argparse.Namespace, passed: Path
+) -> Iterator[tuple[Genome, Facts]]:
+    """As many layers that each cheap screen rejects; equivalence: those with a twin among the layers that passed."""
+    space = SearchSpace.from_config(settings.space)
+    screens, rng = Screens(settings.protocols, settings.layer), random.Random(arguments.seed + 1)
+    trained = [Genome.from_text(json.loads(line)["text"]) for line in passed.read_text().splitlines()]
+    twins = {fingerprint(genome, settings.layer): genome.key for genome in trained}
+    seen, sources = {genome.key for genome in trained}, {k: proposals(k, space, rng) for k in ("random", "mutant")}
+    left = dict.fromkeys(("structure", "numerics", "equivalence"), arguments.screened)
+    while any(left.values()):
+        origin = rng.choice(tuple(sources))
+        genome = next(sources[origin])
+        verdict = screens(genome)
+        stage = verdict.stage if isinstance(verdict, Rejection) else "equivalence" if verdict in twins else ""
+        if genome.key in seen or not left.get(stage):
+            continue
+        seen.add(genome.key)
+        left[stage] -= 1
+        twin = {"twin": twins[verdict]} if isinstance(verdict, str) else {}
+        yield genome, {"origin": origin, "rejected": stage, **twin}
 
 
 def measure(genome: Genome, evaluator: Evaluator) -> dict[str, Any]:
@@ -127,17 +170,13 @@ def _start(settings: config.SearchConfig) -> None:
     _evaluator = evaluator_from_config(settings)
 
 
-def _train_in_worker(text: str, origin: str) -> dict[str, Any]:
+def _train_in_worker(text: str, facts: Facts) -> dict[str, Any]:
     assert _evaluator is not None
+    genome = Genome.from_text(text)
     try:
-        return {"origin": origin, **measure(Genome.from_text(text), _evaluator)}
+        return {**facts, **measure(genome, _evaluator)}
     except RuntimeError as error:
-        return {
-            "origin": origin,
-            "key": Genome.from_text(text).key,
-            "text": text,
-            "error": str(error).partition("\n")[0],
-        }
+        return {**facts, "key": genome.key, "text": text, "error": str(error).partition("\n")[0]}
 
 
 if __name__ == "__main__":
