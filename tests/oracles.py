@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from evonas.graph.genome import Genome
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node
-from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, INITIAL_NODES, MOMENTS, PRIMITIVES, reference
+from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, INITIAL_NODES, MOMENTS, constant, primitive_of, reference
 from evonas.graph.references import Array
 from evonas.graph.space import SearchSpace
+
+NUMBERS = ("6", "-0.5", "0.001")
 
 
 def interpret(genome: Genome, x: Array, parameters: dict[str, Array], *, groups: int, eps: float = 1e-5) -> Array:
@@ -28,6 +30,8 @@ def interpret(genome: Genome, x: Array, parameters: dict[str, Array], *, groups:
             operands = [values[i] for i in node.inputs]
             if node.op in INITIAL_NODES:
                 values[position] = initial[node.op]
+            elif (number := constant(node.op)) is not None:
+                values[position] = np.full_like(x, number)
             else:
                 values[position] = reference(node.op, operands, node.axes, groups, eps)
         return values[len(genome.nodes) - 1] * full["weight"] + full["bias"]
@@ -58,7 +62,7 @@ def genomes(draw: Any, max_nodes: int = 10) -> Genome:
     """Any genome of up to ``max_nodes`` intermediate nodes, in a form that hypothesis can shrink."""
     nodes = list(INITIAL)
     for position in range(NUM_INITIAL, NUM_INITIAL + draw(st.integers(1, max_nodes))):
-        op = draw(st.sampled_from(ELEMENTWISE + MOMENTS))
-        inputs = tuple(draw(st.integers(0, position - 1)) for _ in range(PRIMITIVES[op].arity))
+        op = draw(st.sampled_from(ELEMENTWISE + MOMENTS + NUMBERS))
+        inputs = tuple(draw(st.integers(0, position - 1)) for _ in range(primitive_of(op).arity))
         nodes.append(Node(op, inputs, draw(st.sampled_from(tuple(INDEX_SETS))) if op in MOMENTS else ""))
     return Genome(tuple(nodes))

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from evonas.graph.genome import Genome
-from evonas.graph.node import Node
-from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES, IndexSet
+from evonas.graph.node import NUM_INITIAL, Node
+from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES, IndexSet, constant
 from evonas.graph.references import Array, Average
 
 CHANNELS, GROUPS = 8, 4
@@ -69,8 +69,10 @@ class Probe:
             if node.inputs:
                 function: Any = PRIMITIVES[node.op].numpy
                 values[position] = function(*self._arguments(node, values), eps)
-            else:
+            elif position < NUM_INITIAL:
                 values[position] = self.initial[node.op]
+            else:
+                values[position] = np.full(self.weights.shape, constant(node.op))
         return values
 
     def backward(self, genome: Genome, values: dict[int, Array], gradient: Array, eps: float) -> dict[int, Array]:
@@ -81,7 +83,7 @@ class Probe:
         needed = set[int]()
         for position in values:
             node = genome.nodes[position]
-            if node.op != "zero" and (not node.inputs or not needed.isdisjoint(node.inputs)):
+            if node.op in ("x", "v0", "v1") or not needed.isdisjoint(node.inputs):
                 needed.add(position)
         gradients = {len(genome.nodes) - 1: gradient}
         for position in reversed(values):

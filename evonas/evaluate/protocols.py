@@ -13,6 +13,7 @@ import numpy as np
 from evonas.config import LayerConfig, NumericsConfig, ProtocolsConfig
 from evonas.evaluate.probe import CHANNELS, Probe, Sample
 from evonas.graph.genome import Genome
+from evonas.graph.primitive import constant
 from evonas.graph.references import Array
 from evonas.record.outcome import Rejection
 
@@ -94,7 +95,8 @@ def fingerprint(genome: Genome, layer: LayerConfig) -> str:
     One forward pass in float64 and training mode over random inputs of several scales, each with its own random v0
     and v1 (initial values would merge functions that part once v0 and v1 train). Each output is rounded to ``DIGITS``
     significant bits relative to itself, element by element, and never finer than ``RANGE`` bits below the largest of
-    its input: values on the edge between two roundings are rare.
+    its input: values on the edge between two roundings are rare. Numbers such as the 6 of ReLU6 are hashed too, since a
+    cap may lie beyond every value of the inputs.
     """
     probe = _fingerprint_probe()
     with np.errstate(all="ignore"):
@@ -103,7 +105,9 @@ def fingerprint(genome: Genome, layer: LayerConfig) -> str:
         _, exponent = np.frexp(y)
         unit = np.ldexp(1.0, np.maximum(exponent - DIGITS, exponent.max(1, keepdims=True) - RANGE))
         rounded = np.rint(y / unit) * unit + 0.0  # + 0.0 turns -0 into 0
-    return hashlib.blake2b(rounded.tobytes(), digest_size=8).hexdigest()
+    operations = {genome.nodes[position].op for position in genome.active_positions}
+    numbers = " ".join(sorted(op for op in operations if constant(op) is not None))
+    return hashlib.blake2b(rounded.tobytes() + numbers.encode(), digest_size=8).hexdigest()
 
 
 @cache

@@ -20,6 +20,7 @@ def _normalized(moment: str, output: str) -> str:
 
 _TEXTS = {
     "bn-relu": _normalized("bhw", "max(g, zero)"),
+    "bn-relu6": _normalized("bhw", "h = max(g, zero); min(h, 6)"),
     "bn-silu": _normalized("bhw", "h = sigmoid(g); mul(g, h)"),
     "gn-relu": _normalized("ghw", "max(g, zero)"),
     "frn-tlu": "a = rms[hw](x); b = div(x, a); max(b, v0)",

@@ -143,7 +143,7 @@ class Genome:
                 continue
             node = self.nodes[position]
             operands = [keys[i] for i in node.inputs]
-            if PRIMITIVES[node.op].commutative:
+            if len(operands) > 1 and PRIMITIVES[node.op].commutative:
                 operands.sort()
             keys[position] = _node_key(node, operands)
         return keys
@@ -153,7 +153,7 @@ class Genome:
         """Per node, the axes of the layout along which its value can differ (a sound upper bound, no numerics)."""
         result = list(_INITIAL_VARIES)
         for node in self.nodes[NUM_INITIAL:]:
-            axes = result[node.inputs[0]]
+            axes = result[node.inputs[0]] if node.inputs else frozenset()
             if len(node.inputs) > 1:
                 axes = axes.union(*(result[i] for i in node.inputs[1:]))
             result.append(axes.difference(INDEX_SETS[node.axes].reduced) if node.axes else axes)

@@ -8,16 +8,16 @@ from typing import Any
 
 from evonas.errors import InputError
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node, check_node
-from evonas.graph.primitive import ATOM, INDEX_SETS, INITIAL_NODES, form_of
+from evonas.graph.primitive import ATOM, INDEX_SETS, INITIAL_NODES, constant, constant_op, form_of
 
 Nodes = tuple[Node, ...]
 
 FORMAT = "evonas-genome/1"
 LARGEST_FORMULA = 48  # operations; a larger one gets definitions for the parts used more than once
 
-_STATEMENT = re.compile(
-    r"(?:(?P<name>[A-Za-z_]\w*)\s*=\s*)?(?P<op>[A-Za-z_]\w*)\s*(?:\[\s*(?P<axes>\w*)\s*\])?\s*\((?P<args>[^()]*)\)"
-)
+_NAME = r"(?:(?P<name>[A-Za-z_]\w*)\s*=\s*)?"
+_CALL = re.compile(_NAME + r"(?P<op>[A-Za-z_]\w*)\s*(?:\[\s*(?P<axes>\w*)\s*\])?\s*\((?P<args>[^()]*)\)")
+_NUMBER = re.compile(_NAME + r"(?P<number>[-+.\deE]+)")
 
 
 def _names() -> Iterator[str]:
@@ -35,8 +35,8 @@ def to_text(nodes: Nodes) -> str:
     names, fresh, statements = list(INITIAL_NODES), _names(), []
     for node in nodes[NUM_INITIAL:]:
         names.append(next(fresh))
-        call = f"{_display_op(node)}({', '.join(names[i] for i in node.inputs)})"
-        statements.append(f"{names[-1]} = {call}")
+        operands = f"({', '.join(names[i] for i in node.inputs)})" if node.inputs else ""  # a number has none
+        statements.append(f"{names[-1]} = {_display_op(node)}{operands}")
     statements[-1] = statements[-1].partition(" = ")[2]
     return "; ".join(statements)
 
@@ -53,8 +53,13 @@ def from_text(text: str) -> Nodes:
     for statement, (name, op, axes, operands) in zip(statements, defined, strict=True):
         where = f"layer text, statement {statement!r}"
         for operand in operands:
-            if operand not in positions:
+            if operand in positions:
+                continue
+            if (value := constant(operand)) is None:
                 _raise_undefined(where, operand, later, positions)
+            else:  # a number stands for a node of its own
+                nodes.append(Node(constant_op(value)))
+                positions[operand] = len(nodes) - 1
         node = Node(op, tuple(positions[o] for o in operands), axes)
         check_node(node, len(nodes), where)
         if name in positions:
@@ -66,9 +71,13 @@ def from_text(text: str) -> Nodes:
 
 
 def _parse(statement: str) -> tuple[str, str, str, list[str]]:
-    match = _STATEMENT.fullmatch(statement)
+    number = _NUMBER.fullmatch(statement)
+    if number and (value := constant(number["number"])) is not None:
+        return number["name"] or "", constant_op(value), "", []
+    match = _CALL.fullmatch(statement)
     if match is None:
-        accepted = "'name = op(operand, ...)' or 'name = moment[index set](operand)', one operation a statement"
+        calls = "'name = op(operand, ...)' or 'name = moment[index set](operand)'"
+        accepted = f"{calls}, one operation a statement; or 'name = number'"
         raise InputError(f"layer text, statement {statement!r}", "cannot be read", accepted=accepted)
     operands = [a.strip() for a in match["args"].split(",")] if match["args"].strip() else []
     return match["name"] or "", match["op"], match["axes"] or "", operands

@@ -6,8 +6,10 @@ table tests (numpy reference, reverse-mode rule, gradient, finiteness) pick it u
 Source of the op list: Liu et al. 2020 (arXiv 2004.02967), search space; the exact stabilisation by eps is ours.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -17,6 +19,7 @@ import torch
 from evonas.graph import functions, references
 from evonas.graph.references import Array, Average
 
+PUBLISHED_SPACE = "Liu et al. 2020, search space"
 ATOM = 5  # precedence of a name or a function call: never needs parentheses
 
 
@@ -46,7 +49,8 @@ class Primitive:
         meaning: the definition with its guard, in words people can check.
         commutative: operand order does not matter.
         guarded: the torch function takes ``eps``.
-        kind: initial node, elementwise operation or moment over an index set.
+        kind: initial node, elementwise operation, moment over an index set, or a number as in ``min(x, 6)``.
+        source: where the operation comes from; what is not of the published space is in a search only when named.
     """
 
     name: str
@@ -59,8 +63,8 @@ class Primitive:
     meaning: str
     commutative: bool = False
     guarded: bool = False
-    kind: Literal["initial", "elementwise", "moment"] = "elementwise"
-    source: str = "Liu et al. 2020, search space"
+    kind: Literal["initial", "elementwise", "moment", "constant"] = "elementwise"
+    source: str = PUBLISHED_SPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,18 @@ _TABLE = (
         commutative=True,
     ),
     Primitive(
+        "min",
+        2,
+        torch.minimum,
+        lambda x, y, _: np.minimum(x, y),
+        references.min_reverse,
+        _call("min", 2),
+        Form("\\min\\left({0}, {1}\\right)"),
+        "min(x, y)",
+        commutative=True,
+        source="evonas: caps, as that of ReLU6",
+    ),
+    Primitive(
         "neg",
         1,
         torch.neg,
@@ -298,11 +314,40 @@ PRIMITIVES: Mapping[str, Primitive] = MappingProxyType({p.name: p for p in _TABL
 INITIAL_NODES: tuple[str, ...] = tuple(p.name for p in _TABLE if p.kind == "initial")
 ELEMENTWISE: tuple[str, ...] = tuple(p.name for p in _TABLE if p.kind == "elementwise")
 MOMENTS: tuple[str, ...] = tuple(p.name for p in _TABLE if p.kind == "moment")
+PUBLISHED: tuple[str, ...] = tuple(n for n in ELEMENTWISE + MOMENTS if PRIMITIVES[n].source == PUBLISHED_SPACE)
+
+
+def constant(op: str) -> float | None:
+    """The number that an operation without operands stands for, such as 6 for ``"6"``; None if it is no number."""
+    try:
+        value = float(op)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def constant_op(value: float) -> str:
+    """The one operation for a number: ``"6"`` for 6.0, ``"0.1"`` for 0.1."""
+    return repr(float(value)).removesuffix(".0")
+
+
+@cache
+def primitive_of(op: str) -> Primitive:
+    """The record of an operation or of a number.
+
+    Raises:
+        KeyError: neither.
+    """
+    value = constant(op)
+    if op in PRIMITIVES or value is None:
+        return PRIMITIVES[op]
+    form = Form(op, ATOM if value >= 0 else 1)
+    return Primitive(op, 0, None, None, None, form, form, f"the constant {op}", kind="constant", source="a number")
 
 
 def form_of(op: str, *, latex: bool) -> Form:
     """The printed form of an operation."""
-    primitive = PRIMITIVES[op]
+    primitive = primitive_of(op)
     return primitive.latex if latex else primitive.plain
 
 

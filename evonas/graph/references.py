@@ -33,6 +33,12 @@ def max_reverse(gradient: Array, _value: Array, x: Array, y: Array, _eps: float)
     return by_x, gradient - by_x
 
 
+def min_reverse(gradient: Array, _value: Array, x: Array, y: Array, _eps: float) -> tuple[Array, Array]:
+    """Reverse rule of min(x, y): the smaller operand has all of the gradient, and each half where both are equal."""
+    by_x: Array = gradient * np.where(x < y, 1.0, np.where(x == y, 0.5, 0.0))
+    return by_x, gradient - by_x
+
+
 def slog(x: Array, eps: float) -> Array:
     """Signed logarithm sign(x) ln(|x| + eps)."""
     return np.asarray(np.sign(x) * np.log(np.abs(x) + eps))

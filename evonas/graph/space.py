@@ -10,7 +10,7 @@ from evonas import config
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node
-from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, MOMENTS, PRIMITIVES
+from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, MOMENTS, PRIMITIVES, PUBLISHED
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class SearchSpace:
     """Genomes of a fixed number of intermediate nodes over chosen primitives and index sets.
 
     Attributes:
-        primitives: names of elementwise operations and moments.
+        primitives: names of elementwise operations and moments; those of the published space unless given.
         index_sets: names of the index sets moments may use.
         intermediate_nodes: nodes after the four initial ones; the last is the output.
         layout: axes of the tensors, ``bchw``.
     """
 
-    primitives: tuple[str, ...] = ELEMENTWISE + MOMENTS
+    primitives: tuple[str, ...] = PUBLISHED
     index_sets: tuple[str, ...] = tuple(INDEX_SETS)
     intermediate_nodes: int = 10
     layout: str = "bchw"
@@ -38,7 +38,7 @@ class SearchSpace:
     @classmethod
     def from_config(cls, section: config.SpaceConfig) -> "SearchSpace":
         """The space of a configuration's ``[space]``."""
-        primitives = section.primitives or ELEMENTWISE + MOMENTS
+        primitives = section.primitives or PUBLISHED
         return cls(primitives, section.index_sets, section.intermediate_nodes, section.layout)
 
     @classmethod

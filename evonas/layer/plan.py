@@ -10,7 +10,7 @@ from torch import Tensor
 from evonas.graph import functions
 from evonas.graph.genome import Genome
 from evonas.graph.node import NUM_INITIAL, Node
-from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES
+from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES, constant
 
 
 class Setting(StrEnum):
@@ -59,7 +59,7 @@ class BatchCall:
     operand: "Expression"
 
 
-Expression = Call | BatchCall | Variable | Parameter | Setting | tuple[int, ...]
+Expression = Call | BatchCall | Variable | Parameter | Setting | float | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def bounded_from_zero(nodes: tuple[Node, ...]) -> list[bool]:
     result: list[bool] = []
     for node in nodes:
         of = [result[i] for i in node.inputs]
-        sure = {"std": True, "rms": True, "max": any(of), "add": all(of), "mean": all(of), "abs": all(of)}
+        sure = {"std": True, "rms": True, "max": any(of)} | dict.fromkeys(("min", "add", "mean", "abs"), all(of))
         result.append(bool(of) and sure.get(node.op, False))
     return result
 
@@ -153,15 +153,15 @@ class _Planner:
     def plan(self) -> Plan:
         steps = []
         for position in self.first.values():
-            name, value = self.names[position], self._value(position)
-            if position in self.deferred:
-                continue
-            if self.nodes[position].op not in ("x", "zero"):  # x is there, 0 is written where it is used
-                steps.append(Step(name, value, self.varies[position]))
+            if self._constant(position) is not None or self.nodes[position].op in ("x", "zero"):
+                continue  # x is there, numbers are written where they are used
+            value = self._value(position)
+            if position not in self.deferred:
+                steps.append(Step(self.names[position], value, self.varies[position]))
         last = self._of(len(self.nodes) - 1)
         if last in self.scaled:
             return _with_affine(steps, *self.scaled[last])
-        output = Variable(self.names[last])
+        output = self._operand(last)
         if self.varies[last] != frozenset("bchw"):
             steps.append(Step(OUTPUT.name, Call("expand_as", (output, X)), frozenset("bchw")))
             output = OUTPUT
@@ -200,7 +200,13 @@ class _Planner:
         return result
 
     def _operand(self, position: int) -> Expression:
+        number = self._constant(position)
+        if number is not None:
+            return Call("new_full", (X, (1, 1, 1, 1), number))
         return ZERO if self.nodes[position].op == "zero" else Variable(self.names[self._of(position)])
+
+    def _constant(self, position: int) -> float | None:
+        return constant(self.nodes[position].op)
 
     def _value(self, position: int) -> Call | BatchCall:
         node = self.nodes[position]
@@ -221,6 +227,11 @@ class _Planner:
             return Call(functions.quotient if over_map else torch.div, tuple(operands))
         if node.op == "max" and ZERO in operands:
             return Call(torch.relu, (operands[1 - operands.index(ZERO)],))
+        if node.op in ("max", "min"):
+            for limited, limit in (node.inputs, node.inputs[::-1]):
+                if (number := self._constant(limit)) is not None:
+                    clamp = torch.clamp_min if node.op == "max" else torch.clamp_max
+                    return Call(clamp, (self._operand(limited), number))
         if node.op == "max" and not self._over_map(node.inputs[0]):
             operands.reverse()  # its gradient keeps the second operand: better the small one
         return _guarded(node.op, *operands)

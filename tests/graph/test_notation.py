@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracles import genomes, interpret, random_parameters, viable_genomes
 
@@ -26,6 +26,7 @@ GROUPS, EPS = 2, 1e-5
 
 FORMULAS = {
     "bn-relu": "max((x - mean[bhw](x)) / std[bhw](x) * v1 + v0, 0)",
+    "bn-relu6": "min(max((x - mean[bhw](x)) / std[bhw](x) * v1 + v0, 0), 6)",
     "bn-silu": "((x - mean[bhw](x)) / std[bhw](x) * v1 + v0) * sigmoid((x - mean[bhw](x)) / std[bhw](x) * v1 + v0)",
     "gn-relu": "max((x - mean[ghw](x)) / std[ghw](x) * v1 + v0, 0)",
     "frn-tlu": "max(x / rms[hw](x), v0)",
@@ -87,6 +88,11 @@ def test_known_layers_differ() -> None:
         ("a = exp(x); square(a)", "exp(x)^2", "\\left(e^{x}\\right)^2"),
         ("a = log(x); sqrt(a)", "ssqrt(slog(x))", "\\mathrm{ssqrt}\\left(\\mathrm{slog}\\left(x\\right)\\right)"),
         ("a = std[ghw](x); max(a, zero)", "max(std[ghw](x), 0)", "\\max\\left(s_{h,w,c/g}\\left(x\\right), 0\\right)"),
+        (
+            "a = min(x, 6); b = mul(a, -0.5); add(v0, b)",
+            "v0 + min(x, 6) * (-0.5)",
+            "v_0 + \\min\\left(x, 6\\right) \\, \\left(-0.5\\right)",
+        ),
         ("a = mean[bhw](x); abs(a)", "abs(mean[bhw](x))", "\\left|\\mu_{b,h,w}\\left(x\\right)\\right|"),
     ],
 )
@@ -126,12 +132,14 @@ def function(op: str, axes: str = "") -> Any:
 
 def evaluate(formula: str, x: Array, parameters: dict[str, Array]) -> Array:
     """A plain formula as arithmetic: Python's own precedence rules against those of the printer."""
-    names: dict[str, Any] = {"x": Guarded(x), "zero": Guarded(np.zeros_like(x))}
+    names: dict[str, Any] = {"x": Guarded(x)}
     for name in ("v0", "v1"):
         names[name] = Guarded(np.broadcast_to(parameters[name][None, :, None, None], x.shape))
     names |= {PRIMITIVES[op].plain.template.partition("(")[0]: function(op) for op in ELEMENTWISE}
     names |= {f"{op}_{axes}": function(op, axes) for op in MOMENTS for axes in INDEX_SETS}
-    python = re.sub(r"\b0\b", "zero", re.sub(r"\[(\w+)\]", r"_\1", formula).replace("^", "**"))
+    names["number"] = lambda value: Guarded(np.full_like(x, value))
+    python = re.sub(r"\[(\w+)\]", r"_\1", formula)
+    python = re.sub(r"(?<![\w.^])\d+(\.\d+)?(e[-+]?\d+)?", r"number(\g<0>)", python).replace("^", "**")
     expression, _, definitions = python.partition(" where ")
     with np.errstate(all="ignore"):
         for definition in filter(None, definitions.split("; ")):
@@ -162,6 +170,24 @@ def deep_genome(rng: random.Random) -> Genome:
         inputs = tuple(len(nodes) - rng.randint(1, 3) for _ in range(PRIMITIVES[op].arity))
         nodes.append(Node(op, inputs))
     return Genome(tuple(nodes))
+
+
+@given(genomes())
+@settings(max_examples=50)
+def test_a_formula_with_numbers_computes_what_the_layer_computes(genome: Genome) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 4, 3, 5))
+    parameters = {**random_parameters(4, seed=0), "weight": np.ones(4), "bias": np.zeros(4)}
+    assume(np.isfinite(interpret(genome, x, parameters, groups=GROUPS)).all())
+    assert_formula_computes(genome)
+
+
+def test_a_number_may_stand_in_the_place_of_an_operand() -> None:
+    inline, spelled = (
+        Genome.from_text("a = min(x, 6.0); max(a, 6)"),
+        Genome.from_text("b = 6; a = min(x, b); max(a, b)"),
+    )
+    assert inline.key == spelled.key
+    assert spelled.to_text() == "a = 6; b = min(x, a); max(b, a)"
 
 
 def test_a_formula_with_definitions_computes_what_the_layer_computes(rng: random.Random) -> None:
@@ -216,6 +242,8 @@ def test_a_long_formula_without_repetitions_gets_no_definitions() -> None:
         ("zero(x)", ["unknown primitive 'zero'"]),
         ("mul(x)", ["'mul(x)'", "mul has 1 operands", "2"]),
         ("sigmoid()", ["sigmoid has 0 operands", "1"]),
+        ("min(x, inf)", ["'min(x, inf)'", "'inf' is not defined"]),
+        ("6(x)", ["'6(x)'", "cannot be read", "name = number"]),
         ("std(x)", ["'std(x)'", "no index set", "bhw, chw, hw, ghw"]),
         ("std[b](x)", ["'std[b](x)'", "index set 'b'"]),
         ("tanh[hw](x)", ["'tanh[hw](x)'", "moments only"]),
@@ -265,6 +293,8 @@ START = [{"op": name} for name in ("x", "zero", "v0", "v1")]
         (as_json([*START, {"op": "neg", "inputs": [4]}]), ["genome node 4", "earlier nodes"]),
         (as_json([*START, {"op": "neg", "inputs": [9]}]), ["genome node 4", "earlier nodes"]),
         (as_json([*START, {"op": "sub", "inputs": [0, 0]}]), ["genome node 4", "unknown primitive 'sub'"]),
+        (as_json([*START, {"op": "6.0"}]), ["genome node 4", "number '6.0'", "accepted: '6'"]),
+        (as_json([*START, {"op": "6", "inputs": [0]}]), ["genome node 4", "6 has 1 operands", "0"]),
         (as_json([*START, {"op": "std", "inputs": [0]}]), ["genome node 4", "no index set"]),
         (as_json([*START, {"op": "add", "inputs": [0]}]), ["genome node 4", "add has 1 operands"]),
     ],

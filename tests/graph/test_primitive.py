@@ -14,7 +14,19 @@ import torch
 from torch import Tensor
 
 from evonas.graph import functions
-from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, INITIAL_NODES, MOMENTS, PRIMITIVES, average_over, reference
+from evonas.graph.primitive import (
+    ELEMENTWISE,
+    INDEX_SETS,
+    INITIAL_NODES,
+    MOMENTS,
+    PRIMITIVES,
+    PUBLISHED,
+    average_over,
+    constant,
+    constant_op,
+    primitive_of,
+    reference,
+)
 
 EPS = 1e-5
 GROUPS = 2
@@ -54,9 +66,10 @@ def smooth_points(op: str) -> list[Tensor]:
     return [t.requires_grad_() for t in (first, second)[: PRIMITIVES[op].arity]]
 
 
-def test_the_table_holds_twelve_operations_three_moments_and_four_index_sets() -> None:
+def test_the_table_holds_the_published_operations_and_min() -> None:
     assert INITIAL_NODES == ("x", "zero", "v0", "v1")
-    assert len(ELEMENTWISE) == 12
+    assert len(ELEMENTWISE) == 13
+    assert set(ELEMENTWISE + MOMENTS) - set(PUBLISHED) == {"min"}
     assert MOMENTS == ("mean", "rms", "std")
     assert tuple(INDEX_SETS) == ("bhw", "chw", "hw", "ghw")
 
@@ -210,3 +223,15 @@ def test_centred_moments_ignore_a_shift_and_uncentred_ones_do_not() -> None:
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 4, 3, 5)))
     torch.testing.assert_close(apply_moment("std", "hw", x + 7), apply_moment("std", "hw", x))
     assert (apply_moment("rms", "hw", x + 7) > apply_moment("rms", "hw", x) + 3).all()
+
+
+@pytest.mark.parametrize("value", [6.0, 0.1, -0.5, 1e-5, 1e300])
+def test_a_number_is_an_operation_that_reads_back(value: float) -> None:
+    op = constant_op(value)
+    assert constant(op) == value
+    assert (primitive_of(op).arity, primitive_of(op).kind) == (0, "constant")
+
+
+@pytest.mark.parametrize("op", ["x", "min", "nan", "inf", "1e999", ""])
+def test_names_and_what_is_not_finite_are_no_numbers(op: str) -> None:
+    assert constant(op) is None

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from evonas.graph.genome import Genome
-from evonas.graph.primitive import INDEX_SETS, PRIMITIVES
+from evonas.graph.primitive import INDEX_SETS, primitive_of
 from evonas.record.pictures.figure import DPI, FAINT, INK, canvas_of, new_figure
 from evonas.record.pictures.placement import BOX_HEIGHT, BOX_WIDTH, Layout, Point, layout, order_matters
 
@@ -149,9 +149,8 @@ def _kind(genome: Genome, name: int) -> str:
     op = genome.graph.nodes[name]["op"]
     if name == genome.graph.graph["output"]:
         return "output"
-    if PRIMITIVES[op].kind == "initial":
-        return {"x": "input", "zero": "constant"}.get(op, "parameter")
-    return PRIMITIVES[op].kind
+    kind = primitive_of(op).kind
+    return {"x": "input", "zero": "constant"}.get(op, "parameter") if kind == "initial" else kind
 
 
 def _extent(places: Layout) -> tuple[float, float, float, float]:
@@ -218,11 +217,11 @@ def _draw_box(axes: Axes, genome: Genome, name: int, centre: Point) -> None:
             math_fontfamily="cm",
             **middle,
         )
-    elif PRIMITIVES[node["op"]].kind == "initial":
+    elif primitive_of(node["op"]).arity == 0:
         axes.text(
             x,
             y,
-            f"${PRIMITIVES[node['op']].latex.template}$",
+            f"${primitive_of(node['op']).latex.template}$",
             fontsize=13,
             color=INK,
             math_fontfamily="cm",

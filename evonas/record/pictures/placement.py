@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 from evonas.graph.genome import Genome
-from evonas.graph.primitive import PRIMITIVES
+from evonas.graph.primitive import primitive_of
 
 BOX_WIDTH, BOX_HEIGHT = 0.78, 0.44
 COLUMN_GAP = 0.50
@@ -125,7 +125,7 @@ def _hops(genome: Genome, columns: Mapping[int, int]) -> list[_Hop]:
 
 def order_matters(genome: Genome, name: int) -> bool:
     """Whether a node's operands may not be swapped."""
-    primitive = PRIMITIVES[genome.graph.nodes[name]["op"]]
+    primitive = primitive_of(genome.graph.nodes[name]["op"])
     return primitive.arity > 1 and not primitive.commutative
 
 
