@@ -14,7 +14,10 @@ from evonas.graph.variation import mutate as mutate
 from evonas.instrument.fit import StopReason as StopReason
 from evonas.instrument.fit import Trace as Trace
 from evonas.instrument.fit import fit as fit
+from evonas.instrument.modules import replace_modules as replace_modules
+from evonas.instrument.statistics import recalibrate as recalibrate
 from evonas.instrument.surgery import NormActSite as NormActSite
+from evonas.instrument.surgery import SurgeryWarning as SurgeryWarning
 from evonas.instrument.surgery import norm_act_sites as norm_act_sites
 from evonas.instrument.surgery import replace_norm_act as replace_norm_act
 from evonas.layer.export import export as export

@@ -14,7 +14,8 @@ import evonas
 README = Path(__file__).parents[1] / "README.md"
 NAMES = {
     *("CATALOGUE", "Genome", "Node", "SearchSpace", "mutate", "NormActLayer", "lower", "export"),
-    *("NormActSite", "norm_act_sites", "replace_norm_act", "StopReason", "Trace", "fit", "Task", "Evaluator"),
+    *("NormActSite", "norm_act_sites", "replace_norm_act", "replace_modules", "SurgeryWarning", "recalibrate"),
+    *("StopReason", "Trace", "fit", "Task", "Evaluator"),
     *("Candidate", "Evaluation", "Rejection", "Search", "Archive", "InputError"),
 }
 

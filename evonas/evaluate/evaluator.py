@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -19,7 +20,7 @@ from evonas.evaluate.objectives import OBJECTIVES, Subject, switched_on
 from evonas.evaluate.rungs import Hurdle, likelihood
 from evonas.graph.genome import Genome
 from evonas.instrument.fit import StopReason, fit
-from evonas.instrument.surgery import NormActSite, replace_norm_act
+from evonas.instrument.surgery import NormActSite, SurgeryWarning, replace_norm_act
 from evonas.layer.lower import lower
 from evonas.record.outcome import Evaluation, Rejection
 from evonas.tasks.task import Task, tasks_from_config
@@ -198,7 +199,8 @@ def install(model: nn.Module, genome: Genome, layer: LayerConfig) -> nn.Module:
             act=site.act is not None,
         )
 
-    return replace_norm_act(model, make)
+    with warnings.catch_warnings(category=SurgeryWarning, action="ignore"):  # known, and the same for every layer
+        return replace_norm_act(model, make)
 
 
 def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Optimizer:

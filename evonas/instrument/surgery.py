@@ -6,20 +6,19 @@ norm is paired with an activation only where the activation's call directly cons
 """
 
 import copy
-import math
-import sys
+import operator
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
 from evonas.errors import InputError
-
-_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+from evonas.instrument.modules import like
+from evonas.instrument.tracing import DROPS, NORMS, mode_free_graph, trace
 
 # Sigmoid, Hardsigmoid, Softmax and GLU are gates, not activations: a norm in front of one is bare.
 _ACTIVATIONS = (
@@ -36,13 +35,7 @@ _FUNCTIONS = frozenset(
     }
 )
 
-# what takes another path in training, or reads its input twice where it stands for one activation
-_LEAF_MODULES = (
-    "timm.layers.activations",
-    "timm.layers.drop",
-    "timm.layers.patch_dropout",
-    "torchvision.ops.stoch",
-)
+_SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +48,7 @@ class NormActSite:
         num_features: channels the norm normalizes.
         nodes: fx node names: the norm's call, the skipped ``nn.Identity`` calls, the activation's call.
         fused: one module does both, as timm's ``BatchNormAct2d``.
+        before_sum: the norm is bare and its output goes into an addition only, as at the end of a residual branch.
     """
 
     norm: str
@@ -62,6 +56,11 @@ class NormActSite:
     num_features: int
     nodes: tuple[str, ...]
     fused: bool
+    before_sum: bool = False
+
+
+class SurgeryWarning(UserWarning):
+    """A replacement that changes more than the layer, such as what a residual branch adds."""
 
 
 def norm_act_sites(model: nn.Module) -> tuple[NormActSite, ...]:
@@ -77,7 +76,7 @@ def norm_act_sites(model: nn.Module) -> tuple[NormActSite, ...]:
     Raises:
         InputError: fx cannot trace the model.
     """
-    return _sites(_trace(model), dict(model.named_modules()))
+    return _sites(trace(model), dict(model.named_modules()))
 
 
 def replace_norm_act(
@@ -94,6 +93,10 @@ def replace_norm_act(
     get a numbered name. Sums in place (``out += shortcut``) become plain sums, so that a layer whose backward
     pass needs its result may stand on their left side.
 
+    In a network that adds before it activates (torchvision's ResNet), the norm at the end of a residual branch is bare.
+    An evolved layer there is either the affine alone (``act=False``), and the branch is no longer normalized, or acts
+    on the branch before the sum, as nothing did. A ``SurgeryWarning`` says so; None from ``make`` keeps such a norm.
+
     Args:
         model: the network; it is left untouched and shares nothing with the copy.
         make: builds the replacement, one call per site; None keeps the site as it is.
@@ -103,7 +106,7 @@ def replace_norm_act(
         InputError: fx cannot trace the model, or a site is not one of this model.
     """
     model = copy.deepcopy(model)
-    graph = _mode_free_graph(model)
+    graph = mode_free_graph(model)
     modules = dict(model.named_modules())
     known = _sites(graph, modules)
     for site in sites or ():
@@ -116,139 +119,15 @@ def replace_norm_act(
         part.training = modules[name].training
     names = _names(made, known, set(modules))
     for site, module in made.items():
-        _put(traced, site, names[site], _like(module, modules[site.norm], model))
+        _put(traced, site, names[site], like(module, modules[site.norm], model))
     traced.delete_all_unused_submodules()
     traced.recompile()
+    _warn_of_sums(made)
     return traced
 
 
-class ByMode(nn.Module):
-    """One of two numbers by the mode of the model: ``p if self.training else 0.0``, kept alive in a graph."""
-
-    def __init__(self, in_training: float, in_evaluation: float) -> None:
-        """Keeps both values."""
-        super().__init__()
-        self.in_training = in_training
-        self.in_evaluation = in_evaluation
-
-    def forward(self) -> float:
-        """The value for the current mode."""
-        return self.in_training if self.training else self.in_evaluation
-
-
-class SiteTracer(fx.Tracer):
-    """Stops at norms, activations, lowered layers, and what timm and torchvision say cannot be traced."""
-
-    def __init__(self) -> None:
-        """Takes no arguments: fx builds the tracer of a pickled GraphModule anew."""
-        # neither package is imported here: a model can hold their modules only if they are imported already
-        ops = sys.modules.get("torchvision.ops")
-        searched: Any = (math, ops) if ops else (math,)  # fx declares a tuple of one
-        functions = tuple(f for f in _timm_registry("get_notrace_functions") if callable(f))
-        super().__init__(autowrap_modules=searched, autowrap_functions=functions)
-        self._untraceable = set(_timm_registry("get_notrace_modules"))
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether the call of ``m`` stays one node of the graph."""
-        return (
-            isinstance(m, (*_NORMS, ByMode))
-            or type(m) in self._untraceable
-            or type(m).__module__.startswith(_LEAF_MODULES)
-            or isinstance(getattr(m, "body", None), fx.GraphModule)  # a layer lowered by evonas
-            or super().is_leaf_module(m, module_qualified_name)
-        )
-
-    def create_proxy(self, kind: str, target: Any, args: tuple[Any, ...], *rest: Any, **options: Any) -> Any:
-        """A proxy for a new node; an optional input of the model becomes its default instead.
-
-        A proxy in its place would answer ``mask is not None`` with True and trace the wrong branch.
-        """
-        if kind == "placeholder" and args and isinstance(args[0], (type(None), bool, int, float, str)):
-            return args[0]
-        return super().create_proxy(kind, target, args, *rest, **options)
-
-
-def _timm_registry(function: str) -> list[Any]:
-    """What timm has registered as not to be traced; nothing where timm is not loaded."""
-    for place in ("timm.layers", "timm.models._features_fx"):  # timm moved the registry in 2025
-        registry = getattr(sys.modules.get(place), function, None)
-        if registry is not None:
-            return list(registry())
-    return []
-
-
-def _trace(model: nn.Module, *, keep_constants: bool = False) -> fx.Graph:
-    attributes = set(vars(model))
-    try:
-        return SiteTracer().trace(model)
-    except Exception as error:
-        reason = (str(error).strip() or "no reason given").splitlines()[0]
-        raise InputError(
-            type(model).__name__,
-            f"torch.fx cannot trace this model: {type(error).__name__}: {reason}",
-            remedy="give a part of it whose forward does not branch on tensor values, e.g. its backbone",
-        ) from error
-    finally:
-        # fx leaves the tensors it meets on the way on the model, where only a GraphModule needs them
-        for name in () if keep_constants else set(vars(model)) - attributes:
-            delattr(model, name)
-
-
-def _mode_free_graph(model: nn.Module) -> fx.Graph:
-    """The graph of ``model`` for both modes.
-
-    Tracing turns ``self.training`` into a constant, so that a functional dropout would never switch again; so
-    the model is traced in both modes, and numbers that differ become ``ByMode`` calls.
-    """
-    modes = {module: module.training for module in model.modules()}
-    evaluated = _trace(model.eval())
-    trained = _trace(model.train(), keep_constants=True)
-    for module, mode in modes.items():
-        module.training = mode
-    if len(trained.nodes) != len(evaluated.nodes):
-        raise _mode_error(model)
-    for node, twin in zip(list(trained.nodes), evaluated.nodes, strict=True):
-        for place, values in _switches(node, twin, model).items():
-            name = f"_by_mode_{node.name}_{place}"
-            model.add_module(name, ByMode(*values).train(model.training))
-            with trained.inserting_before(node):
-                value = trained.call_module(name)
-            if isinstance(place, int):
-                node.update_arg(place, value)
-            else:
-                node.update_kwarg(place, value)
-    return trained
-
-
-def _switches(node: fx.Node, twin: fx.Node, model: nn.Module) -> dict[int | str, tuple[Any, Any]]:
-    """The arguments of ``node`` that differ in its twin of the evaluation graph, each with both values."""
-    here, there = _arguments(node), _arguments(twin)
-    if (node.op, node.target, here.keys()) != (twin.op, twin.target, there.keys()):
-        raise _mode_error(model)
-    # nodes of two graphs are equal by name, which is their repr
-    pairs = {place: (here[place], there[place]) for place in here if repr(here[place]) != repr(there[place])}
-    if not all(isinstance(value, (bool, int, float)) for pair in pairs.values() for value in pair):
-        raise _mode_error(model)
-    return pairs
-
-
-def _arguments(node: fx.Node) -> dict[int | str, Any]:
-    """Positional arguments by position, the others by name."""
-    arguments: dict[int | str, Any] = dict(enumerate(node.args))
-    arguments.update(node.kwargs)
-    return arguments
-
-
-def _mode_error(model: nn.Module) -> InputError:
-    return InputError(
-        type(model).__name__,
-        "forward takes different paths in training and evaluation, and a traced copy can keep only one",
-        remedy="turn off what runs in one mode only, e.g. auxiliary heads, or give a part of the model",
-    )
-
-
 def _sites(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> tuple[NormActSite, ...]:
-    calls = [node for node in graph.nodes if isinstance(_called(node, modules), _NORMS)]
+    calls = [node for node in graph.nodes if isinstance(_called(node, modules), NORMS)]
     return tuple(_site(node, modules) for node in calls)
 
 
@@ -266,7 +145,31 @@ def _site(call: fx.Node, modules: Mapping[str, nn.Module]) -> NormActSite:
             return NormActSite(name, act, features, tuple(node.name for node in nodes), fused=False)
         if not isinstance(_called(nodes[-1], modules), nn.Identity):
             break
-    return NormActSite(name, None, features, (call.name,), fused=False)
+    return NormActSite(name, None, features, (call.name,), fused=False, before_sum=_is_summed(call, modules))
+
+
+def _is_summed(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether the value goes into an addition and nowhere else, dropped paths and ``nn.Identity`` in between."""
+    if len(node.users) != 1:
+        return False
+    user = next(iter(node.users))
+    part = _called(user, modules)
+    passes = isinstance(part, nn.Identity) or type(part).__module__.startswith(DROPS)
+    return user.target in _SUMS or (passes and _is_summed(user, modules))
+
+
+def _warn_of_sums(made: Mapping[NormActSite, nn.Module]) -> None:
+    # what evonas lowers or exports says by ``act`` whether it is the affine alone
+    acts = {site: getattr(module, "act", None) for site, module in made.items() if site.before_sum}
+    for act, what in ((False, "only scaled, no longer normalized"), (True, "activated, as it was not")):
+        names = [site.norm for site, found in acts.items() if found is act]
+        if names:
+            warnings.warn(
+                f"{len(names)} residual branches are {what} before their sum ({names[0]}, ...): the norms there have "
+                "no activation; to keep them, return None for sites with before_sum",
+                SurgeryWarning,
+                stacklevel=3,
+            )
 
 
 def _called(node: fx.Node, modules: Mapping[str, nn.Module]) -> nn.Module | None:
@@ -332,16 +235,6 @@ def _names(
         names[site] = next(name for name in candidates if name not in taken)
         taken.add(names[site])
     return names
-
-
-def _like(module: nn.Module, norm: nn.Module, model: nn.Module) -> nn.Module:
-    """``module`` on the device, in the dtype and in the mode of ``norm``."""
-    # a norm without parameters or buffers (affine=False) stands where the rest of the model does
-    tensors = (t for owner in (norm, model) for t in (*owner.parameters(), *owner.buffers()))
-    example = next((t for t in tensors if t.is_floating_point()), None)
-    if example is not None:
-        module = module.to(example.device, example.dtype)
-    return module.train(norm.training)
 
 
 def _put(traced: fx.GraphModule, site: NormActSite, name: str, module: nn.Module) -> None:

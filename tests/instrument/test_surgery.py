@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from evonas.errors import InputError
-from evonas.instrument.surgery import NormActSite, norm_act_sites, replace_norm_act
+from evonas.graph.catalogue import CATALOGUE
+from evonas.instrument.surgery import NormActSite, SurgeryWarning, norm_act_sites, replace_norm_act
+from evonas.layer.lower import lower
 
 ACTS: dict[str, Callable[[], nn.Module]] = {"ReLU": nn.ReLU, "Hardswish": nn.Hardswish, "relu": nn.ReLU}
 
@@ -158,7 +160,7 @@ def images(**options: torch.dtype) -> Tensor:
 def test_sites_name_norm_activation_channels_and_nodes() -> None:
     assert norm_act_sites(Small()) == (
         NormActSite("bn1", "ReLU", 4, ("bn1", "drop", "relu"), fused=False),
-        NormActSite("bn2", None, 4, ("bn2",), fused=False),
+        NormActSite("bn2", None, 4, ("bn2",), fused=False, before_sum=True),
     )
 
 
@@ -369,8 +371,34 @@ class ByValue(nn.Module):
 
 
 def test_a_model_that_cannot_be_traced_is_named_with_the_reason() -> None:
-    with pytest.raises(InputError, match=r"ByValue: torch\.fx cannot trace this model: TraceError: .*control"):
+    with pytest.raises(InputError, match=r"ByValue: torch\.fx cannot trace this model: .*control") as error:
         norm_act_sites(ByValue())
+    assert "instrument/test_surgery.py:" in str(error.value)
+    assert ": return x if x.sum() > 0 else -x: TraceError: " in str(error.value)
+    assert "replace_modules" in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("act", "words"), [(False, "no longer normalized"), (True, "activated, as it was not")])
+def test_a_layer_at_the_end_of_a_residual_branch_is_warned_about(act: bool, words: str) -> None:
+    with pytest.warns(SurgeryWarning, match=rf"^1 residual branches are .*{words} before their sum \(bn2, ") as caught:
+        replace_norm_act(Small(), lambda site: lower(CATALOGUE["evonorm-s0"], site.num_features, act=act))
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_branch_that_keeps_its_norm_is_not_warned_about() -> None:
+    layer = CATALOGUE["evonorm-s0"]
+    replace_norm_act(Small(), lambda site: None if site.before_sum else lower(layer, site.num_features))
+
+
+def test_a_norm_is_before_a_sum_through_dropped_paths_and_not_when_it_has_an_activation() -> None:
+    models = pytest.importorskip("torchvision.models", reason="pip install 'evonas[vision]'")
+    with torch.device("meta"):
+        sites = norm_act_sites(models.efficientnet_b0(num_classes=10))
+    summed = [site.norm for site in sites if site.before_sum]
+    assert len(summed) == 9  # blocks with a shortcut, each ends in StochasticDepth
+    assert not any(site.before_sum for site in sites if site.act is not None)
 
 
 def test_a_model_with_two_paths_is_refused_rather_than_frozen_in_one() -> None:
