@@ -91,7 +91,7 @@ class Comparison:
         for standing in self.standings:
             cells = [cell_text(standing, task) for task in self.tasks]
             formula = f"`{standing.contender.genome.active().formula()}`"
-            lines.append(_row(rank_text(standing), standing.contender.name, *cells, mean_text(standing), formula))
+            lines.append(table_row(rank_text(standing), standing.contender.name, *cells, mean_text(standing), formula))
         return [
             f"Mean and standard deviation over {len(self.seeds)} seeds; the mean is over tasks, then seeds.",
             "",
@@ -104,7 +104,7 @@ class Comparison:
             for name, found in standing.differences.items():
                 tasks = [interval_text(found.tasks.get(task)) for task in self.tasks]
                 pooled = interval_text(found.over_seeds), *tasks, interval_text(found.over_pairs)
-                lines.append(_row(standing.contender.name, name, *pooled))
+                lines.append(table_row(standing.contender.name, name, *pooled))
         what = "Paired differences in points with 95 % intervals (t): over seeds, and over all pairs of task and seed."
         return [what, "", *lines]
 
@@ -113,7 +113,7 @@ class Comparison:
         for standing in self.standings:
             for task in self.tasks:
                 cells = [_trial_text(standing, (task, seed)) for seed in self.seeds]
-                lines.append(_row(standing.contender.name, task, *cells))
+                lines.append(table_row(standing.contender.name, task, *cells))
         return ["All trials.", "", *lines]
 
 
@@ -236,10 +236,11 @@ def _trial_text(standing: Standing, cell: Cell) -> str:
 
 
 def _header(*columns: str) -> list[str]:
-    return [_row(*columns), "|" + "---|" * len(columns)]
+    return [table_row(*columns), "|" + "---|" * len(columns)]
 
 
-def _row(*cells: str) -> str:
+def table_row(*cells: str) -> str:
+    """A line of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

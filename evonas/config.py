@@ -9,10 +9,10 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from evonas.errors import InputError
@@ -83,15 +83,50 @@ class TrainingConfig(Section):
     schedule: Literal["constant", "cosine"] = "cosine"
 
 
-class TaskConfig(Section):
-    """One ``[[tasks]]``: an architecture, scaled against the published network of its name."""
+ARCHITECTURES = ("preact_resnet", "mobilenet_v2", "efficientnet", "densenet")
+LIBRARIES = ("timm", "torchvision")
 
-    architecture: Literal["preact_resnet", "mobilenet_v2", "efficientnet", "densenet"]
+
+def _architecture(name: str) -> str:
+    library, _, model = name.partition(":")
+    if name and name not in ARCHITECTURES and not (library in LIBRARIES and model):
+        others = " or ".join(f"{library}:NAME" for library in LIBRARIES)
+        raise PydanticCustomError("architecture", "{names}", {"names": f"{', '.join(ARCHITECTURES)}, {others}"})
+    return name
+
+
+class TaskConfig(Section):
+    """One ``[[tasks]]``: an ``architecture`` on the images of ``[data]``, or a ``task`` of your own.
+
+    ``architecture`` is a published network, scaled by ``width``, ``depth`` and ``head``, or one of another package,
+    ``timm:NAME`` or ``torchvision:NAME``, as it is. ``unstrided`` of the first spatial reductions keep the size.
+    ``task`` is ``package.module:function``, see ``evonas.tasks.custom``.
+    """
+
+    architecture: Annotated[str, AfterValidator(_architecture)] = ""
+    task: Annotated[str, Field(pattern=r"^$|^[\w.]+:\w+$")] = ""
     name: str = ""
     width: Positive = 1.0
     depth: tuple[Annotated[int, Field(ge=0)], ...] = ()
     head: PositiveInt | None = None
     unstrided: Annotated[int, Field(ge=0)] = 2
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if bool(self.architecture) == bool(self.task):
+            raise PydanticCustomError("task", "an architecture or a task, one of them")
+        fields = type(self).model_fields
+        scaled = [key for key in ("width", "depth", "head") if getattr(self, key) != fields[key].default]
+        if scaled and self.architecture not in ARCHITECTURES:
+            what = "no {keys}: only {names} are scaled"
+            facts = {"keys": " or ".join(scaled), "names": ", ".join(ARCHITECTURES)}
+            raise PydanticCustomError("scaling", what, facts)  # type: ignore[arg-type]
+        return self
+
+    @property
+    def label(self) -> str:
+        """What the task is called: its name, or that of its network or function."""
+        return self.name or (self.architecture or self.task).rpartition(":")[2]
 
 
 class NumericsConfig(Section):
@@ -262,9 +297,18 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig:
         raise InputError(str(path), "is a folder", accepted="a .toml file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"is not TOML ({error})") from None
+    return _parse_changed(data, overrides, str(path))
+
+
+def loads(text: str, overrides: Sequence[str] = ()) -> SearchConfig:
+    """Read a search from TOML text of our own, with overrides; see ``load``."""
+    return _parse_changed(tomllib.loads(text), overrides, "defaults")
+
+
+def _parse_changed(data: dict[str, Any], overrides: Sequence[str], where: str) -> SearchConfig:
     for override in overrides:
         _override(data, override)
-    return parse(data, str(path))
+    return parse(data, where)
 
 
 def parse(data: dict[str, Any], where: str) -> SearchConfig:

@@ -20,8 +20,8 @@ from evonas.record.board import Board
 from evonas.record.pictures import draw_genome, to_png
 from evonas.record.run import RunFolder
 from evonas.report import Layer, export_layer, ranking
-from evonas.search.trials import Tally, fresh_seeds, run_trials
-from evonas.tasks.task import task_names
+from evonas.search.trials import Tally, by_task, fresh_seeds, run_trials
+from evonas.tasks.from_config import task_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def rerank(run: RunFolder, config: SearchConfig, archive: Archive, watch: Callab
     contenders = [Contender(entry.name, entry.genome) for entry in best]
     contenders += [Contender(name, CATALOGUE[name], baseline=True) for name in dict.fromkeys(baselines)]
     seeds = fresh_seeds(config, config.rerank.seeds)
-    results = run_trials(settings, [c.genome for c in contenders], seeds, archive.trials, watch)
+    results = run_trials(by_task(settings), [c.genome for c in contenders], seeds, archive.trials, watch)
     comparison = compare(contenders, task_names(settings.tasks), seeds, results)
     return Reranking(settings, comparison, {entry.name: entry.candidate for entry in best})
 

@@ -23,6 +23,7 @@ from evonas.comparison import (
     rank_text,
 )
 from evonas.evaluate.objectives import OBJECTIVES
+from evonas.matrix.result import COSTS, Matrix, cost_texts
 from evonas.record.outcome import Candidate, Evaluation
 from evonas.report import Entry
 from evonas.search.driver import Clock
@@ -114,12 +115,30 @@ def comparison_tables(comparison: Comparison, *, title: str) -> list[Table]:
     return [scores, differences, *([failures] if failures.row_count else [])]
 
 
+def cost_tables(matrix: Matrix) -> list[Table]:
+    """What every layer costs on every task, if that was measured."""
+    if not matrix.costs and not matrix.unmeasured:
+        return []
+    table = Table(title="costs", title_justify="left", caption_justify="left")
+    table.caption = "times and memory relative to the network with BatchNorm2d and ReLU of torch, side by side"
+    for column in ("layer", "task"):
+        table.add_column(column)
+    for name, _ in COSTS.values():
+        table.add_column(name, justify="right")
+    for (layer, task), cost in matrix.costs.items():
+        table.add_row(Text(layer), task, *cost_texts(cost))
+    for (layer, task), reason in matrix.unmeasured.items():
+        table.add_row(Text(layer), task, Text(reason))
+    return [table]
+
+
 class TrialProgress:
     """Shows how far a run of trials is: a bar on a terminal, a line now and then elsewhere. Call it with a tally."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, what: str = "trials") -> None:
         self._console, self._started, self._printed = console, time.monotonic(), time.monotonic()
-        columns = (TextColumn("trials"), BarColumn(bar_width=50), MofNCompleteColumn(), TimeElapsedColumn())
+        self._what = what
+        columns = (TextColumn(what), BarColumn(bar_width=50), MofNCompleteColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, TextColumn("{task.fields[left]} left"), console=console)
         self._task = self._bar.add_task("trials", total=None, left="-")
 
@@ -144,7 +163,7 @@ class TrialProgress:
         edge = not tally.trained or tally.known == tally.total
         if not self._console.is_terminal and (edge or now - self._printed >= PLAIN_EVERY):
             self._printed = now
-            self._console.print(f"{tally.known} of {tally.total} trials, {left} left", highlight=False)
+            self._console.print(f"{tally.known} of {tally.total} {self._what}, {left} left", highlight=False)
 
 
 class SearchProgress:

@@ -3,7 +3,7 @@
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -23,7 +23,8 @@ from evonas.instrument.fit import StopReason, fit
 from evonas.instrument.surgery import NormActSite, SurgeryWarning, replace_norm_act
 from evonas.layer.lower import lower
 from evonas.record.outcome import Evaluation, Rejection
-from evonas.tasks.task import Task, tasks_from_config
+from evonas.tasks.from_config import tasks_from_config
+from evonas.tasks.task import Task
 
 TRACE_POINTS = 20
 
@@ -199,7 +200,12 @@ def install(model: nn.Module, genome: Genome, layer: LayerConfig) -> nn.Module:
             act=site.act is not None,
         )
 
-    with warnings.catch_warnings(category=SurgeryWarning, action="ignore"):  # known, and the same for every layer
+    return install_layers(model, make)
+
+
+def install_layers(model: nn.Module, make: Callable[[NormActSite], nn.Module]) -> nn.Module:
+    """A copy of a network with ``make(site)`` at every site; no warnings, they would be the same for every layer."""
+    with warnings.catch_warnings(category=SurgeryWarning, action="ignore"):
         return replace_norm_act(model, make)
 
 

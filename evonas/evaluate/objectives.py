@@ -3,21 +3,19 @@
 Each is a pure function of a ``Subject``, switched on by its name in ``[objectives]``.
 """
 
-import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from evonas.config import LayerConfig, ObjectivesConfig
+from evonas.evaluate.timing import forward_backward, relative_time
 from evonas.graph.genome import Genome
 from evonas.layer.lower import lower
 
 SHAPE = (32, 32, 16, 16)  # b, c, h, w of the tensor on which layers are timed
-WARM_UP, ROUNDS = 3, 15
 LARGEST_FACTOR = 64.0  # where the ladder of learning rates ends
 
 
@@ -68,38 +66,8 @@ def latency(subject: Subject) -> float:
     layer = lower(subject.genome, channels, groups=settings.groups, eps=settings.eps, momentum=settings.momentum)
     reference = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
     x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
-    return relative_time(layer.to(subject.device), reference.to(subject.device), x.to(subject.device))
-
-
-def relative_time(layer: nn.Module, reference: nn.Module, x: Tensor) -> float:
-    """Median over rounds of time(layer) / time(reference), forward and backward on ``x``.
-
-    The two take turns, and who begins alternates, so that whatever else the machine does burdens both. On a CPU this
-    is processor time: on the clock, the longer of two passes is also the more often interrupted.
-    """
-    for module in (layer, reference) * WARM_UP:
-        _pass_time(module, x)
-    ratios = []
-    for number in range(ROUNDS):
-        order = (layer, reference) if number % 2 else (reference, layer)
-        times = {module: _pass_time(module, x) for module in order}
-        ratios.append(times[layer] / times[reference])
-    return statistics.median(ratios)
-
-
-def _pass_time(module: nn.Module, x: Tensor) -> float:
-    x = x.detach().requires_grad_()
-    started = _now(x.device)
-    y = module(x)
-    torch.autograd.grad(y, [x, *module.parameters()], torch.ones_like(y), allow_unused=True)
-    return _now(x.device) - started
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cpu":
-        return time.process_time()
-    torch.accelerator.synchronize(device)
-    return time.perf_counter()
+    work, other = (forward_backward(module.to(subject.device), x.to(subject.device)) for module in (layer, reference))
+    return relative_time(work, other, subject.device)
 
 
 def parameters(subject: Subject) -> float:

@@ -25,7 +25,7 @@ from evonas.graph.genome import Genome
 from evonas.record.cache import EvaluationCache
 from evonas.record.outcome import Evaluation, Rejection
 from evonas.record.run import PACKAGES, environment
-from evonas.tasks import data
+from evonas.tasks import custom, data
 
 _ELSEWHERE: dict[str, Any] = {  # what decides which layers are trained and where, not what training gives
     "name": True,
@@ -45,7 +45,7 @@ _CODE = ("graph", "layer", "instrument", "tasks", "evaluate")
 def context_of(config: SearchConfig) -> str:
     """A hash of everything an evaluation depends on but the layer, the hurdles and whether it is gated.
 
-    Configuration, images, seed, device, threads, versions, and the package's own code.
+    Configuration, images, seed, device, threads, versions, the package's own code, and files of users' own tasks.
     """
     device, installed = find_device(config.execution.device), environment()
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
@@ -59,6 +59,9 @@ def context_of(config: SearchConfig) -> str:
     digest = hashlib.sha256(json.dumps([config.model_dump(mode="json", exclude=_ELSEWHERE), place]).encode())
     for array in data.load_arrays(config.data):
         digest.update(repr((array.shape, array.dtype)).encode() + array.tobytes())
+    for task in config.tasks:
+        if task.task and (written := custom.source_file(task)):
+            digest.update(written.read_bytes())
     root = Path(__file__).parents[1]
     for file in [root / "seeding.py", *sorted(file for part in _CODE for file in (root / part).rglob("*.py"))]:
         digest.update(str(file.relative_to(root)).encode() + file.read_bytes())

@@ -9,6 +9,7 @@ import hashlib
 import json
 import sqlite3
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from evonas.record.outcome import Evaluation, Rejection
@@ -19,6 +20,9 @@ CREATE TABLE IF NOT EXISTS trials (
     settings TEXT NOT NULL REFERENCES trial_settings, seed INTEGER NOT NULL, key TEXT NOT NULL, steps INTEGER NOT NULL,
     objectives TEXT NOT NULL, rejection TEXT, told REAL NOT NULL, seconds REAL NOT NULL,
     PRIMARY KEY (settings, seed, key)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS costs (
+    settings TEXT NOT NULL REFERENCES trial_settings, key TEXT NOT NULL, cost TEXT NOT NULL,
+    PRIMARY KEY (settings, key)) STRICT, WITHOUT ROWID;
 """
 
 
@@ -45,11 +49,27 @@ class Trials:
         """Write a trial in one transaction; an earlier one of the same settings, seed and layer is replaced."""
         rejection = json.dumps(asdict(evaluation.rejection)) if evaluation.rejection else None
         result = (evaluation.steps, json.dumps(dict(evaluation.objectives)), rejection, time.time(), evaluation.seconds)
-        identity = _identity(settings)
         with self._db:
-            self._db.execute("INSERT OR IGNORE INTO trial_settings VALUES (?, ?)", (identity, settings))
-            row = (identity, evaluation.seed, evaluation.key, *result)
+            row = (self._known(settings), evaluation.seed, evaluation.key, *result)
             self._db.execute("INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def find_cost(self, settings: str, key: str) -> dict[str, float] | None:
+        """What a layer was measured to cost, by name; None if it was not."""
+        where = (_identity(settings), key)
+        row = self._db.execute("SELECT cost FROM costs WHERE settings = ? AND key = ?", where).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def record_cost(self, settings: str, key: str, cost: Mapping[str, float]) -> None:
+        """Write what a layer costs in one transaction; an earlier measurement is replaced."""
+        with self._db:
+            row = (self._known(settings), key, json.dumps(dict(cost)))
+            self._db.execute("INSERT OR REPLACE INTO costs VALUES (?, ?, ?)", row)
+
+    def _known(self, settings: str) -> str:
+        """The identity of settings, which are recorded on first use."""
+        identity = _identity(settings)
+        self._db.execute("INSERT OR IGNORE INTO trial_settings VALUES (?, ?)", (identity, settings))
+        return identity
 
     def count(self) -> int:
         """How many trials are recorded."""

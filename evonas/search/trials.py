@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evonas.config import SearchConfig, TaskConfig
+from evonas.config import SearchConfig
 from evonas.evaluate.evaluator import evaluator_from_config
 from evonas.evaluate.execution import Executor, make_executor
 from evonas.evaluate.statistics import Cell
@@ -16,7 +16,7 @@ from evonas.graph.genome import Genome
 from evonas.record.outcome import Evaluation
 from evonas.record.trials import Trials
 from evonas.search.interrupt import Interrupts
-from evonas.tasks.task import task_names
+from evonas.tasks.from_config import task_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,18 @@ def fresh_seeds(config: SearchConfig, count: int) -> tuple[int, ...]:
     return tuple(range(config.seed + 1, config.seed + 1 + count))
 
 
+def by_task(config: SearchConfig) -> dict[str, SearchConfig]:
+    """The configuration of each task alone, by the task's name.
+
+    Raises:
+        InputError: two tasks have one name.
+    """
+    names = task_names(config.tasks)
+    return {n: config.model_copy(update={"tasks": (task,)}) for n, task in zip(names, config.tasks, strict=True)}
+
+
 def run_trials(
-    config: SearchConfig,
+    columns: Mapping[str, SearchConfig],
     layers: Sequence[Genome],
     seeds: Sequence[int],
     trials: Trials,
@@ -45,13 +55,13 @@ def run_trials(
     *,
     executor: Callable[[SearchConfig], Executor] = make_executor,
 ) -> Results:
-    """Every layer on every task of a configuration under every seed; what is recorded is not trained again.
+    """Every layer on every task under every seed; what is recorded is not trained again.
 
     A trial that ended for a reason outside training (too slow, a dead worker, no memory, an error in torch) is tried
     again: with a longer timeout, fewer workers or more memory it may go well.
 
     Args:
-        config: tasks, data, training and lowering; the protocols do not matter.
+        columns: by name, one task each with its data, training and lowering; protocols and rungs do not matter.
         layers: what to train; equal layers are trained once.
         seeds: of initial weights and batches.
         trials: the record.
@@ -63,27 +73,27 @@ def run_trials(
         SearchInterruptedError: by Ctrl-C or SIGTERM; what was under way is dropped.
     """
     by_key = {layer.key: layer for layer in layers}
-    names = task_names(config.tasks)
-    cells = [(name, seed, key) for name in names for seed in seeds for key in by_key]
-    settings = {name: trial_settings(config, task) for name, task in zip(names, config.tasks, strict=True)}
+    cells = [(name, seed, key) for name in columns for seed in seeds for key in by_key]
+    settings = {name: trial_settings(config) for name, config in columns.items()}
     recorded = {cell: trials.find(settings[cell[0]], cell[1], cell[2]) for cell in cells}
     results = {cell: result for cell, result in recorded.items() if result is not None and not _again(result)}
     known = len(results)
-    if known < len(cells):
-        require_buildable(config)
+    open_ = {name: [cell for cell in cells if cell[0] == name and cell not in results] for name in columns}
+    for name, missing in open_.items():
+        if missing:
+            require_buildable(columns[name])
     watch(Tally(known, len(cells), 0))
     with Interrupts() as interrupts:
-        for name, task in zip(names, config.tasks, strict=True):
-            missing = [cell for cell in cells if cell[0] == name and cell not in results]
+        for name, missing in open_.items():
             if not missing:
                 continue
-            with executor(config.model_copy(update={"tasks": (task,)})) as running:
+            with executor(columns[name]) as running:
                 pending = [running.submit(by_key[key], gated=False, seed=seed) for _, seed, key in missing]
                 for cell, result in zip(missing, pending, strict=True):
                     results[cell] = interrupts.wait(result)
                     trials.record(settings[name], results[cell])
                     watch(Tally(len(results), len(cells), len(results) - known))
-    return {key: {(name, seed): results[name, seed, key] for name in names for seed in seeds} for key in by_key}
+    return {key: {(name, seed): results[name, seed, key] for name in columns for seed in seeds} for key in by_key}
 
 
 def _again(result: Evaluation) -> bool:
@@ -91,8 +101,9 @@ def _again(result: Evaluation) -> bool:
     return result.rejection is not None and result.rejection.stage == "execution"
 
 
-def trial_settings(config: SearchConfig, task: TaskConfig) -> str:
-    """All that the result of a trial depends on but the layer and the seed, as JSON."""
+def trial_settings(config: SearchConfig) -> str:
+    """All that the result of a trial on a configuration's one task depends on but layer and seed, as JSON."""
+    (task,) = config.tasks
     sections = {"data": config.data, "training": config.training, "layer": config.layer, "task": task}
     return json.dumps({name: section.model_dump(mode="json") for name, section in sections.items()}, sort_keys=True)
 

@@ -1,6 +1,6 @@
 """A task: a network with places for layers, data, a loss and a metric."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evonas.config import DataConfig, SearchConfig, TaskConfig
-from evonas.errors import InputError
+from evonas.config import DataConfig, TaskConfig
 from evonas.seeding import derive_seed
 from evonas.tasks import architectures, data
 
@@ -36,38 +35,13 @@ class Task:
     metric: Callable[[nn.Module], float]
 
 
-def tasks_from_config(config: SearchConfig, device: torch.device) -> tuple[Task, ...]:
-    """The image classification tasks of a search; they share one copy of the data.
-
-    Raises:
-        InputError: missing data, a wrong architecture, or two tasks of one name.
-    """
-    task_names(config.tasks)
-    images, _ = data.load(config.data)
-    images = data.ImageData(images.name, images.train.to(device), images.scoring.to(device), images.num_classes)
-    return tuple(classification(task, images, config.data, config.training.batch_size, device) for task in config.tasks)
-
-
-def task_names(tasks: Sequence[TaskConfig]) -> list[str]:
-    """What tasks are called: their names, or their architectures'.
-
-    Raises:
-        InputError: two have one name.
-    """
-    names = [task.name or task.architecture for task in tasks]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError("tasks", f"two tasks are called {name!r}", remedy="give one of them a name of its own")
-    return names
-
-
 def classification(
     task: TaskConfig, images: data.ImageData, section: DataConfig, batch_size: int, device: torch.device
 ) -> Task:
     """An architecture trained with cross entropy on labelled images; the metric is accuracy on the scoring images."""
     spec = architectures.ArchitectureSpec(task.architecture, task.width, task.depth, task.head, task.unstrided)
     return Task(
-        name=task.name or task.architecture,
+        name=task.label,
         build=partial(_build, spec, images.num_classes, section.crop or images.image_size, device),
         batches=partial(_batches, images.train, batch_size, section),
         loss=cross_entropy,

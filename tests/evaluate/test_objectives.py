@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from evonas.config import LayerConfig, ObjectivesConfig, ProtocolsConfig, QualityConfig, TrainingConfig
 from evonas.evaluate.evaluator import Evaluator
-from evonas.evaluate.objectives import OBJECTIVES, SHAPE, Subject, latency, parameters, relative_time, switched_on
+from evonas.evaluate.objectives import OBJECTIVES, SHAPE, Subject, latency, parameters, switched_on
+from evonas.evaluate.timing import forward_backward, relative_time
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.record.outcome import Evaluation
@@ -38,8 +39,10 @@ def test_every_objective_has_a_switch_and_every_switch_an_objective() -> None:
 
 def test_a_copy_takes_as_long_and_four_times_the_work_longer() -> None:
     reference, x = bn_relu(), torch.randn(SHAPE)
-    same = relative_time(copy.deepcopy(reference), reference, x)
-    slow = relative_time(nn.Sequential(*(bn_relu() for _ in range(4))), reference, x)
+    same, slow = copy.deepcopy(reference), nn.Sequential(*(bn_relu() for _ in range(4)))
+    same, slow = (
+        relative_time(forward_backward(layer, x), forward_backward(reference, x), CPU) for layer in (same, slow)
+    )
     assert 0.6 < same < 1.6
     assert slow > 2 * same
 
@@ -51,7 +54,8 @@ def test_a_layer_of_more_operations_has_more_latency() -> None:
 
 def test_timing_leaves_gradients_and_the_global_generator_alone() -> None:
     layer, before = bn_relu(), torch.get_rng_state()
-    relative_time(layer, bn_relu(), torch.randn((2, SHAPE[1], 4, 4), generator=torch.Generator().manual_seed(0)))
+    x = torch.randn((2, SHAPE[1], 4, 4), generator=torch.Generator().manual_seed(0))
+    relative_time(forward_backward(layer, x), forward_backward(bn_relu(), x), CPU)
     latency(subject(S0))
     assert all(parameter.grad is None for parameter in layer.parameters())
     assert torch.equal(torch.get_rng_state(), before)

@@ -66,53 +66,6 @@ def test_the_screening_benchmark_gives_its_rate_and_a_breakdown_in_json() -> Non
 TINY = SCRIPTS.parent / "search_spaces" / "tiny.toml"
 
 
-def test_layers_are_compared_on_test_images_and_the_same_command_trains_nothing_again(tmp_path: Path) -> None:
-    pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
-    layers = ("a = std[hw](x); div(x, a)", "evonorm-s0", "square(x)")
-    command = ("compare_layers.py", TINY, *layers, "--baseline", "evonorm-s0", "--seeds", 2, "--out", tmp_path / "out")
-    first = run(*command)
-    assert first.returncode == 0, first.stderr
-    names = {"results.json", "results.md", "differences.png", "config.toml", "environment.json", "trials.sqlite"}
-    assert names <= {path.name for path in (tmp_path / "out").iterdir()}
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["settings"]["data"]["score_on"] == "test"
-    assert results["seeds"] == [2, 3]
-    by_name = {layer["name"]: layer for layer in results["layers"]}
-    assert list(by_name)[-1] == "x^2"  # it diverges
-    assert by_name["x^2"]["failures"]["preact_resnet"]["2"]["reason"] == "diverged"
-    score = by_name["x / std[hw](x)"]["scores"]["mobilenet_v2"]["3"]
-    assert score * 360 == pytest.approx(round(score * 360))  # of the 360 test images
-    again = run(*command, "--json")
-    assert "8 of 12 trials" not in again.stderr
-    assert "12 of 12 trials" in again.stderr
-    assert json.loads(again.stdout) == results
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("nothing.toml", "evonorm-s0"), ("nothing.toml", "no such file")),
-        ((TINY, "evonorm-s9"), ("'evonorm-s9'", "evonorm-s0")),
-        ((TINY, "evonorm-s0", "--baseline", "bn"), ("--baseline", "'bn'", "bn-relu")),
-        ((TINY, "evonorm-s0", "--seeds", 1), ("--seeds", "2 or more")),
-    ],
-)
-def test_wrong_input_to_a_comparison_is_one_line(arguments: tuple[object, ...], words: tuple[str, ...]) -> None:
-    done = run("compare_layers.py", *arguments)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert all(word in done.stderr for word in words), done.stderr
-
-
-def test_a_comparison_does_not_write_into_a_run(tmp_path: Path) -> None:
-    for name in ("archive.sqlite", "config.toml"):
-        (tmp_path / name).write_text("")
-    done = run("compare_layers.py", TINY, "evonorm-s0", "--out", tmp_path)
-    assert done.returncode == 2
-    assert "holds a run" in done.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"archive.sqlite", "config.toml"}
-
-
 def test_the_table_of_protocols_counts_right_and_wrong_rejections(tmp_path: Path) -> None:
     trained = {  # text: accuracies after 25, 50 and 100 steps on one task
         CATALOGUE["gn-relu"].to_text(): (0.2, 0.22, 0.25),

@@ -20,7 +20,7 @@ from evonas.record.archive import Archive
 from evonas.record.outcome import Evaluation, Rejection
 from evonas.record.trials import Trials
 from evonas.search.interrupt import SearchInterruptedError
-from evonas.search.trials import Results, Tally, fresh_seeds, run_trials, trial_settings
+from evonas.search.trials import Results, Tally, by_task, fresh_seeds, run_trials, trial_settings
 
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
 pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
@@ -71,11 +71,11 @@ def trials(tmp_path: Path) -> Trials:
 
 
 def run(trials: Trials, made: Made, *, seeds: tuple[int, ...] = (2, 3), settings: SearchConfig = TINY) -> Results:
-    return run_trials(settings, [S0, BN], seeds, trials, lambda _: None, executor=made)
+    return run_trials(by_task(settings), [S0, BN], seeds, trials, lambda _: None, executor=made)
 
 
 def test_trials_are_the_evaluators_numbers_task_by_task(trials: Trials) -> None:
-    found = run_trials(TINY, [S0, EXPLOSIVE], [2, 3], trials, lambda _: None)
+    found = run_trials(by_task(TINY), [S0, EXPLOSIVE], [2, 3], trials, lambda _: None)
     evaluate = evaluator_from_config(TINY)
     for seed in (2, 3):
         together = evaluate(S0, gated=False, seed=seed).objectives
@@ -106,7 +106,7 @@ def test_another_seed_trains_that_seed_alone_and_other_settings_train_all(trials
 
 def test_layers_given_twice_are_trained_once(trials: Trials) -> None:
     made = Made(scored)
-    assert list(run_trials(TINY, [S0, BN, S0], [2], trials, lambda _: None, executor=made)) == [S0.key, BN.key]
+    assert list(run_trials(by_task(TINY), [S0, BN, S0], [2], trials, lambda _: None, executor=made)) == [S0.key, BN.key]
     assert len(made.submitted) == 2 * 2
 
 
@@ -133,7 +133,7 @@ def test_an_interrupted_run_keeps_what_was_finished_and_goes_on(trials: Trials) 
         return scored(task, genome, seed)
 
     with pytest.raises(SearchInterruptedError):
-        run_trials(TINY, [S0, BN], [2, 3], trials, tallies.append, executor=Made(stops))
+        run_trials(by_task(TINY), [S0, BN], [2, 3], trials, tallies.append, executor=Made(stops))
     assert tallies == [Tally(n, 8, n) for n in range(7)]
     again = Made(scored)
     run(trials, again)
@@ -152,12 +152,12 @@ def test_a_task_that_cannot_be_built_is_told_before_anything_is_trained(trials: 
 
 
 def test_settings_hold_what_a_trial_depends_on_and_nothing_else() -> None:
-    task = TINY.tasks[0]
-    same = TINY.model_copy(update={"name": "other", "seed": 9, "rerank": TINY.rerank.model_copy(update={"top": 2})})
-    assert trial_settings(same, task) == trial_settings(TINY, task)
-    tested = TINY.model_copy(update={"data": TINY.data.model_copy(update={"score_on": "test"})})
-    wider = task.model_copy(update={"width": 0.5})
-    assert len({trial_settings(TINY, task), trial_settings(tested, task), trial_settings(TINY, wider)}) == 3
+    one = by_task(TINY)["preact_resnet"]
+    same = one.model_copy(update={"name": "other", "seed": 9, "rerank": TINY.rerank.model_copy(update={"top": 2})})
+    assert trial_settings(same) == trial_settings(one)
+    tested = one.model_copy(update={"data": TINY.data.model_copy(update={"score_on": "test"})})
+    wider = one.model_copy(update={"tasks": (one.tasks[0].model_copy(update={"width": 0.5}),)})
+    assert len({trial_settings(one), trial_settings(tested), trial_settings(wider)}) == 3
 
 
 def test_fresh_seeds_are_not_the_searchs() -> None:

@@ -14,7 +14,8 @@ from evonas import config
 from evonas.config import DataConfig, SearchConfig, TaskConfig
 from evonas.errors import InputError
 from evonas.tasks.data import ImageData, LabelledImages
-from evonas.tasks.task import Task, accuracy, classification, cross_entropy, tasks_from_config
+from evonas.tasks.from_config import tasks_from_config
+from evonas.tasks.task import Task, accuracy, classification, cross_entropy
 
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
 pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")

@@ -54,7 +54,7 @@ def draw_intervals(
         title: a line above.
     """
     columns = max(len(panels), 1)
-    shown = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "\u2026" for name in names]
+    shown = [shortened(name) for name in names]
     margin = 0.3 + LETTER * max(map(len, shown), default=0)
     width = max(margin + columns * (PANEL + GAP), 6.4)
     height = TOP + ROW * max(len(names), 1) + BOTTOM
@@ -70,6 +70,11 @@ def draw_intervals(
     for text, height_of, size, anchor in ((title, height - 0.16, 11, "top"), (label, 0.14, 9, "bottom")):
         figure.text(0.16 / width, height_of / height, text, fontsize=size, color=INK, va=anchor)
     return figure
+
+
+def shortened(name: str) -> str:
+    """A name that is not too long for a picture."""
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "\u2026"
 
 
 def _style(axes: Axes, names: Sequence[str], colours: Sequence[str]) -> None:

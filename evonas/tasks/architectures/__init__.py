@@ -11,8 +11,10 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
+from evonas.config import LIBRARIES
 from evonas.errors import InputError
 from evonas.tasks.architectures import densenet, efficientnet, mobilenet_v2, preact_resnet
+from evonas.tasks.architectures.external import make_external, taking_images
 from evonas.tasks.architectures.reductions import unstride
 
 __all__ = ["ARCHITECTURES", "PUBLISHED_DEPTHS", "ArchitectureSpec", "build", "unstride"]
@@ -42,7 +44,7 @@ class ArchitectureSpec:
     """A published network and how it is scaled.
 
     Attributes:
-        name: a key of ``ARCHITECTURES``.
+        name: a key of ``ARCHITECTURES``; or ``timm:NAME``, ``torchvision:NAME``, whose sizes are their own.
         width: channel multiplier against the published network; channels are rounded to multiples of 8. Of
             densenet, whose channels add up, it multiplies the growth rate and the stem.
         depth: blocks per stage; a shorter one drops the later stages, 0 drops a stage, () is as published.
@@ -67,10 +69,8 @@ def build(spec: ArchitectureSpec, *, num_classes: int, image_size: int, in_chann
         InputError: a field of ``spec`` cannot be used, or the package with the blocks is not installed.
     """
     _require_usable(spec)
-    depth = spec.depth or PUBLISHED_DEPTHS[spec.name]
-    depth += (0,) * (len(PUBLISHED_DEPTHS[spec.name]) - len(depth))
     try:
-        model = ARCHITECTURES[spec.name](width=spec.width, depth=depth, head=spec.head, num_classes=num_classes)
+        model = _make(spec, num_classes)
     except ModuleNotFoundError as error:
         raise InputError(
             "tasks.architecture.name",
@@ -78,11 +78,22 @@ def build(spec: ArchitectureSpec, *, num_classes: int, image_size: int, in_chann
             remedy="pip install 'evonas[vision]'",
         ) from error
     _take_channels(model, in_channels)
-    unstride(model, spec.unstrided, image_size, in_channels)
+    with taking_images(spec.name, image_size):
+        unstride(model, spec.unstrided, image_size, in_channels)
     return model
 
 
+def _make(spec: ArchitectureSpec, num_classes: int) -> nn.Module:
+    if spec.name not in ARCHITECTURES:
+        return make_external(spec.name, num_classes)
+    depth = spec.depth or PUBLISHED_DEPTHS[spec.name]
+    depth += (0,) * (len(PUBLISHED_DEPTHS[spec.name]) - len(depth))
+    return ARCHITECTURES[spec.name](width=spec.width, depth=depth, head=spec.head, num_classes=num_classes)
+
+
 def _require_usable(spec: ArchitectureSpec) -> None:
+    if spec.name.partition(":")[0] in LIBRARIES and ":" in spec.name:
+        return
     if spec.name not in ARCHITECTURES:
         raise _error("name", f"unknown architecture {spec.name!r}", ", ".join(ARCHITECTURES))
     if not spec.width > 0:

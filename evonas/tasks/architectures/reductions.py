@@ -16,18 +16,19 @@ def unstride(model: nn.Module, count: int, image_size: int, in_channels: int) ->
     Args:
         model: a network whose kernels are odd and padded by half their size, so that stride 1 keeps the size; or
             poolings of 2x2 without padding, which become the identity.
-        count: how many reductions.
+        count: how many reductions; the model runs on blank images once at least.
         image_size: height and width of the images.
         in_channels: channels of the images, which are [b, in_channels, image_size, image_size].
     """
     images = torch.zeros(1, in_channels, image_size, image_size)
+    readers = _strided_by_input_size(model, images)
     for _ in range(count):
-        # one at a time: where the image has shrunk to a pixel, all later reductions read the same size
-        readers = _strided_by_input_size(model, images)
         for module in readers[max(readers)] if readers else ():
             module.stride = 1 if isinstance(module.stride, int) else (1,) * len(module.stride)
             if module.padding == 0 and module.kernel_size == 2:
                 module.kernel_size = 1  # DenseNet's pooling, which stride 1 alone would let shrink the image by a pixel
+        # one at a time: where the image has shrunk to a pixel, all later reductions read the same size
+        readers = _strided_by_input_size(model, images)
 
 
 def _strided_by_input_size(model: nn.Module, images: torch.Tensor) -> dict[int, list[Any]]:

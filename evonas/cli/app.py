@@ -1,0 +1,43 @@
+"""The command line itself, and what its verbs share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evonas import config
+from evonas.errors import InputError
+from evonas.record.run import RunFolder
+
+INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Evolve normalization-activation layers, and take them away as torch modules.\n\n"
+    "Example: [bold]evonas search search_spaces/evonorm_s.toml --budget 5m --workers 2[/bold]",
+)
+LayerArgument = Annotated[
+    str, typer.Argument(metavar="LAYER", help="A catalogue name, RUN#rank, a text form, or a .json file.")
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def refuse_changes(
+    settings: config.SearchConfig, folder: RunFolder, free: tuple[str, ...], where: str, remedy: str
+) -> None:
+    """Make sure that only some sections differ from those of the run; which images score may differ in any case."""
+    recorded = folder.config()
+    scoring = {"data": recorded.data.model_copy(update={"score_on": settings.data.score_on})}
+    recorded = recorded.model_copy(update=scoring)  # a search refuses test images by itself
+    for name in type(settings).model_fields:
+        if name not in free and getattr(settings, name) != getattr(recorded, name):
+            raise InputError(
+                f"{where}: {name}",
+                "differs from what the run was started with",
+                accepted=f"that of {folder.config_file}; only {', '.join(free[:-1])} and {free[-1]} may change",
+                remedy=remedy,
+            )

@@ -1,0 +1,105 @@
+"""``evonas top``, ``show`` and ``export``: from a run to its layers."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evonas import report, terminal
+from evonas.cli.app import JsonOption, LayerArgument, RunArgument, app
+from evonas.errors import InputError
+from evonas.record.archive import Archive
+from evonas.record.outcome import COMPILED
+from evonas.record.pictures import draw_genome, to_png
+from evonas.record.run import RunFolder
+
+
+@app.command()
+def top(
+    run: RunArgument,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many layers.")] = 10,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Only layers that no other one dominates on all objectives.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The best layers of a run by mean accuracy, with the baselines trained under the same budget.
+
+    Example: [bold]evonas top runs/first -n 5[/bold]
+
+    The Pareto front over accuracies and other objectives: [bold]evonas top runs/first --pareto[/bold]
+    """
+    folder = RunFolder(run).require()
+    ranked, known = report.ranking(folder), report.baselines(folder)
+    entries = (report.undominated(ranked) if pareto else ranked)[:count]
+    if as_json:
+        _print_json([entry.as_json() for entry in (*entries, *known)])
+        return
+    console = terminal.console()
+    console.print(terminal.ranking_table(entries, known, title=str(run)))
+    with Archive.open(folder.archive_file, read_only=True) as archive:
+        console.print(terminal.rejection_table(archive.rejection_counts()))
+        for outcome, count in archive.compiling_counts().most_common():
+            how = "layers trained compiled" if outcome == COMPILED else f"compilations failed: {outcome}"
+            console.print(f"{count} {how}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def show(
+    layer: LayerArgument,
+    as_json: JsonOption = False,
+    png: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the graph.")] = None,
+) -> None:
+    """A layer's formula, text and graph.
+
+    Example: [bold]evonas show evonorm-s0 --png s0.png[/bold]
+    """
+    found = report.find_layer(layer)
+    if png is not None:
+        _write_png(found, png)
+    facts = report.describe(found.genome)
+    if as_json:
+        name = found.name or layer
+        _print_json(
+            [
+                {
+                    "name": name,
+                    **facts,
+                    "objectives": dict(found.objectives or {}),
+                    "provenance": found.provenance,
+                }
+            ]
+        )
+        return
+    console = terminal.console()
+    rows = {"formula": facts["formula"], "text": facts["text"], "key": facts["key"], "from": found.provenance}
+    rows["batch statistics"] = "yes" if found.genome.uses_batch_statistics else "no"
+    for name, value in rows.items():
+        if value:
+            console.print(f"{name:<17}{value}", highlight=False, markup=False, soft_wrap=True)
+    if png is not None:
+        console.print(f"{'picture':<17}{png}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def export(
+    layer: LayerArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.py", help="Where to write the module.")],
+) -> None:
+    """Write a layer as a Python module that needs torch alone.
+
+    Example: [bold]evonas export runs/first#1 -o my_layer.py[/bold]
+    """
+    path = report.export_layer(report.find_layer(layer), output)
+    terminal.console().print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+def _write_png(layer: report.Layer, path: Path) -> None:
+    if path.suffix != ".png":
+        raise InputError("--png", str(path), accepted="a file that ends in .png")
+    to_png(draw_genome(layer.genome, title=layer.name, subtitle=layer.genome.key), path)
+
+
+def _print_json(data: list[dict[str, Any]]) -> None:
+    print(json.dumps(data, indent=2))

@@ -1,0 +1,81 @@
+"""A matrix as files, pictures and TensorBoard's HParams."""
+
+import json
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from evonas.comparison import Standing, draw_comparison
+from evonas.files import write_text
+from evonas.matrix.result import Matrix
+from evonas.record.board import Value, open_board
+from evonas.record.pictures import HeatCell, draw_heatmap, to_png
+
+
+def draw_matrix(matrix: Matrix) -> Figure:
+    """The heat map: mean score of each cell, coloured by the difference to the baseline."""
+    cells = {}
+    for standing in matrix.comparison.standings:
+        for task in matrix.comparison.tasks:
+            cells[standing.contender.name, task] = _heat_cell(matrix, standing, task)
+    return draw_heatmap(
+        [standing.contender.name for standing in matrix.comparison.standings],
+        matrix.comparison.tasks,
+        cells,
+        baselines=matrix.comparison.baselines,
+        label=f"Mean score over {len(matrix.comparison.seeds)} seeds; below it and as colour, points more or less than "
+        f"{matrix.baseline}, paired.",
+        title=matrix.title,
+    )
+
+
+def _heat_cell(matrix: Matrix, standing: Standing, task: str) -> HeatCell:
+    failures = [rejection for (name, _), rejection in standing.failures.items() if name == task]
+    found = standing.tasks.get(task)
+    if found is None:
+        return HeatCell(failures[0].reason if failures else "-", None)
+    difference = standing.differences.get(matrix.baseline)
+    interval = difference.tasks.get(task) if difference else None
+    points = 100 * interval.mean if interval else 0.0 if standing.contender.name == matrix.baseline else None
+    note = f"{points:+.1f}" if interval and points is not None else ""
+    if failures:
+        note = f"{len(failures)} of {len(matrix.comparison.seeds)} {failures[0].reason}"
+    return HeatCell(f"{found.mean:.3f}", points, note)
+
+
+def save_matrix(matrix: Matrix, folder: Path) -> list[Path]:
+    """Write results as JSON, Markdown and CSV, the pictures, and TensorBoard's HParams; gives what people look at."""
+    write_text(folder / "results.json", json.dumps(matrix.as_json(), indent=2) + "\n")
+    write_text(folder / "results.md", matrix.markdown())
+    write_text(folder / "results.csv", matrix.csv())
+    to_png(draw_matrix(matrix), folder / "heatmap.png")
+    to_png(draw_comparison(matrix.comparison, title=matrix.title), folder / "differences.png")
+    _show(matrix, folder / "tb")
+    return [folder / name for name in ("results.md", "results.csv", "heatmap.png", "differences.png")]
+
+
+def _show(matrix: Matrix, folder: Path) -> None:
+    if folder.exists():
+        for file in folder.rglob("events.*"):
+            file.unlink()  # of what this command showed before more seeds or layers came
+    with open_board(folder) as board:
+        board.figure("matrix", draw_matrix(matrix), 0)
+        board.figure("differences", draw_comparison(matrix.comparison, title=matrix.title), 0)
+        board.text("matrix", matrix.markdown(), 0)
+    for standing in matrix.comparison.standings:
+        for task, found in standing.tasks.items():
+            name = standing.contender.name
+            metrics = {"score/mean": found.mean, **({"score/std": found.std} if found.std is not None else {})}
+            difference = standing.differences.get(matrix.baseline)
+            if difference and task in difference.tasks:
+                metrics["score/points over baseline"] = 100 * difference.tasks[task].mean
+            metrics |= {f"cost/{key}": value for key, value in matrix.costs.get((name, task), {}).items()}
+            settings = matrix.columns[task]
+            facts: dict[str, Value] = {"layer": name, "task": task, "data": settings.data.name}
+            facts |= {"steps": settings.training.steps, "batch size": settings.training.batch_size}
+            with open_board(folder / _slug(name) / _slug(task)) as board:
+                board.hparams(facts, metrics)
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in name)[:60]

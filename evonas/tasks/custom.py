@@ -1,0 +1,45 @@
+"""Tasks that users write themselves, named ``package.module:function`` in a search file."""
+
+import importlib
+import inspect
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from evonas.config import TaskConfig
+from evonas.errors import InputError
+from evonas.tasks.task import Task
+
+
+def custom_task(section: TaskConfig, batch_size: int, device: torch.device) -> Task:
+    """Call the user's function with ``device`` and ``batch_size``; it gives a ``Task``.
+
+    Raises:
+        InputError: no such module or function, or what it gives is no task.
+    """
+    module_name, _, function_name = section.task.partition(":")
+    where = f"tasks.task: {section.task}"
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        remedy = "install the package that holds it, or put its folder on PYTHONPATH"
+        raise InputError(where, f"cannot be imported ({error})", remedy=remedy) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise InputError(where, f"{module_name} has no function {function_name!r}", accepted=_functions(module))
+    task = function(device=device, batch_size=batch_size)
+    if not isinstance(task, Task):
+        raise InputError(where, f"gives a {type(task).__name__}", accepted="an evonas.Task")
+    return replace(task, name=section.label)
+
+
+def source_file(section: TaskConfig) -> Path | None:
+    """The file in which a user's task is written, on which its results depend."""
+    module = importlib.import_module(section.task.partition(":")[0])
+    name = inspect.getsourcefile(module)
+    return Path(name) if name else None
+
+
+def _functions(module: object) -> str:
+    return ", ".join(name for name, value in vars(module).items() if inspect.isfunction(value)) or "none is there"

@@ -1,0 +1,46 @@
+"""The tasks of a configuration: networks on labelled images, and tasks of users."""
+
+from collections.abc import Sequence
+
+import torch
+
+from evonas.config import DataConfig, SearchConfig, TaskConfig
+from evonas.errors import InputError
+from evonas.tasks import data
+from evonas.tasks.custom import custom_task
+from evonas.tasks.task import Task, classification
+
+
+def tasks_from_config(config: SearchConfig, device: torch.device) -> tuple[Task, ...]:
+    """The tasks of a search; those on images share one copy of the data.
+
+    Raises:
+        InputError: missing data, a wrong architecture, two tasks of one name, or no such task of a user.
+    """
+    task_names(config.tasks)
+    images = _images(config.data, device) if any(task.architecture for task in config.tasks) else None
+    batch_size = config.training.batch_size
+    return tuple(
+        classification(task, images, config.data, batch_size, device)
+        if images and task.architecture
+        else custom_task(task, batch_size, device)
+        for task in config.tasks
+    )
+
+
+def _images(section: DataConfig, device: torch.device) -> data.ImageData:
+    images, _ = data.load(section)
+    return data.ImageData(images.name, images.train.to(device), images.scoring.to(device), images.num_classes)
+
+
+def task_names(tasks: Sequence[TaskConfig]) -> list[str]:
+    """What tasks are called.
+
+    Raises:
+        InputError: two have one name.
+    """
+    names = [task.label for task in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError("tasks", f"two tasks are called {name!r}", remedy="give one of them a name of its own")
+    return names
