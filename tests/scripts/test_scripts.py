@@ -175,3 +175,16 @@ def test_the_table_of_costs_has_medians_ratios_and_lower_bounds(tmp_path: Path) 
     assert {arm: row["core_seconds"] for arm, row in as_json.items()} == {
         arm: [at or spent for at, spent in outcomes] for arm, outcomes in found.items()
     }
+
+
+def test_the_table_of_surgery_says_what_works_and_what_does_not() -> None:
+    pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
+    names = ("timm:tinynet_e", "timm:nf_resnet50", "torchvision:shufflenet_v2_x0_5")
+    done = run("surgery_table.py", *names, "--json")
+    assert done.returncode == 0, done.stderr
+    tiny, without, shuffled = json.loads(done.stdout)
+    assert (without["pairs"], without["bare"]) == (0, 0)  # normalizer-free
+    assert (shuffled["pairs"], shuffled["bare"]) == (37, 19)
+    for row in (tiny, shuffled):
+        assert set(row["stages"]) == {"sites", "same bits", "replaced", "backward", "export", "compile"}
+        assert not any(row["stages"].values()), row
