@@ -5,7 +5,7 @@ the step: Liu et al. 2020.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from evonas.record.archive import Archive
 from evonas.record.board import Board
 from evonas.record.pictures import draw_genome, to_png
 from evonas.record.run import RunFolder
-from evonas.report import Layer, export_layer, ranking
+from evonas.report import Entry, Layer, export_layer, ranking
 from evonas.search.trials import Tally, by_task, fresh_seeds, run_trials
 from evonas.tasks.from_config import task_names
 
@@ -70,14 +70,27 @@ def rerank_settings(config: SearchConfig) -> SearchConfig:
     return config.model_copy(update={"training": training, "tasks": tasks})
 
 
+def distinct(entries: Sequence[Entry]) -> list[Entry]:
+    """The first of all entries with the same scores and losses on every task.
+
+    They are one layer written differently in a way that the equivalence protocol does not see: max(v0, x^2) is x^2
+    while v0 is 0, and no gradient reaches it.
+    """
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        training = [sorted(entry.evaluation.objectives.items()), sorted(entry.evaluation.traces.items())]
+        found.setdefault(json.dumps(training), entry)
+    return list(found.values())
+
+
 def rerank(run: RunFolder, config: SearchConfig, archive: Archive, watch: Callable[[Tally], None]) -> Reranking:
-    """Train the best layers of a run and the baselines; trials the archive holds are not trained again.
+    """Train the best distinct layers of a run and the baselines; trials the archive holds are not trained again.
 
     Raises:
         InputError: the run has no scored layer, or the settings cannot be used.
         SearchInterruptedError: by Ctrl-C or SIGTERM.
     """
-    settings, best = rerank_settings(config), ranking(run, config.rerank.top)
+    settings, best = rerank_settings(config), distinct(ranking(run))[: config.rerank.top]
     if not best:
         raise InputError(str(run.path), "no layer has scores yet", remedy=f"evonas search --run {run.path} --resume")
     baselines = config.rerank.baselines or config.baselines

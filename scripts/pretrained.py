@@ -204,7 +204,7 @@ def table(result: dict[str, Any]) -> str:
         f"bn-relu6 as genomes: largest difference in probability {result['largest difference in probability']:.1e}, "
         f"same class everywhere: {result['same class']}",
         *(f"  {name}: class {index}, {p:.2f}" for name, (index, p) in result["classes"].items()),
-        f"{result['layer']} in its place, {len(result['swapped'])} seeds: share of the trained network's class, divergence",
+        f"{result['layer']} in its place: share of the trained network's class for each seed, mean divergence",
     ]
     for stage in ("swapped", "recalibrated", "fine-tuned"):
         shares = [row[stage]["same class"] for row in result["swapped"]]
