@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from evonas.comparison import Comparison, Contender, Standing, compare, draw_comparison, interval_text
-from evonas.config import SearchConfig
+from evonas.config import LayerConfig, SearchConfig
 from evonas.errors import InputError
+from evonas.evaluate.protocols import fingerprint
 from evonas.files import write_text
 from evonas.graph.catalogue import CATALOGUE
 from evonas.record.archive import Archive
@@ -70,16 +71,11 @@ def rerank_settings(config: SearchConfig) -> SearchConfig:
     return config.model_copy(update={"training": training, "tasks": tasks})
 
 
-def distinct(entries: Sequence[Entry]) -> list[Entry]:
-    """The first of all entries with the same scores and losses on every task.
-
-    They are one layer written differently in a way that the equivalence protocol does not see: max(v0, x^2) is x^2
-    while v0 is 0, and no gradient reaches it.
-    """
+def distinct(entries: Sequence[Entry], layer: LayerConfig) -> list[Entry]:
+    """The first of all entries that compute the same; a search without the equivalence protocol has such."""
     found: dict[str, Entry] = {}
     for entry in entries:
-        training = [sorted(entry.evaluation.objectives.items()), sorted(entry.evaluation.traces.items())]
-        found.setdefault(json.dumps(training), entry)
+        found.setdefault(fingerprint(entry.genome, layer), entry)
     return list(found.values())
 
 
@@ -90,7 +86,7 @@ def rerank(run: RunFolder, config: SearchConfig, archive: Archive, watch: Callab
         InputError: the run has no scored layer, or the settings cannot be used.
         SearchInterruptedError: by Ctrl-C or SIGTERM.
     """
-    settings, best = rerank_settings(config), distinct(ranking(run))[: config.rerank.top]
+    settings, best = rerank_settings(config), distinct(ranking(run), config.layer)[: config.rerank.top]
     if not best:
         raise InputError(str(run.path), "no layer has scores yet", remedy=f"evonas search --run {run.path} --resume")
     baselines = config.rerank.baselines or config.baselines

@@ -18,6 +18,7 @@ from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES, IndexS
 from evonas.graph.references import Array, Average
 
 CHANNELS, GROUPS = 8, 4
+TRAINABLE = {"v0": 0.0, "v1": 1.0}  # by name, their initial values
 Shape = tuple[int, int, int, int]
 
 
@@ -31,12 +32,16 @@ class Sample:
         noise: seed of the noise.
         parameters: seed of v0 (standard normal) and v1 (around 1), which are random: initial values would hide what
             they do.
+        held: which of the two have their initial values, 0 and 1, all the same.
+        spread: deviation of v1.
     """
 
     shape: Shape
     scale: float
     noise: int
     parameters: int
+    held: frozenset[str] = frozenset()
+    spread: float = 0.3
 
     def __str__(self) -> str:
         return f"scale {self.scale:g}, input {'x'.join(map(str, self.shape))}"
@@ -109,8 +114,9 @@ def _draw(sample: Sample) -> dict[str, Array]:
     noise, parameters = np.random.RandomState(sample.noise), np.random.RandomState(1000 + sample.parameters)
     x = noise.standard_normal(sample.shape) + 0.3 * noise.standard_normal((1, channels, 1, 1))
     v0 = parameters.standard_normal((1, channels, 1, 1))
-    v1 = 1 + 0.3 * parameters.standard_normal((1, channels, 1, 1))
+    v1 = 1 + sample.spread * parameters.standard_normal((1, channels, 1, 1))
     initial = {"x": sample.scale * x, "zero": np.zeros(1), "v0": v0, "v1": v1}
+    initial |= {name: np.full(1, value) for name, value in TRAINABLE.items() if name in sample.held}
     return {name: np.broadcast_to(value, sample.shape) for name, value in initial.items()}
 
 

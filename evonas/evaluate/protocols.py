@@ -5,13 +5,13 @@ A protocol looks at a genome and returns a ``Rejection`` or lets it pass. They r
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
 from evonas.config import LayerConfig, NumericsConfig, ProtocolsConfig
-from evonas.evaluate.probe import CHANNELS, Probe, Sample
+from evonas.evaluate.probe import CHANNELS, TRAINABLE, Probe, Sample
 from evonas.graph.genome import Genome
 from evonas.graph.primitive import constant
 from evonas.graph.references import Array
@@ -93,12 +93,13 @@ def fingerprint(genome: Genome, layer: LayerConfig) -> str:
     """A hash of what the layer computes: equal for genomes that are the same function written differently.
 
     One forward pass in float64 and training mode over random inputs of several scales, each with its own random v0
-    and v1 (initial values would merge functions that part once v0 and v1 train). Each output is rounded to ``DIGITS``
+    and v1 (initial values would merge functions that part once v0 and v1 train), but for those that no gradient
+    reaches: they keep their initial values in training, and so they do here. Each output is rounded to ``DIGITS``
     significant bits relative to itself, element by element, and never finer than ``RANGE`` bits below the largest of
     its input: values on the edge between two roundings are rare. Numbers such as the 6 of ReLU6 are hashed too, since a
     cap may lie beyond every value of the inputs.
     """
-    probe = _fingerprint_probe()
+    probe = _fingerprint_probe(unreached(genome, layer.eps))
     with np.errstate(all="ignore"):
         y = probe.forward(genome, layer.eps)[len(genome.nodes) - 1].reshape(len(probe.samples), -1)
         y = np.where(np.isfinite(y), y, 0.0)
@@ -111,10 +112,39 @@ def fingerprint(genome: Genome, layer: LayerConfig) -> str:
 
 
 @cache
-def _fingerprint_probe() -> Probe:
+def _fingerprint_probe(held: frozenset[str] = frozenset()) -> Probe:
     """Many draws of v0 and v1, since a maximum hides the smaller operand; a small scale for what differs near 0."""
     scales = enumerate((1.0, 3.0, 1.0, 0.01, 3.0, 1.0))
-    return Probe([Sample((3, CHANNELS, 2, 3), scale, 20 + number, number) for number, scale in scales])
+    return Probe([Sample((3, CHANNELS, 2, 3), scale, 20 + number, number, held) for number, scale in scales])
+
+
+@cache
+def _reach_probe(held: frozenset[str]) -> Probe:
+    """As that of fingerprints, but v1 may have any sign, as it may after long training."""
+    return Probe([replace(sample, held=held, spread=2.0) for sample in _fingerprint_probe().samples])
+
+
+def unreached(genome: Genome, eps: float) -> frozenset[str]:
+    """Which of v0 and v1 a layer holds but never trains: no gradient reaches them at their initial values.
+
+    As v0 in max(v0, x^2) or in v0^2 + x. Where only one of the two is unreached it must be so whatever the other is,
+    since that one will train.
+    """
+    used = frozenset(TRAINABLE) & {genome.nodes[p].op for p in genome.active_positions}
+    found = _without_gradient(genome, used, eps) if used else used
+    return _without_gradient(genome, found, eps) if found != used else found
+
+
+def _without_gradient(genome: Genome, held: frozenset[str], eps: float) -> frozenset[str]:
+    """The members of ``held`` that get no gradient at all while they are held at their initial values."""
+    if not held:
+        return held
+    probe = _reach_probe(held)
+    places = {genome.nodes[p].op: p for p in genome.active_positions if genome.nodes[p].op in held}
+    with np.errstate(all="ignore"):
+        values = probe.forward(genome, eps)
+        gradients = probe.backward(genome, values, probe.weights, eps)
+    return frozenset(name for name, place in places.items() if not gradients.get(place, np.zeros(1)).any())
 
 
 @dataclass(frozen=True, slots=True)
