@@ -6,10 +6,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from evonas.comparison import Standing, draw_comparison
+from evonas.evaluate.statistics import mean_over_tasks, summary
 from evonas.files import write_text
 from evonas.matrix.result import Matrix
 from evonas.record.board import Value, open_board
-from evonas.record.pictures import HeatCell, draw_heatmap, to_png
+from evonas.record.pictures import HeatCell, draw_by_size, draw_heatmap, to_png
 
 
 def draw_matrix(matrix: Matrix) -> Figure:
@@ -43,6 +44,23 @@ def _heat_cell(matrix: Matrix, standing: Standing, task: str) -> HeatCell:
     return HeatCell(f"{found.mean:.3f}", points, note)
 
 
+def draw_batch_sizes(matrix: Matrix) -> Figure | None:
+    """Mean score over tasks and seeds by batch size, and the deviation over seeds; None if there is only one size."""
+    columns: dict[int, list[str]] = {}
+    for name, settings in matrix.columns.items():
+        columns.setdefault(settings.training.batch_size, []).append(name)
+    if len(columns) < 2:
+        return None
+    series: dict[str, list[tuple[float, float, float]]] = {}
+    for standing in matrix.comparison.standings:
+        for size, tasks in sorted(columns.items()):
+            scores = {cell: score for cell, score in standing.scores.items() if cell[0] in tasks}
+            if means := list(mean_over_tasks(scores, tasks).values()):
+                found = summary(means)
+                series.setdefault(standing.contender.name, []).append((size, found.mean, found.std or 0.0))
+    return draw_by_size(series, xlabel="batch size", ylabel="mean score", title=matrix.title)
+
+
 def save_matrix(matrix: Matrix, folder: Path) -> list[Path]:
     """Write results as JSON, Markdown and CSV, the pictures, and TensorBoard's HParams; gives what people look at."""
     write_text(folder / "results.json", json.dumps(matrix.as_json(), indent=2) + "\n")
@@ -50,8 +68,12 @@ def save_matrix(matrix: Matrix, folder: Path) -> list[Path]:
     write_text(folder / "results.csv", matrix.csv())
     to_png(draw_matrix(matrix), folder / "heatmap.png")
     to_png(draw_comparison(matrix.comparison, title=matrix.title), folder / "differences.png")
+    pictures = ["heatmap.png", "differences.png"]
+    if (by_size := draw_batch_sizes(matrix)) is not None:
+        to_png(by_size, folder / "batch_sizes.png")
+        pictures.append("batch_sizes.png")
     _show(matrix, folder / "tb")
-    return [folder / name for name in ("results.md", "results.csv", "heatmap.png", "differences.png")]
+    return [folder / name for name in ("results.md", "results.csv", *pictures)]
 
 
 def _show(matrix: Matrix, folder: Path) -> None:
@@ -61,6 +83,8 @@ def _show(matrix: Matrix, folder: Path) -> None:
     with open_board(folder) as board:
         board.figure("matrix", draw_matrix(matrix), 0)
         board.figure("differences", draw_comparison(matrix.comparison, title=matrix.title), 0)
+        if (by_size := draw_batch_sizes(matrix)) is not None:
+            board.figure("batch_sizes", by_size, 0)
         board.text("matrix", matrix.markdown(), 0)
     for standing in matrix.comparison.standings:
         for task, found in standing.tasks.items():

@@ -18,7 +18,6 @@ def draw() -> np.ndarray:
 
 def test_better_is_green_worse_is_red_and_a_cell_without_number_is_neither() -> None:
     pixels = draw().astype(int)
-    height, width, _ = pixels.shape
     green = (pixels[..., 1] - pixels[..., 0] > 40).sum()
     red = (pixels[..., 0] - pixels[..., 1] > 60).sum()
     cell = (1.15 * 120) * (0.46 * 120)

@@ -2,6 +2,7 @@
 
 from evonas.record.pictures.charts import draw_front as draw_front
 from evonas.record.pictures.charts import draw_progress as draw_progress
+from evonas.record.pictures.curves import draw_by_size as draw_by_size
 from evonas.record.pictures.curves import draw_curves as draw_curves
 from evonas.record.pictures.figure import to_array as to_array
 from evonas.record.pictures.figure import to_png as to_png
