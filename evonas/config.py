@@ -188,14 +188,28 @@ class ProtocolsConfig(Section):
 class RungsConfig(Section):
     """``[rungs]``: only the best 1 / ``reduction`` of the last ``window`` results at a rung are trained further.
 
-    ``steps`` are the training steps at which rungs stand, ascending; without any, every layer is trained in full. A
-    layer below ``least`` of the reference's score never goes on, however few results there are.
+    ``steps`` are the training steps at which rungs stand, ascending; without any, every layer is trained in full.
+    ``reductions`` gives each rung one of its own. A layer below ``least`` of the reference's score never goes on,
+    however few results there are.
     """
 
     steps: tuple[PositiveInt, ...] = ()
     reduction: Annotated[float, Field(gt=1)] = 4.0
+    reductions: tuple[Annotated[float, Field(gt=1)], ...] = ()
     window: PositiveInt = 200
     least: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _one_for_each(self) -> Self:
+        if self.reductions and len(self.reductions) != len(self.steps):
+            raise PydanticCustomError("reductions", "as many reductions as steps, or none")
+        return self
+
+    @property
+    def by_rung(self) -> tuple[tuple[int, float], ...]:
+        """Steps and reduction of every rung."""
+        reductions = self.reductions or (self.reduction,) * len(self.steps)
+        return tuple(zip(self.steps, reductions, strict=True))
 
 
 class ObjectivesConfig(Section):

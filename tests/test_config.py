@@ -120,6 +120,7 @@ def test_configurations_are_immutable(path: Path) -> None:
             "tasks.0.architecture=vgg",
             ["tasks.0.architecture: 'vgg'", "preact_resnet, mobilenet_v2", "timm:NAME or torchvision:NAME"],
         ),
+        ("rungs={steps=[25, 100], reductions=[2.0]}", ["rungs: ", "as many reductions as steps, or none"]),
         ("tasks.0.architecture=timm:", ["tasks.0.architecture: 'timm:'", "timm:NAME"]),
         ("tasks.0.task=a.b:c", ["tasks.0: ", "an architecture or a task, one of them"]),
         ("tasks.0.task=a.b", ["tasks.0.task: 'a.b'", "pattern"]),
@@ -146,7 +147,8 @@ def test_a_file_without_tasks_is_refused(path: Path) -> None:
 
 def test_a_task_without_an_architecture_is_refused(path: Path) -> None:
     path.write_text('name = "tiny"\n[[tasks]]\nwidth = 0.5\n')
-    assert refusal(path) == f"{path}: tasks.0: {{'width': 0.5}}; accepted: an architecture or a task, one of them"
+    expected = f"{path}: tasks.0: {{'width': 0.5}}; accepted: an architecture or a task, one of them"
+    assert refusal(path).startswith(expected)
 
 
 def test_several_faults_are_counted(path: Path) -> None:

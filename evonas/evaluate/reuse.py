@@ -37,7 +37,7 @@ _ELSEWHERE: dict[str, Any] = {  # what decides which layers are trained and wher
     "rerank": True,
     "data": {"path"},  # the images themselves count
     "protocols": {"screens", "numerics", "propagation"},
-    "rungs": {"reduction", "window"},
+    "rungs": {"reduction", "reductions", "window"},
 }
 _CODE = ("graph", "layer", "instrument", "tasks", "evaluate")
 

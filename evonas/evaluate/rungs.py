@@ -80,38 +80,43 @@ class Ladder:
     """
 
     def __init__(self, settings: RungsConfig, reference: Evaluation | None) -> None:
-        self._settings = settings
         self._rungs = [
-            (
-                Hurdle(steps, scores_at(reference, steps), settings.least),
-                deque[dict[str, float]](maxlen=settings.window),
-            )
-            for steps in (settings.steps if reference is not None else ())
+            _Rung(Hurdle(steps, scores_at(reference, steps), settings.least), reduction, deque(maxlen=settings.window))
+            for steps, reduction in (settings.by_rung if reference is not None else ())
         ]
 
     def hurdles(self) -> tuple[Hurdle, ...]:
         """The hurdles of a candidate that is asked for now, in the order of their steps."""
-        return tuple(self._hurdle(hurdle, results) for hurdle, results in self._rungs)
+        return tuple(rung.hurdle_now() for rung in self._rungs)
 
     def tell(self, evaluation: Evaluation) -> None:
         """Take a candidate's scores at the rungs it came to; where it did not get through all tasks, it is a loser."""
-        for hurdle, results in self._rungs:
-            scores = scores_at(evaluation, hurdle.steps)
-            whole = scores.keys() == hurdle.references.keys()
-            if whole or scores or results is self._rungs[0][1]:
-                results.append(hurdle.ratios(scores) if whole else {})
+        for number, rung in enumerate(self._rungs):
+            scores = scores_at(evaluation, rung.least.steps)
+            whole = scores.keys() == rung.least.references.keys()
+            if whole or scores or number == 0:
+                rung.results.append(rung.least.ratios(scores) if whole else {})
             if not whole:
                 return
 
-    def _hurdle(self, hurdle: Hurdle, results: deque[dict[str, float]]) -> Hurdle:
+
+@dataclass(frozen=True, slots=True)
+class _Rung:
+    """One rung: the least that is asked of any layer, and the latest results, empty for losers."""
+
+    least: Hurdle
+    reduction: float
+    results: deque[dict[str, float]]
+
+    def hurdle_now(self) -> Hurdle:
         """By the best 1 / reduction of the results, and the least that is asked of any layer."""
-        kept = int(len(results) / self._settings.reduction)
-        best = sorted((r for r in results if r), key=_mean, reverse=True)[:kept]
+        kept = int(len(self.results) / self.reduction)
+        best = sorted((r for r in self.results if r), key=_mean, reverse=True)[:kept]
         if len(best) < max(kept, 1):
-            return hurdle
-        tasks = hurdle.references if kept >= FEWEST_FOR_FLOORS else ()
+            return self.least
+        tasks = self.least.references if kept >= FEWEST_FOR_FLOORS else ()
         floors = {task: min(ratios[task] for ratios in best) for task in tasks}
-        return Hurdle(hurdle.steps, hurdle.references, max(hurdle.threshold, _mean(best[-1])), floors)
+        return Hurdle(self.least.steps, self.least.references, max(self.least.threshold, _mean(best[-1])), floors)
 
 
 def scores_at(evaluation: Evaluation | None, steps: int) -> dict[str, float]:

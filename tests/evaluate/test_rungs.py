@@ -267,3 +267,15 @@ def test_a_layer_far_behind_the_reference_never_goes_on() -> None:
     for _ in range(8):
         ladder.tell(reached((EXACT_AT_10["a"] / 4, EXACT_AT_10["b"] / 4)))
     assert ladder.hurdles()[0].threshold == 0.75
+
+
+def test_each_rung_may_have_a_reduction_of_its_own() -> None:
+    both = Ladder(RungsConfig(steps=(10, 20), reductions=(2.0, 5.0), window=50), REFERENCE)
+    alone = [Ladder(RungsConfig(steps=(10, 20), reduction=r, window=50), REFERENCE) for r in (2.0, 5.0)]
+    rng = random.Random(3)
+    for _ in range(60):
+        rungs = {task: ((10, rng.random()), (20, rng.random())) for task in ("a", "b")}
+        evaluation = Evaluation("k", 1, objectives={"a": 0.5}, rungs=rungs)
+        for ladder in (both, *alone):
+            ladder.tell(evaluation)
+    assert both.hurdles() == (alone[0].hurdles()[0], alone[1].hurdles()[1])
