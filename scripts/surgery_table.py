@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor, fx, nn
 
@@ -96,7 +97,9 @@ def main() -> None:
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.export and torch.compile")
     given = parser.parse_args()
     names = given.names or [*(f"timm:{n}" for n in TIMM), *(f"torchvision:{n}" for n in TORCHVISION)]
-    rows = [examine(name, compiling=not given.no_compile) for name in track(names, "networks")]
+    rows = [
+        examine(name, compiling=not given.no_compile) for name in track(names, "networks", console=Console(stderr=True))
+    ]
     text = json.dumps([asdict(row) for row in rows], indent=2) if given.json else markdown(rows)
     print(text)
     if given.out:

@@ -36,7 +36,7 @@ def test_mutation_changes_at_most_one_intermediate_node_and_never_its_argument(p
     changed = changed_positions(parent, child)
     assert len(changed) <= 1
     assert all(position >= NUM_INITIAL for position in changed)
-    assert FULL.violations(child) == ()
+    assert set(FULL.violations(child)) <= set(FULL.violations(parent))
 
 
 @given(st.integers(0, 1000))
