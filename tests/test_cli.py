@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from evonas import cli, config
+from evonas import config
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.record.archive import Archive, same_content
@@ -33,23 +33,6 @@ TINY = str(ROOT / "search_spaces" / "tiny.toml")
 SLOWER = ("--set", "training.steps=40", "--set", "protocols.quality.min_accuracy=0.0")  # time to be killed in
 
 Outcome = tuple[int, str, str]
-
-
-@pytest.fixture
-def evonas(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Call the command line in this process: (exit status, output, errors)."""
-
-    def call(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["evonas", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return call
 
 
 def start(*arguments: object) -> "subprocess.Popen[str]":

@@ -44,9 +44,7 @@ def rerank(
     """
     folder = RunFolder(run).require()
     given = {"rerank.top": top, "rerank.seeds": seeds, "rerank.steps": steps, "execution.workers": workers}
-    changes = [*(overrides or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]
-    changes += ['data.score_on="test"'] if test else []
-    changes += [f"execution.device={json.dumps(device)}"] if device is not None else []
+    changes = _changes(overrides, given, test=test, device=device)
     settings, console = config.load(folder.config_file, changes), terminal.console(stderr=True)
     refuse_changes(settings, folder, ("rerank", "execution"), str(folder.config_file), "start a new run")
     with locked(folder), Archive.open(folder.archive_file) as archive:
@@ -118,9 +116,7 @@ def evaluate(
     Finished trainings are kept: after Ctrl-C the same command with --resume goes on.
     """
     given = {"training.steps": steps, "execution.workers": workers}
-    changes = [*(overrides or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]
-    changes += ['data.score_on="test"'] if test else []
-    changes += [f"execution.device={json.dumps(device)}"] if device is not None else []
+    changes = _changes(overrides, given, test=test, device=device)
     found = config.load(settings, changes) if settings else config.loads(_DEFAULTS, changes)
     names = _listed(arch) or ([] if settings else ["preact_resnet", "mobilenet_v2"])
     tasks = [find_task(name, found if settings else None) for name in names] or found.tasks
@@ -153,6 +149,13 @@ def evaluate(
         console.print(table)
     for path in files:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+def _changes(overrides: list[str] | None, given: dict[str, int | None], *, test: bool, device: str | None) -> list[str]:
+    """What options set in a configuration, as overrides."""
+    changes = [*(overrides or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]
+    changes += ['data.score_on="test"'] if test else []
+    return changes + ([f"execution.device={json.dumps(device)}"] if device is not None else [])
 
 
 _DEFAULTS = 'name = "matrix"\nbaselines = ["bn-relu"]\nlayer.groups = 4\n[[tasks]]\narchitecture = "preact_resnet"\n'

@@ -5,7 +5,6 @@ Oracles: the evaluator itself under the same seeds; bytes of saved tensors count
 
 import csv
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from evonas import cli, config
+from evonas import config
 from evonas.config import DataConfig, TaskConfig
 from evonas.errors import InputError
 from evonas.evaluate.costs import kept_bytes, network_cost
@@ -32,23 +31,6 @@ TINY = config.load(FILE)
 S0 = CATALOGUE["evonorm-s0"]
 
 Outcome = tuple[int, str, str]
-
-
-@pytest.fixture
-def evonas(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Call the command line in this process: (exit status, output, errors)."""
-
-    def call(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["evonas", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return call
 
 
 def test_a_matrix_has_scores_failures_costs_and_pictures_and_goes_on(
