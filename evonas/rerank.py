@@ -14,6 +14,7 @@ from evonas.comparison import Comparison, Contender, Standing, compare, draw_com
 from evonas.config import LayerConfig, SearchConfig
 from evonas.errors import InputError
 from evonas.evaluate.protocols import fingerprint
+from evonas.evaluate.tally import Tally
 from evonas.files import write_text
 from evonas.graph.catalogue import CATALOGUE
 from evonas.record.archive import Archive
@@ -21,7 +22,7 @@ from evonas.record.board import Board
 from evonas.record.pictures import draw_genome, to_png
 from evonas.record.run import RunFolder
 from evonas.report import Entry, Layer, export_layer, ranking
-from evonas.search.trials import Tally, by_task, fresh_seeds, run_trials
+from evonas.search.trials import by_task, fresh_seeds, run_trials
 from evonas.tasks.from_config import task_names
 
 
@@ -84,7 +85,7 @@ def rerank(run: RunFolder, config: SearchConfig, archive: Archive, watch: Callab
 
     Raises:
         InputError: the run has no scored layer, or the settings cannot be used.
-        SearchInterruptedError: by Ctrl-C or SIGTERM.
+        RunInterruptedError: by Ctrl-C or SIGTERM.
     """
     settings, best = rerank_settings(config), distinct(ranking(run), config.layer)[: config.rerank.top]
     if not best:

@@ -23,11 +23,11 @@ from evonas.comparison import (
     rank_text,
 )
 from evonas.evaluate.objectives import OBJECTIVES
+from evonas.evaluate.tally import Tally
 from evonas.matrix.result import COSTS, Matrix, cost_texts
 from evonas.record.outcome import Candidate, Evaluation
 from evonas.report import Entry
 from evonas.search.driver import Clock
-from evonas.search.trials import Tally
 
 FILE_WIDTH = 140
 PLAIN_EVERY = 10.0  # seconds between lines when the output is not a terminal

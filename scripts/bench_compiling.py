@@ -26,7 +26,7 @@ from torch import nn
 
 from evonas.config import SearchConfig, load
 from evonas.evaluate.evaluator import evaluator_from_config, install, make_optimizer
-from evonas.evaluate.execution import keep_memory
+from evonas.evaluate.workers import keep_memory
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.space import SearchSpace
 from evonas.layer.compiling import LayerCompiler

@@ -23,8 +23,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from evonas.config import LayerConfig, ProtocolsConfig
-from evonas.evaluate.execution import keep_memory
 from evonas.evaluate.protocols import Screens
+from evonas.evaluate.workers import keep_memory
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace

@@ -29,8 +29,8 @@ from pebble import ProcessPool
 from evonas import config
 from evonas.config import SearchConfig
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
-from evonas.evaluate.execution import keep_memory
 from evonas.evaluate.rungs import Hurdle
+from evonas.evaluate.workers import keep_memory
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.record.board import open_board

@@ -23,8 +23,8 @@ from rich.progress import track
 
 from evonas import config
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config, install, make_optimizer
-from evonas.evaluate.execution import keep_memory
 from evonas.evaluate.protocols import Screens, fingerprint
+from evonas.evaluate.workers import keep_memory
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from evonas import config
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config, install, make_optimizer
-from evonas.evaluate.execution import keep_memory
+from evonas.evaluate.workers import keep_memory
 from evonas.graph.genome import Genome
 from evonas.instrument.fit import StopReason, fit
 from evonas.report import find_layer

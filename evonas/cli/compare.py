@@ -10,6 +10,7 @@ from evonas import config, report, terminal
 from evonas import rerank as reranking
 from evonas.cli.app import INTERRUPTED, JsonOption, RunArgument, app, refuse_changes
 from evonas.errors import InputError
+from evonas.evaluate.interrupt import RunInterruptedError
 from evonas.matrix.columns import columns_of, contenders_of, find_data, find_task
 from evonas.matrix.result import Matrix, Place
 from evonas.matrix.run import matrix_folder, measure_costs, train_cells
@@ -17,7 +18,6 @@ from evonas.matrix.show import save_matrix
 from evonas.record.archive import Archive
 from evonas.record.board import open_board
 from evonas.record.run import RunFolder, locked
-from evonas.search.interrupt import SearchInterruptedError
 from evonas.search.trials import fresh_seeds
 
 
@@ -51,7 +51,7 @@ def rerank(
         try:
             with terminal.TrialProgress(console) as progress:
                 found = reranking.rerank(folder, settings, archive, progress)
-        except SearchInterruptedError:
+        except RunInterruptedError:
             console.print("interrupted; finished trials are recorded, the same command goes on", highlight=False)
             raise typer.Exit(INTERRUPTED) from None
         with open_board(folder.board_folder) as board:
@@ -135,7 +135,7 @@ def evaluate(
             if costs:
                 with terminal.TrialProgress(console, "costs") as progress:
                     measured = measure_costs(columns, contenders, trials, progress)
-        except (SearchInterruptedError, KeyboardInterrupt):
+        except (RunInterruptedError, KeyboardInterrupt):
             console.print("interrupted; finished trials are recorded, go on with --resume", highlight=False)
             raise typer.Exit(INTERRUPTED) from None
         first = next(contender.name for contender in contenders if contender.baseline)

@@ -1,6 +1,5 @@
 """Trains and measures the cells of a matrix, in a folder that keeps them."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,16 +8,15 @@ from pathlib import Path
 from evonas import config
 from evonas.comparison import Comparison, Contender, compare
 from evonas.config import SearchConfig
-from evonas.errors import InputError
 from evonas.evaluate.costs import network_cost
 from evonas.evaluate.evaluator import evaluator_from_config
-from evonas.evaluate.execution import threads
-from evonas.files import write_text
+from evonas.evaluate.tally import Tally
+from evonas.evaluate.workers import threads
 from evonas.matrix.result import Columns, Place
 from evonas.record.archive import Archive
-from evonas.record.run import RunFolder, environment, locked
+from evonas.record.run import working_folder
 from evonas.record.trials import Trials
-from evonas.search.trials import Tally, run_trials, trial_settings
+from evonas.search.trials import run_trials, trial_settings
 
 
 @contextmanager
@@ -28,18 +26,10 @@ def matrix_folder(folder: Path, settings: SearchConfig, *, resume: bool) -> Iter
     Raises:
         InputError: there is one already and ``resume`` is not set, there is none and it is, or a search is there.
     """
-    record = folder / "trials.sqlite"
-    if RunFolder(folder).exists:
-        raise InputError(str(folder), "holds a search", accepted="a new folder, or one of an earlier evaluation")
-    if record.exists() and not resume:
-        remedy = "add --resume to go on with it or to add to it, or choose another --run folder"
-        raise InputError(str(folder), "an evaluation already exists here", remedy=remedy)
-    if resume and not record.exists():
-        raise InputError(str(folder), "holds no evaluation", remedy="start without --resume")
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(RunFolder(folder)), Archive.open(record) if record.exists() else Archive.create(record) as archive:
-        write_text(folder / "config.toml", config.dump(settings))
-        write_text(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    with (
+        working_folder(folder, "trials.sqlite", config.dump(settings), resume=resume) as file,
+        Archive.open(file) if file.exists() else Archive.create(file) as archive,
+    ):
         yield archive.trials
 
 
@@ -61,7 +51,7 @@ def train_cells(
 
     Raises:
         InputError: missing data, or a task that cannot be built.
-        SearchInterruptedError: by Ctrl-C or SIGTERM.
+        RunInterruptedError: by Ctrl-C or SIGTERM.
     """
     results = run_trials(columns, [c.genome for c in contenders], seeds, trials, watch)
     return compare(contenders, tuple(columns), seeds, results)

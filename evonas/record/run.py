@@ -14,6 +14,7 @@ from pathlib import Path
 
 from evonas import config
 from evonas.errors import InputError
+from evonas.files import write_text
 from evonas.record.archive import Archive
 
 PACKAGES = ("evonas", "torch", "torchvision", "timm", "numpy", "networkx", "deap", "scikit-learn")
@@ -114,6 +115,37 @@ def locked(run: RunFolder) -> Iterator[None]:
         except BlockingIOError:
             raise InputError(str(run.path), "another process is driving this run", remedy="wait for it") from None
         yield
+
+
+@contextmanager
+def working_folder(folder: Path, record: str, settings: str, *, resume: bool) -> Iterator[Path]:
+    """Hold a folder of trainings outside a search for one driver, with ``config.toml`` and ``environment.json``.
+
+    Args:
+        folder: made if it is not there.
+        record: name of the file of results.
+        settings: what ``config.toml`` shall say.
+        resume: whether there must be a record already, or must not be.
+
+    Yields:
+        Where the record is, or shall be.
+
+    Raises:
+        InputError: there is a record and ``resume`` is not set, or the other way round, or the folder holds a search.
+    """
+    file = folder / record
+    if RunFolder(folder).exists:
+        raise InputError(str(folder), "holds a search", accepted="a new folder, or one that this command made")
+    if file.exists() and not resume:
+        remedy = "add --resume to go on with it or to add to it, or choose another --run folder"
+        raise InputError(str(folder), "holds results already", remedy=remedy)
+    if resume and not file.exists():
+        raise InputError(str(folder), f"holds no {record} to go on with", remedy="start without --resume")
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(RunFolder(folder)):
+        write_text(folder / "config.toml", settings)
+        write_text(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+        yield file
 
 
 def environment() -> dict[str, str]:

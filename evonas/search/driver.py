@@ -10,18 +10,19 @@ from typing import Protocol
 
 from evonas.config import BudgetConfig, SearchConfig
 from evonas.errors import InputError
-from evonas.evaluate.execution import Executor, Pending, threads
+from evonas.evaluate.execution import Executor, Pending
+from evonas.evaluate.interrupt import Interrupts, RunInterruptedError
 from evonas.evaluate.objectives import switched_on
 from evonas.evaluate.propagation import propagation
 from evonas.evaluate.protocols import Screens
 from evonas.evaluate.rungs import Ladder
+from evonas.evaluate.workers import threads
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.record.archive import Archive
 from evonas.record.outcome import Candidate, Evaluation
 from evonas.search.engine import Search, SearchExhaustedError
-from evonas.search.interrupt import Interrupts, SearchInterruptedError
 
 
 class Ending(Enum):
@@ -142,7 +143,7 @@ def drive(
         try:
             known = _evaluate_baselines(session)
             ending = _evolve(make_search(config, _reference(config, known)), session)
-        except SearchInterruptedError:
+        except RunInterruptedError:
             ending = Ending.INTERRUPTED
     archive.event("stopped", ending.value)
     return ending

@@ -6,27 +6,17 @@ cell alone, and a stopped run loses no more than the trials that were under way.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from evonas.config import SearchConfig
 from evonas.evaluate.evaluator import evaluator_from_config
 from evonas.evaluate.execution import Executor, make_executor
+from evonas.evaluate.interrupt import Interrupts
 from evonas.evaluate.statistics import Cell
+from evonas.evaluate.tally import Tally
 from evonas.graph.genome import Genome
 from evonas.record.outcome import Evaluation
 from evonas.record.trials import Trials
-from evonas.search.interrupt import Interrupts
 from evonas.tasks.from_config import task_names
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How far a run of trials is: trials known, of how many, and how many of these this session has trained."""
-
-    known: int
-    total: int
-    trained: int
-
 
 Results = Mapping[str, Mapping[Cell, Evaluation]]  # by layer key
 
@@ -70,7 +60,7 @@ def run_trials(
 
     Raises:
         InputError: missing data, or a task that cannot be built; found before anything is trained.
-        SearchInterruptedError: by Ctrl-C or SIGTERM; what was under way is dropped.
+        RunInterruptedError: by Ctrl-C or SIGTERM; what was under way is dropped.
     """
     by_key = {layer.key: layer for layer in layers}
     cells = [(name, seed, key) for name in columns for seed in seeds for key in by_key]

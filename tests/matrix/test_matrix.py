@@ -154,7 +154,7 @@ def test_what_cannot_be_is_said_in_one_line(refused: Callable[[], object], words
         (("evonorm-s0", "--settings", "nothing.toml"), ("nothing.toml", "no such file")),
         (("evonorm-s9",), ("'evonorm-s9'", "evonorm-s0")),
         (("evonorm-s0", "--batch-sizes", "2,x"), ("--batch-sizes", "'2,x'", "2,8,32,128")),
-        (("evonorm-s0", "--resume"), ("holds no evaluation", "without --resume")),
+        (("evonorm-s0", "--resume"), ("holds no trials.sqlite", "without --resume")),
         (("evonorm-s0", "--arch", "timm:resnet19"), ("timm has no network 'resnet19'", "timm:resnet18")),
         (("evonorm-s0", "--arch", "torchvision:alexnet"), ("alexnet cannot take images of 8x8",)),
         (("evonorm-s0", "--arch", "no_such_package.tasks:mine"), ("no_such_package", "cannot be imported")),

@@ -14,13 +14,14 @@ from evonas import config
 from evonas.config import SearchConfig, TaskConfig
 from evonas.errors import InputError
 from evonas.evaluate.evaluator import evaluator_from_config
+from evonas.evaluate.interrupt import RunInterruptedError
+from evonas.evaluate.tally import Tally
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.record.archive import Archive
 from evonas.record.outcome import Evaluation, Rejection
 from evonas.record.trials import Trials
-from evonas.search.interrupt import SearchInterruptedError
-from evonas.search.trials import Results, Tally, by_task, fresh_seeds, run_trials, trial_settings
+from evonas.search.trials import Results, by_task, fresh_seeds, run_trials, trial_settings
 
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
 pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
@@ -132,7 +133,7 @@ def test_an_interrupted_run_keeps_what_was_finished_and_goes_on(trials: Trials) 
             signal.raise_signal(signal.SIGINT)
         return scored(task, genome, seed)
 
-    with pytest.raises(SearchInterruptedError):
+    with pytest.raises(RunInterruptedError):
         run_trials(by_task(TINY), [S0, BN], [2, 3], trials, tallies.append, executor=Made(stops))
     assert tallies == [Tally(n, 8, n) for n in range(7)]
     again = Made(scored)

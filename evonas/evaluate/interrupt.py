@@ -1,4 +1,4 @@
-"""Stopping a search by Ctrl-C or SIGTERM without breaking what it is doing."""
+"""Stopping a long run by Ctrl-C or SIGTERM without breaking what it is doing."""
 
 import signal
 from collections.abc import Callable
@@ -10,8 +10,8 @@ Result = TypeVar("Result")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class SearchInterruptedError(Exception):
-    """The user wants the search to stop."""
+class RunInterruptedError(Exception):
+    """The user wants the run to stop."""
 
 
 class Interrupts:
@@ -40,7 +40,7 @@ class Interrupts:
         """What ``result`` returns.
 
         Raises:
-            SearchInterruptedError: a signal came, now or earlier; what was waited for is dropped.
+            RunInterruptedError: a signal came, now or earlier; what was waited for is dropped.
         """
         try:
             self._waiting = True
@@ -52,7 +52,7 @@ class Interrupts:
         finally:
             self._waiting = False
         if self._requested or value is None:
-            raise SearchInterruptedError
+            raise RunInterruptedError
         return value
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:

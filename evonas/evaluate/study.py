@@ -1,0 +1,102 @@
+"""Studies: many independent pieces of work, in worker processes, each recorded as it comes and never done twice."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from evonas.config import ExecutionConfig
+from evonas.evaluate.interrupt import Interrupts
+from evonas.evaluate.tally import Tally
+from evonas.evaluate.workers import Failure, Workers, keep_memory, threads
+from evonas.record.results import Outcome, Results
+
+Value = Mapping[str, Any]
+
+
+class Spec(Protocol):
+    """Everything one piece of work depends on: a frozen dataclass of what JSON can hold."""
+
+    __dataclass_fields__: Any
+
+
+S = TypeVar("S", bound=Spec)
+
+
+def spec_text(spec: Spec) -> str:
+    """A spec as JSON, by which its outcome is recorded."""
+    return json.dumps(asdict(spec), sort_keys=True)  # type: ignore[call-overload]  # any dataclass
+
+
+def run_study(
+    specs: Sequence[S],
+    work: Callable[[S], Value],
+    results: Results,
+    execution: ExecutionConfig,
+    watch: Callable[[Tally], None],
+) -> dict[S, Outcome]:
+    """Do every piece of work that is not recorded; failures are tried again.
+
+    Args:
+        specs: what to do; equal ones are done once.
+        work: a function of a module, from a spec to its value: numbers, texts, lists and mappings. An error of torch's
+            or of arithmetic is recorded as a failure of that piece.
+        results: the record.
+        execution: workers, threads and timeout.
+        watch: is told how far the study is, before the first piece and after each.
+
+    Raises:
+        InputError: raised by ``work``, or workers that cannot start.
+        RunInterruptedError: by Ctrl-C or SIGTERM; what was under way is dropped.
+    """
+    distinct = list(dict.fromkeys(specs))
+    recorded = {spec: results.find(spec_text(spec)) for spec in distinct}
+    found = {spec: outcome for spec, outcome in recorded.items() if outcome is not None and not outcome.failure}
+    missing, known = [spec for spec in distinct if spec not in found], len(found)
+    watch(Tally(known, len(distinct), 0))
+    with Interrupts() as interrupts, ExitStack() as stack:
+        for spec, pending in zip(missing, _submit(missing, work, execution, stack), strict=True):
+            outcome = interrupts.wait(pending)
+            found[spec] = Outcome(None, _words(outcome)) if isinstance(outcome, Failure) else outcome
+            results.record(spec_text(spec), found[spec])
+            watch(Tally(len(found), len(distinct), len(found) - known))
+    return {spec: found[spec] for spec in distinct}
+
+
+def _submit(
+    specs: Sequence[S], work: Callable[[S], Value], execution: ExecutionConfig, stack: ExitStack
+) -> list[Callable[[], Outcome | Failure]]:
+    """Functions that wait for the outcomes; one worker is this process."""
+    if not specs:
+        return []
+    if execution.workers == 1:
+        stack.enter_context(threads(execution.threads))
+        keep_memory()
+        return [partial(contained(work), spec) for spec in specs]
+    number = min(execution.workers, len(specs))
+    pool: Workers[Callable[[S], Value], S, Outcome] = stack.enter_context(
+        Workers(contained, work, workers=number, threads=execution.threads, timeout=execution.timeout_seconds)
+    )
+    return [pool.submit(spec) for spec in specs]
+
+
+def contained(work: Callable[[S], Value]) -> Callable[[S], Outcome]:
+    """``work`` timed, with errors of torch's and of arithmetic turned into failures."""
+
+    def outcome(spec: S) -> Outcome:
+        started = time.perf_counter()
+        try:
+            value = work(spec)
+        except (RuntimeError, ArithmeticError) as error:  # torch's out-of-memory error is the first
+            return Outcome(None, str(error).partition("\n")[0] or type(error).__name__, time.perf_counter() - started)
+        return Outcome(value, "", time.perf_counter() - started)
+
+    return outcome
+
+
+def _words(failure: Failure) -> str:
+    limit = f"{failure.limit:g} s" if failure.limit else ""
+    return ": ".join(part for part in (failure.reason, failure.detail or limit) if part)
