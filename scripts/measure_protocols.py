@@ -13,18 +13,17 @@ it trains N layers that structure rejects, N that numerics does, and N that comp
 import argparse
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from pebble import ProcessPool
 from rich.progress import track
 
 from evonas import config
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config, install, make_optimizer
 from evonas.evaluate.protocols import Screens, fingerprint
-from evonas.evaluate.workers import keep_memory
+from evonas.evaluate.workers import Failure, Workers
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
@@ -34,6 +33,8 @@ from evonas.record.outcome import Rejection
 from evonas.tasks.task import Task
 
 Facts = dict[str, str]  # what is known of a layer before it is trained: origin, and for one screened out by what
+
+Pool = Workers[config.SearchConfig, tuple[str, Facts], dict[str, Any]]
 
 STEPS = (25, 50, 100)
 HOPELESS = 0.115  # accuracy at the second mark below which a training is not carried on; chance is 0.1
@@ -54,7 +55,8 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = config.load(arguments.file, arguments.overrides)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with ProcessPool(arguments.workers, initializer=_start, initargs=(settings,)) as pool:
+    limit = settings.execution.timeout_seconds
+    with Workers(trainings, settings, workers=arguments.workers, threads=1, timeout=limit) as pool:
         passed = arguments.out / "graphs.jsonl"
         if arguments.screened:
             train(pool, draw_screened(settings, arguments, passed), arguments.out / "screened.jsonl")
@@ -62,17 +64,17 @@ def main() -> None:
             train(pool, draw(settings, arguments), passed)
 
 
-def train(pool: ProcessPool, layers: Iterable[tuple[Genome, Facts]], results: Path) -> None:
+def train(pool: Pool, layers: Iterable[tuple[Genome, Facts]], results: Path) -> None:
     """Append what the training of each layer says, of those that are not in the file."""
     done = {json.loads(line)["key"] for line in results.read_text().splitlines()} if results.exists() else set()
-    futures = [
-        pool.schedule(_train_in_worker, args=(genome.active().to_text(), facts))
-        for genome, facts in layers
-        if genome.key not in done
-    ]
+    jobs = [(genome, facts) for genome, facts in layers if genome.key not in done]
+    pending = [pool.submit((genome.active().to_text(), facts)) for genome, facts in jobs]
     with results.open("a") as file:
-        for future in track(futures, results.stem):
-            file.write(json.dumps(future.result()) + "\n")
+        for (genome, facts), wait in zip(jobs, track(pending, results.stem), strict=True):
+            row = wait()
+            if isinstance(row, Failure):
+                row = {**facts, "key": genome.key, "text": genome.active().to_text(), "error": row.reason}
+            file.write(json.dumps(row) + "\n")
             file.flush()
 
 
@@ -160,23 +162,19 @@ def _train(genome: Genome, task: Task, evaluator: Evaluator) -> tuple[dict[str, 
     return scores, losses, None
 
 
-_evaluator: Evaluator | None = None  # of a worker process
+def trainings(settings: config.SearchConfig) -> Callable[[tuple[str, Facts]], dict[str, Any]]:
+    """What trains layers in a worker."""
+    evaluator = evaluator_from_config(settings)
 
+    def train_one(job: tuple[str, Facts]) -> dict[str, Any]:
+        text, facts = job
+        genome = Genome.from_text(text)
+        try:
+            return {**facts, **measure(genome, evaluator)}
+        except RuntimeError as error:
+            return {**facts, "key": genome.key, "text": text, "error": str(error).partition("\n")[0]}
 
-def _start(settings: config.SearchConfig) -> None:
-    global _evaluator
-    torch.set_num_threads(1)
-    keep_memory()
-    _evaluator = evaluator_from_config(settings)
-
-
-def _train_in_worker(text: str, facts: Facts) -> dict[str, Any]:
-    assert _evaluator is not None
-    genome = Genome.from_text(text)
-    try:
-        return {**facts, **measure(genome, _evaluator)}
-    except RuntimeError as error:
-        return {**facts, "key": genome.key, "text": text, "error": str(error).partition("\n")[0]}
+    return train_one
 
 
 if __name__ == "__main__":

@@ -11,18 +11,18 @@ file --out, and are not repeated.
 
 import argparse
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from pebble import ProcessPool
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from evonas import config
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config, install, make_optimizer
-from evonas.evaluate.workers import keep_memory
+from evonas.evaluate.workers import Failure, Workers
 from evonas.graph.genome import Genome
 from evonas.instrument.fit import StopReason, fit
 from evonas.report import find_layer
@@ -58,31 +58,32 @@ def main() -> None:
                 job = {"text": text, "rate": rate, "seed": seed, "steps": given.steps, "depth": given.depth}
                 if json.dumps(job) not in done:
                     jobs.append(job)
-    with ProcessPool(given.workers, initializer=_start, initargs=(settings,)) as pool, given.out.open("a") as file:
-        futures = [pool.schedule(_train, args=(job,)) for job in jobs]
-        for future in track(futures, "training"):
-            rows.append(future.result())
-            file.write(json.dumps(rows[-1]) + "\n")
+    limit = settings.execution.timeout_seconds
+    with (
+        Workers(trainings, settings, workers=given.workers, threads=1, timeout=limit) as pool,
+        given.out.open("a") as file,
+    ):
+        for wait in track([pool.submit(job) for job in jobs], "training"):
+            if isinstance(row := wait(), Failure):
+                print(f"a training failed and is left for the next call: {row.reason} {row.detail}")
+                continue
+            rows.append(row)
+            file.write(json.dumps(row) + "\n")
             file.flush()
     _print(rows)
 
 
-_evaluator: Evaluator | None = None  # of a worker process
+def trainings(settings: config.SearchConfig) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What does the long trainings in a worker."""
+    return partial(train, evaluator_from_config(settings))
 
 
-def _start(settings: config.SearchConfig) -> None:
-    global _evaluator
-    torch.set_num_threads(1)
-    keep_memory()
-    _evaluator = evaluator_from_config(settings)
-
-
-def _train(job: dict[str, Any]) -> dict[str, Any]:
-    assert _evaluator is not None
-    genome, task = Genome.from_text(job["text"]), _evaluator.tasks[0]
-    settings = _evaluator.training
+def train(evaluator: Evaluator, job: dict[str, Any]) -> dict[str, Any]:
+    """One long training: accuracy early and at the end, and where it blew up."""
+    genome, task = Genome.from_text(job["text"]), evaluator.tasks[0]
+    settings = evaluator.training
     settings = settings.model_copy(update={"learning_rate": job["rate"] * settings.learning_rate})
-    model = install(task.build(job["seed"]), genome, _evaluator.layer).train()
+    model = install(task.build(job["seed"]), genome, evaluator.layer).train()
     optimizer, batches = make_optimizer(model, settings), task.batches(job["seed"])
     losses: list[float] = []
     early = None
@@ -92,14 +93,13 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
         early = task.metric(model) if early is None and trace.stop is StopReason.COMPLETED else early
         if trace.stop is StopReason.DIVERGED:
             break
-    blown = blow_up(losses)
     return {
         "id": json.dumps(job),
         **job,
-        "norm": _norm(genome, _evaluator),
+        "norm": _norm(genome, evaluator),
         "early": early,
         "final": task.metric(model) if len(losses) == job["steps"] else None,
-        "blown": blown,
+        "blown": blow_up(losses),
     }
 
 
