@@ -38,11 +38,15 @@ class Section(BaseModel):
 
 
 class SpaceConfig(Section):
-    """``[space]``: which genomes exist. Empty ``primitives`` means all."""
+    """``[space]``: which genomes exist. Empty ``primitives`` means all published, empty ``index_sets`` all that may be.
 
-    layout: Literal["bchw"] = "bchw"
+    ``causal``: of layout ``btd``, whether layers are for models in which no token may look at later ones.
+    """
+
+    layout: Literal["bchw", "btd"] = "bchw"
+    causal: bool = True
     primitives: tuple[str, ...] = ()
-    index_sets: tuple[str, ...] = ("bhw", "chw", "hw", "ghw")
+    index_sets: tuple[str, ...] = ()
     intermediate_nodes: PositiveInt = 10
 
 

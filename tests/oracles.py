@@ -16,6 +16,7 @@ from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, INITIAL_NODES, MOMEN
 from evonas.graph.references import Array
 from evonas.graph.space import SearchSpace
 
+FOR_MAPS = tuple(name for name, index_set in INDEX_SETS.items() if index_set.layout == "bchw")
 NUMBERS = ("6", "-0.5", "0.001")
 
 
@@ -64,5 +65,5 @@ def genomes(draw: Any, max_nodes: int = 10) -> Genome:
     for position in range(NUM_INITIAL, NUM_INITIAL + draw(st.integers(1, max_nodes))):
         op = draw(st.sampled_from(ELEMENTWISE + MOMENTS + NUMBERS))
         inputs = tuple(draw(st.integers(0, position - 1)) for _ in range(primitive_of(op).arity))
-        nodes.append(Node(op, inputs, draw(st.sampled_from(tuple(INDEX_SETS))) if op in MOMENTS else ""))
+        nodes.append(Node(op, inputs, draw(st.sampled_from(FOR_MAPS)) if op in MOMENTS else ""))
     return Genome(tuple(nodes))

@@ -194,6 +194,7 @@ def install(model: nn.Module, genome: Genome, layer: LayerConfig) -> nn.Module:
         return lower(
             genome,
             site.num_features,
+            layout=site.layout,
             groups=layer.groups,
             eps=layer.eps,
             momentum=layer.momentum,

@@ -134,7 +134,7 @@ def _average(index_set: IndexSet, samples: Sequence[Sample]) -> Average:
 
 def _segments(index_set: IndexSet, shape: Shape) -> np.ndarray:
     """Which mean an element of [b, c, h, w] belongs to, numbered from 0."""
-    sizes = dict(zip(index_set.layout, shape, strict=True)) | dict.fromkeys(index_set.reduced, 1)
+    sizes = dict(zip("bchw", shape, strict=True)) | dict.fromkeys(index_set.reduced, 1)
     if index_set.grouped:
         sizes["c"] = GROUPS
     numbers = np.arange(prod(sizes.values())).reshape(tuple(sizes.values()))

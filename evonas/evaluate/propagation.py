@@ -7,6 +7,7 @@ Poole et al. 2016 (arXiv 1606.05340), Schoenholz et al. 2017 (arXiv 1611.01232);
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 from evonas.config import LayerConfig, PropagationConfig
 from evonas.graph.genome import Genome
-from evonas.layer.lower import lower
+from evonas.layer.lower import NormActLayer, lower
 from evonas.record.outcome import Rejection
 from evonas.seeding import derive_seed
 
@@ -62,7 +63,7 @@ def propagate(genome: Genome, layer: LayerConfig, *, depth: int, seed: int = 0) 
         RuntimeError: from torch.
     """
     setting = _setting(depth, seed)
-    module = lower(genome, CHANNELS, groups=min(GROUPS, layer.groups), eps=layer.eps)
+    module = _on_maps(lower(genome, CHANNELS, groups=min(GROUPS, layer.groups), eps=layer.eps))
     h, activations = setting.h, []
     for kernel in setting.kernels:
         h = functional.conv2d(module(h), kernel, padding=1)
@@ -81,6 +82,13 @@ def propagate(genome: Genome, layer: LayerConfig, *, depth: int, seed: int = 0) 
         different=different,
         alike=alike,
     )
+
+
+def _on_maps(layer: NormActLayer) -> Callable[[Tensor], Tensor]:
+    """The layer as a function of maps; one for tokens takes positions for them."""
+    if layer.layout == "bchw":
+        return layer
+    return lambda h: layer(h.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(h.shape)
 
 
 def propagation(genome: Genome, settings: PropagationConfig, layer: LayerConfig) -> Rejection | None:

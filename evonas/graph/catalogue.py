@@ -3,6 +3,10 @@
 Sources: EvoNorm B0-B2, S0-S2: Liu et al. 2020 (arXiv 2004.02967). FRN-TLU: Singh & Krishnan 2020 (arXiv 1911.09737),
 with the TLU threshold moved before the affine (equal for positive weights). BN and GN followed by an activation use
 v1 and v0 as the normalization's own affine, so that the activation follows it.
+
+For transformers: LayerNorm, RMSNorm; DyT: Zhu et al. 2025 (arXiv 2503.10622); Derf: Chen et al. 2025 (arXiv
+2512.10938). Their trainable numbers, one for the whole layer and initially 0.5 and 0, are here one per feature, as v1
+/ 2 and v0.
 """
 
 from collections.abc import Mapping
@@ -30,6 +34,10 @@ _TEXTS = {
     "evonorm-s0": "a = mul(x, v1); b = sigmoid(a); c = mul(x, b); d = std[ghw](x); div(c, d)",
     "evonorm-s1": "a = sigmoid(x); b = mul(x, a); c = std[ghw](x); div(b, c)",
     "evonorm-s2": "a = sigmoid(x); b = mul(x, a); c = rms[ghw](x); div(b, c)",
+    "layernorm": "a = mean[d](x); b = neg(a); c = add(x, b); d = std[d](x); div(c, d)",
+    "rmsnorm": "a = rms[d](x); div(x, a)",
+    "dyt": "a = mul(v1, 0.5); b = mul(x, a); tanh(b)",
+    "derf": "a = mul(v1, 0.5); b = mul(x, a); c = add(b, v0); erf(c)",
 }
 
 CATALOGUE: Mapping[str, Genome] = MappingProxyType({name: Genome.from_text(text) for name, text in _TEXTS.items()})

@@ -166,8 +166,21 @@ def split_groups(x: Tensor, groups: int) -> Tensor:
     return torch.unflatten(x, 1, (groups, -1))
 
 
+def as_maps(x: Tensor) -> Tensor:
+    """View tokens [..., t, d] as maps [b, d, t, 1]; features stay next to each other in memory."""
+    return x.reshape(-1, *x.shape[-2:]).transpose(1, 2).unsqueeze(3)
+
+
+def as_tokens(x: Tensor, like: Tensor) -> Tensor:
+    """Maps [b, d, t, 1] as tokens in the shape of ``like``, [..., t, d]."""
+    return x.squeeze(3).transpose(1, 2).reshape(like.shape)
+
+
 def merge_groups(x: Tensor, like: Tensor) -> Tensor:
-    """Repeat a group statistic [b, g, 1, 1, 1] for the channels of its group in ``like``: [b, c, 1, 1]."""
+    """Repeat a group statistic [b, g, 1, h, w] for the channels of its group in ``like``: [b, c, h, w].
+
+    The statistic has size 1 along what it does not vary over.
+    """
     return x.expand(-1, -1, like.shape[1] // x.shape[1], -1, -1).flatten(1, 2)
 
 

@@ -160,6 +160,12 @@ class Genome:
         return tuple(result)
 
     @property
+    def layouts(self) -> tuple[str, ...]:
+        """The layouts that the index sets of the active nodes are for; none if there are no moments."""
+        axes = (self.nodes[position].axes for position in self.active_positions)
+        return tuple(dict.fromkeys(INDEX_SETS[name].layout for name in axes if name))
+
+    @property
     def uses_batch_statistics(self) -> bool:
         """Whether any active node takes a moment over the batch."""
         return any(n.axes and INDEX_SETS[n.axes].batch for n in (self.nodes[p] for p in self.active_positions))

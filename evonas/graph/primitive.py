@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from scipy.special import erf
 
 from evonas.graph import functions, references
 from evonas.graph.references import Array, Average
@@ -73,11 +74,11 @@ class IndexSet:
 
     Attributes:
         name: the name in brackets in genome text.
-        reduced: axes of the layout that the statistic no longer varies over.
+        reduced: axes of [b, c, h, w] that the statistic no longer varies over.
         grouped: channels are cut into groups and each group is reduced.
         latex: subscript in formulas.
         meaning: what it corresponds to.
-        layout: memory layout whose letters ``reduced`` uses.
+        layout: of the tensors it is for. Tokens [b, t, d] are seen as [b, c = d, h = t, w = 1].
     """
 
     name: str
@@ -92,6 +93,11 @@ class IndexSet:
         """Whether the statistic mixes samples, and so needs running values at evaluation."""
         return "b" in self.reduced
 
+    @property
+    def over_tokens(self) -> bool:
+        """Whether the statistic joins positions: of tokens, it would look at later ones."""
+        return "h" in self.reduced
+
 
 INDEX_SETS: Mapping[str, IndexSet] = MappingProxyType(
     {
@@ -101,9 +107,16 @@ INDEX_SETS: Mapping[str, IndexSet] = MappingProxyType(
             IndexSet("chw", "chw", False, "c,h,w", "per sample over everything, as layer normalization"),
             IndexSet("hw", "hw", False, "h,w", "per sample and channel, as instance normalization"),
             IndexSet("ghw", "hw", True, "h,w,c/g", "per sample and channel group, as group normalization"),
+            IndexSet("d", "c", False, "d", "per token, as layer normalization in transformers", "btd"),
+            IndexSet("gd", "", True, "d/g", "per token and group of features", "btd"),
+            IndexSet("td", "chw", False, "t,d", "per sequence over everything", "btd"),
+            IndexSet("t", "hw", False, "t", "per sequence and feature", "btd"),
+            IndexSet("gtd", "hw", True, "t,d/g", "per sequence and group of features", "btd"),
+            IndexSet("bt", "bhw", False, "b,t", "per feature over the batch", "btd"),
         )
     }
 )
+LAYOUTS = tuple(dict.fromkeys(s.layout for s in INDEX_SETS.values()))
 
 
 def _call(name: str, arity: int = 1) -> Form:
@@ -231,6 +244,17 @@ _TABLE = (
         _call("tanh"),
         Form("\\tanh\\left({0}\\right)"),
         "tanh(x)",
+    ),
+    Primitive(
+        "erf",
+        1,
+        torch.erf,
+        lambda x, _: erf(x),
+        lambda g, _v, x, _: (g * (2 / math.sqrt(math.pi)) * np.exp(-x * x),),
+        _call("erf"),
+        Form("\\mathrm{{erf}}\\left({0}\\right)"),
+        "2 / sqrt(pi) times the integral of e^-s^2 from 0 to x",
+        source="Chen et al. 2025 (arXiv 2512.10938), Derf",
     ),
     Primitive(
         "exp",
@@ -367,8 +391,9 @@ def average_over(axes: str, groups: int) -> Average:
         b, c, h, w = x.shape
         if index_set.grouped:
             grouped = x.reshape(b, groups, c // groups, h, w)
-            return np.broadcast_to(grouped.mean((2, 3, 4), keepdims=True), grouped.shape).reshape(x.shape)
-        positions = tuple(index_set.layout.index(letter) for letter in index_set.reduced)
+            positions = (2, *("bgchw".index(letter) for letter in index_set.reduced))
+            return np.broadcast_to(grouped.mean(positions, keepdims=True), grouped.shape).reshape(x.shape)
+        positions = tuple("bchw".index(letter) for letter in index_set.reduced)
         return np.broadcast_to(x.mean(positions, keepdims=True), x.shape)
 
     return average

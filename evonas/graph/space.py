@@ -10,7 +10,7 @@ from evonas import config
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node
-from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, MOMENTS, PRIMITIVES, PUBLISHED
+from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, LAYOUTS, MOMENTS, PRIMITIVES, PUBLISHED
 
 
 @dataclass(frozen=True)
@@ -19,27 +19,39 @@ class SearchSpace:
 
     Attributes:
         primitives: names of elementwise operations and moments; those of the published space unless given.
-        index_sets: names of the index sets moments may use.
+        index_sets: names of the index sets moments may use; all that may be unless given.
         intermediate_nodes: nodes after the four initial ones; the last is the output.
-        layout: axes of the tensors, ``bchw``.
+        layout: axes of the tensors, ``bchw`` or ``btd``.
+        causal: of ``btd``, whether index sets that reach over tokens are left out, so that no layer of the space can
+            look at later tokens.
     """
 
     primitives: tuple[str, ...] = PUBLISHED
-    index_sets: tuple[str, ...] = tuple(INDEX_SETS)
+    index_sets: tuple[str, ...] = ()
     intermediate_nodes: int = 10
     layout: str = "bchw"
+    causal: bool = True
 
     def __post_init__(self) -> None:
         _check_names("space.primitives", self.primitives, ELEMENTWISE + MOMENTS)
-        _check_names("space.index_sets", self.index_sets, tuple(INDEX_SETS))
-        if not self.index_sets and any(PRIMITIVES[name].kind == "moment" for name in self.primitives):
-            raise InputError("space.index_sets", "empty", accepted=", ".join(INDEX_SETS))
+        if self.layout not in LAYOUTS:
+            raise InputError("space.layout", repr(self.layout), accepted=", ".join(LAYOUTS))
+        of_layout = [s for s in INDEX_SETS.values() if s.layout == self.layout]
+        allowed = tuple(s.name for s in of_layout if not (self.layout == "btd" and self.causal and s.over_tokens))
+        for name in self.index_sets:
+            if name in INDEX_SETS and INDEX_SETS[name] in of_layout and name not in allowed:
+                remedy = "for models that are not causal, set space.causal = false"
+                found = f"{name} reaches over tokens, later ones too"
+                raise InputError("space.index_sets", found, accepted=", ".join(allowed), remedy=remedy)
+        _check_names("space.index_sets", self.index_sets, allowed)
+        if not self.index_sets:
+            object.__setattr__(self, "index_sets", allowed)
 
     @classmethod
     def from_config(cls, section: config.SpaceConfig) -> "SearchSpace":
         """The space of a configuration's ``[space]``."""
         primitives = section.primitives or PUBLISHED
-        return cls(primitives, section.index_sets, section.intermediate_nodes, section.layout)
+        return cls(primitives, section.index_sets, section.intermediate_nodes, section.layout, section.causal)
 
     @classmethod
     def load(cls, path: str | Path) -> "SearchSpace":

@@ -49,6 +49,7 @@ class NormActSite:
         nodes: fx node names: the norm's call, the skipped ``nn.Identity`` calls, the activation's call.
         fused: one module does both, as timm's ``BatchNormAct2d``.
         before_sum: the norm is bare and its output goes into an addition only, as at the end of a residual branch.
+        layout: of the norm's input: ``bchw``, or ``btd`` where features come last, as in transformers.
     """
 
     norm: str
@@ -57,6 +58,7 @@ class NormActSite:
     nodes: tuple[str, ...]
     fused: bool
     before_sum: bool = False
+    layout: str = "bchw"
 
 
 class SurgeryWarning(UserWarning):
@@ -133,19 +135,20 @@ def _sites(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> tuple[NormActSi
 
 def _site(call: fx.Node, modules: Mapping[str, nn.Module]) -> NormActSite:
     norm = modules[str(call.target)]
-    name, features = str(call.target), _num_features(norm)
+    name, features, layout = str(call.target), _num_features(norm), _layout(norm)
     own = _own_activation(norm, name)
     if own is not None:
-        return NormActSite(name, own, features, (call.name,), fused=True)
+        return NormActSite(name, own, features, (call.name,), fused=True, layout=layout)
     nodes = [call]
     while len(nodes[-1].users) == 1:
         nodes.append(next(iter(nodes[-1].users)))
         act = _activation(nodes[-1], nodes[-2], modules)
         if act is not None:
-            return NormActSite(name, act, features, tuple(node.name for node in nodes), fused=False)
+            return NormActSite(name, act, features, tuple(node.name for node in nodes), fused=False, layout=layout)
         if not isinstance(_called(nodes[-1], modules), nn.Identity):
             break
-    return NormActSite(name, None, features, (call.name,), fused=False, before_sum=_is_summed(call, modules))
+    summed = _is_summed(call, modules)
+    return NormActSite(name, None, features, (call.name,), fused=False, before_sum=summed, layout=layout)
 
 
 def _is_summed(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
@@ -182,6 +185,12 @@ def _num_features(norm: nn.Module) -> int:
     if isinstance(norm, (nn.LayerNorm, nn.RMSNorm)):
         return int(norm.normalized_shape[-1])
     return int(norm.num_features)  # type: ignore[arg-type]  # the batch norms
+
+
+def _layout(norm: nn.Module) -> str:
+    """Where features come: timm and torchvision have layer norms of channels too, which move them to the end."""
+    last = isinstance(norm, (nn.LayerNorm, nn.RMSNorm)) and not type(norm).__name__.endswith("2d")
+    return "btd" if last else "bchw"
 
 
 def _own_activation(norm: nn.Module, name: str) -> str | None:

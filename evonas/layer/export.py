@@ -11,6 +11,7 @@ import keyword
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeGuard
@@ -25,7 +26,6 @@ from evonas.graph.genome import Genome
 from evonas.graph.primitive import INDEX_SETS
 from evonas.layer.ops import BatchMoment
 from evonas.layer.plan import (
-    AFFINE_ALONE,
     BatchCall,
     Call,
     Expression,
@@ -34,11 +34,28 @@ from evonas.layer.plan import (
     Setting,
     Step,
     Variable,
+    affine_alone,
     fit_groups,
+    layout_of,
     plan_of,
 )
 
 LINE = 120
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the inputs of a layout are called in exported files."""
+
+    features: str
+    shape: str
+    example: str
+
+
+_SHAPES = {
+    "bchw": _Shape("channels", "x [b, c, h, w]", "8, 64, 32, 32"),
+    "btd": _Shape("features", "tokens [..., t, d]", "8, 128, 64"),
+}
 _INFIX = {
     torch.add: "{} + {}",
     torch.mul: "{} * {}",
@@ -53,6 +70,7 @@ def export(
     path: str | Path,
     *,
     name: str = "",
+    layout: str | None = None,
     groups: int = 32,
     eps: float = 1e-5,
     momentum: float = 0.1,
@@ -61,14 +79,14 @@ def export(
     """Write ``source_of(genome, ...)`` to ``path``, whole or not at all; missing parent folders are made.
 
     Raises:
-        InputError: the path does not end in ``.py``, is a folder or cannot be written; ``groups`` is below 1.
+        InputError: the path does not end in ``.py``, is a folder or cannot be written; as ``source_of``.
     """
     path = Path(path)
     if path.suffix != ".py":
         raise InputError(str(path), f"ends in {path.suffix!r}", accepted="a path that ends in .py")
     if path.is_dir():
         raise InputError(str(path), "is a folder", accepted="the path of a file")
-    text = source_of(genome, name=name, groups=groups, eps=eps, momentum=momentum, provenance=provenance)
+    text = source_of(genome, name=name, layout=layout, groups=groups, eps=eps, momentum=momentum, provenance=provenance)
     try:
         write_text(path, text)
     except OSError as error:
@@ -80,6 +98,7 @@ def source_of(
     genome: Genome,
     *,
     name: str = "",
+    layout: str | None = None,
     groups: int = 32,
     eps: float = 1e-5,
     momentum: float = 0.1,
@@ -93,32 +112,34 @@ def source_of(
     Args:
         genome: the layer.
         name: becomes the class's, ``evonorm-s0`` -> ``EvonormS0``; empty: ``Layer_`` and the content key.
+        layout: axes of the input, as for ``lower``.
         groups: default of the class's ``groups``.
         eps: default of the class's ``eps``.
         momentum: default of the class's ``momentum``.
         provenance: where the layer comes from, for the file's docstring: a run, a rank, measured objectives.
 
     Raises:
-        InputError: ``groups`` is below 1.
+        InputError: ``groups`` is below 1, an unknown layout or one that is not the genome's.
     """
     if groups < 1:
         raise InputError("groups", str(groups), accepted="1 or more")
-    plan = plan_of(genome)
+    layout = layout_of(genome, layout)
+    plan, bare = plan_of(genome, layout), affine_alone(layout)
     class_name = _class_name(name, genome)
     helpers = list(_helpers(plan))
     needs_any = any(issubclass(h, torch.autograd.Function) for h in helpers if isinstance(h, type))
     imports = ("from typing import Any\n\n" if needs_any else "") + "import torch\nfrom torch import Tensor, nn"
     parts = [
-        _file_docstring(genome, class_name, name, provenance) + "\n\n" + imports,
+        _file_docstring(genome, class_name, name, layout, provenance) + "\n\n" + imports,
         *(inspect.getsource(helper).rstrip() for helper in helpers),
         "\n".join(
             [
                 f"class {class_name}(nn.Module):",
-                *_indented(1, _class_docstring(plan)),
+                *_indented(1, _class_docstring(plan, layout)),
                 "",
                 *_indented(1, _init(plan, groups, eps, momentum)),
                 "",
-                *_indented(1, _forward(plan)),
+                *_indented(1, _forward(plan, bare)),
             ]
         ),
     ]
@@ -133,7 +154,7 @@ def _class_name(name: str, genome: Genome) -> str:
     return f"Layer{camel}" if taken or camel[0].isdigit() else camel
 
 
-def _file_docstring(genome: Genome, class_name: str, name: str, provenance: str) -> str:
+def _file_docstring(genome: Genome, class_name: str, name: str, layout: str, provenance: str) -> str:
     used = dict.fromkeys(node.axes for node in genome.active().nodes if node.axes)
     title = f"{class_name}, a normalization-activation layer written by evonas {_version()}"
     blocks = [
@@ -144,7 +165,7 @@ def _file_docstring(genome: Genome, class_name: str, name: str, provenance: str)
         + _wrap(genome.key, "Key:        ")
         + (_wrap(provenance, "Provenance: ") if provenance else []),
         _wrap("The state of a layer lowered by evonas loads after key.removeprefix('body.') on every key."),
-        ["Example:", f"    layer = {class_name}(64)", "    y = layer(torch.randn(8, 64, 32, 32))"],
+        ["Example:", f"    layer = {class_name}(64)", f"    y = layer(torch.randn({_SHAPES[layout].example}))"],
     ]
     text = "\n\n".join("\n".join(block) for block in blocks)
     return '"""' + text.replace("\\", "\\\\").replace('"""', r"\"\"\"") + '\n"""'
@@ -218,26 +239,26 @@ def _uses_groups(plan: Plan) -> bool:
     return any(isinstance(call, Call) and Setting.GROUPS in call.arguments for call in calls)
 
 
-def _class_docstring(plan: Plan) -> list[str]:
+def _class_docstring(plan: Plan, layout: str) -> list[str]:
     groups, momentum = (
         "no effect: the layer has no group moments",
         "no effect: the layer has no running values",
     )
     if _uses_groups(plan):
-        groups = "channel groups of ghw moments, lowered until they divide the channels"
+        groups = f"groups of {_SHAPES[layout].features} that moments are taken of, lowered until they divide them"
     if _batch_calls(plan):
         momentum = "weight of the newest batch in running values"
     return [
         '"""The layer described at the top of this file.',
         "",
         "Args:",
-        "    num_features: channels c of the input.",
+        f"    num_features: {_SHAPES[layout].features} of the input.",
         f"    groups: {groups}.",
         "    eps: guard inside roots, divisions and logarithms.",
         f"    momentum: {momentum}.",
         "    act: False gives the affine alone, for places where no activation follows a normalization.",
         "",
-        "Shapes: x [b, c, h, w] -> the same.",
+        f"Shapes: {_SHAPES[layout].shape} -> the same.",
         '"""',
     ]
 
@@ -274,12 +295,12 @@ def _batch_calls(plan: Plan) -> list[BatchCall]:
     return [step.value for step in plan.steps if isinstance(step.value, BatchCall)]
 
 
-def _forward(plan: Plan) -> list[str]:
+def _forward(plan: Plan, bare: Plan) -> list[str]:
     return [
-        "def forward(self, x: Tensor) -> Tensor:",
+        f"def forward(self, {plan.argument}: Tensor) -> Tensor:",
         '    """Apply the layer."""',
         "    if not self.act:",
-        *_indented(2, _lines(AFFINE_ALONE)),
+        *_indented(2, _lines(bare)),
         *_indented(1, _lines(plan)),
     ]
 

@@ -11,7 +11,6 @@ from evonas.graph import functions
 from evonas.graph.genome import Genome
 from evonas.layer.ops import BatchMoment
 from evonas.layer.plan import (
-    AFFINE_ALONE,
     BatchCall,
     Call,
     Expression,
@@ -19,11 +18,11 @@ from evonas.layer.plan import (
     Plan,
     Setting,
     Variable,
+    affine_alone,
     fit_groups,
+    layout_of,
     plan_of,
 )
-
-LAYOUTS = ("bchw",)
 
 
 class NormActLayer(nn.Module):
@@ -40,16 +39,19 @@ class NormActLayer(nn.Module):
         compiled: computes the same in training where it can, and gives None where it cannot; see
             ``evonas.layer.compiling``. It stays behind when the layer is copied or pickled.
 
-    Shapes: x [b, c, h, w] -> the same.
+    Shapes: x [b, c, h, w] -> the same; with layout ``btd`` x [..., t, d] -> the same.
     """
 
     v0: nn.Parameter | None
     v1: nn.Parameter | None
     compiled: "Callable[[NormActLayer, Tensor], Tensor | None] | None" = None
 
-    def __init__(self, body: fx.GraphModule, genome: Genome, num_features: int, *, groups: int, act: bool) -> None:
+    def __init__(
+        self, body: fx.GraphModule, genome: Genome, num_features: int, *, layout: str, groups: int, act: bool
+    ) -> None:
         super().__init__()
         self.genome, self.num_features, self.groups, self.act = genome, num_features, groups, act
+        self.layout = layout
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
         used = {node.target for node in body.graph.nodes if node.op == "placeholder"}
@@ -72,14 +74,14 @@ class NormActLayer(nn.Module):
     def extra_repr(self) -> str:
         """What ``print(layer)`` shows."""
         formula = self.genome.formula() if self.act else "x"
-        return f"{self.num_features}, ({formula}) * weight + bias, groups={self.groups}"
+        return f"{self.num_features}, ({formula}) * weight + bias, layout={self.layout}, groups={self.groups}"
 
 
 def lower(
     genome: Genome,
     num_features: int,
     *,
-    layout: str = "bchw",
+    layout: str | None = None,
     groups: int = 32,
     eps: float = 1e-5,
     momentum: float = 0.1,
@@ -92,26 +94,25 @@ def lower(
 
     Args:
         genome: the layer.
-        num_features: channels c of the input [b, c, h, w].
-        layout: axes of the input; ``bchw``.
-        groups: channel groups of ``ghw`` moments, lowered until they divide the channels.
+        num_features: channels c of the input [b, c, h, w], or features d of [..., t, d].
+        layout: axes of the input: ``bchw`` or ``btd``. None takes that of the genome's index sets, or ``bchw``.
+        groups: channel groups of ``ghw`` and the like, lowered until they divide the channels.
         eps: guard inside roots, divisions and logarithms.
         momentum: weight of the newest batch in running values.
         act: False gives the affine alone, for places where no activation follows a normalization (the
             convention of the released EvoNorms).
 
     Raises:
-        InputError: an unknown layout, or fewer than 1 feature or group.
+        InputError: an unknown layout or one that is not the genome's, or fewer than 1 feature or group.
     """
-    if layout not in LAYOUTS:
-        raise InputError("layout", repr(layout), accepted=", ".join(LAYOUTS))
+    layout = layout_of(genome, layout)
     for name, number in (("num_features", num_features), ("groups", groups)):
         if number < 1:
             raise InputError(name, str(number), accepted="1 or more")
     groups = fit_groups(groups, num_features)
     settings: dict[Setting, float] = {Setting.GROUPS: groups, Setting.EPS: eps}
-    body = _Emitter(num_features, settings, momentum).body(plan_of(genome) if act else AFFINE_ALONE)
-    return NormActLayer(body, genome, num_features, groups=groups, act=act)
+    body = _Emitter(num_features, settings, momentum).body(plan_of(genome, layout) if act else affine_alone(layout))
+    return NormActLayer(body, genome, num_features, layout=layout, groups=groups, act=act)
 
 
 class _WholeFunctions(fx.Tracer):
@@ -129,7 +130,7 @@ class _Emitter:
         self.channels, self.settings, self.momentum = channels, settings, momentum
 
     def body(self, plan: Plan) -> fx.GraphModule:
-        self.variables = {"x": self.graph.placeholder("x")}
+        self.variables = {plan.argument: self.graph.placeholder(plan.argument)}
         used = [step.name for step in plan.steps if step.name in ("v0", "v1")]
         self.parameters = {name: self.graph.placeholder(name) for name in (*sorted(used), "weight", "bias")}
         for step in plan.steps:

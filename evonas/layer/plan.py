@@ -7,10 +7,11 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from evonas.errors import InputError
 from evonas.graph import functions
 from evonas.graph.genome import Genome
 from evonas.graph.node import NUM_INITIAL, Node
-from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES, constant
+from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, LAYOUTS, PRIMITIVES, constant
 
 
 class Setting(StrEnum):
@@ -83,10 +84,17 @@ ZERO = Call("new_zeros", (X, (1, 1, 1, 1)))
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a layer computes: the steps in order, then the output, which is the trailing affine."""
+    """What a layer computes: the steps in order, then the output, which is the trailing affine.
+
+    Attributes:
+        steps: each may use those before it.
+        output: the value of the layer.
+        argument: the name of the input: ``x``, or ``tokens`` that the first step makes ``x`` of.
+    """
 
     steps: tuple[Step, ...]
     output: Call
+    argument: str = X.name
 
 
 def _with_affine(steps: list[Step], y: Expression, scale: Expression | None) -> Plan:
@@ -108,7 +116,33 @@ def _times(factor: Expression | None, scale: Expression) -> Expression:
     return Call(torch.mul, (factor, scale))
 
 
-AFFINE_ALONE = _with_affine([], X, None)  # x * weight + bias
+def affine_alone(layout: str) -> Plan:
+    """The plan of x * weight + bias."""
+    return _in_layout(_with_affine([], X, None), layout)
+
+
+def _in_layout(plan: Plan, layout: str) -> Plan:
+    """The plan for inputs of a layout; inside, everything is [b, c, h, w]."""
+    if layout == "bchw":
+        return plan
+    tokens = Variable("tokens")
+    enter = Step(X.name, Call(functions.as_maps, (tokens,)), frozenset("bchw"))
+    return Plan((enter, *plan.steps), Call(functions.as_tokens, (plan.output, tokens)), tokens.name)
+
+
+def layout_of(genome: Genome, layout: str | None) -> str:
+    """The layout a layer is made for: the given one, or that of its index sets, or ``bchw``.
+
+    Raises:
+        InputError: an unknown layout, or index sets of another one, or of two.
+    """
+    if layout is not None and layout not in LAYOUTS:
+        raise InputError("layout", repr(layout), accepted=", ".join(LAYOUTS))
+    chosen = layout or next(iter(genome.layouts), "bchw")
+    if other := [found for found in genome.layouts if found != chosen]:
+        fitting = ", ".join(name for name, s in INDEX_SETS.items() if s.layout == chosen)
+        raise InputError("layout", f"the layer has index sets of {other[0]}, not of {chosen}", accepted=fitting)
+    return chosen
 
 
 def fit_groups(groups: int, channels: int) -> int:
@@ -126,14 +160,14 @@ def bounded_from_zero(nodes: tuple[Node, ...]) -> list[bool]:
     return result
 
 
-def plan_of(genome: Genome) -> Plan:
-    """The plan of a genome.
+def plan_of(genome: Genome, layout: str) -> Plan:
+    """The plan of a genome for inputs of a layout.
 
     There is one step for each different expression among the active nodes. Variables have the names of the
     active genome's text. Products with values that do not vary over the map, and quotients by such, are put
     together while they are small: x / std * v1 becomes x * (v1 / std), and the trailing affine takes part in it.
     """
-    return _Planner(genome.active()).plan()
+    return _in_layout(_Planner(genome.active()).plan(), layout)
 
 
 class _Planner:
@@ -242,10 +276,12 @@ class _Planner:
             self.batch_calls += 1
             module = f"{node.op}_{node.axes}_{self.batch_calls - 1}"
             return BatchCall(module, node.op, over_channels, operand)
-        if not (index_set.grouped and over_channels):
-            return _guarded(node.op, operand, tuple("bchw".index(letter) for letter in index_set.reduced))
-        split = Call(functions.split_groups, (operand, Setting.GROUPS))
-        return Call(functions.merge_groups, (_guarded(node.op, split, (2, 3, 4)), X))
+        if index_set.grouped and over_channels:
+            split = Call(functions.split_groups, (operand, Setting.GROUPS))
+            dims = (2, *("bgchw".index(letter) for letter in index_set.reduced))
+            return Call(functions.merge_groups, (_guarded(node.op, split, dims), X))
+        # a group of equal values has the moment of one of them: nothing to reduce but a size of 1
+        return _guarded(node.op, operand, tuple("bchw".index(letter) for letter in index_set.reduced or "c"))
 
 
 def _guarded(op: str, *arguments: Expression) -> Call:

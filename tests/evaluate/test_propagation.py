@@ -93,9 +93,22 @@ def test_batch_normalization_makes_gradients_explode_as_mean_field_theory_says()
     assert found == pytest.approx(math.sqrt(math.pi / (math.pi - 1)), abs=0.05)
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", sorted(CATALOGUE.keys() - {"dyt", "derf"}))
 def test_published_layers_pass(name: str) -> None:
     assert propagation(CATALOGUE[name], ON, LAYER) is None
+
+
+@pytest.mark.parametrize("name", ["dyt", "derf"])
+def test_layers_that_live_on_a_residual_stream_do_not(name: str) -> None:
+    found = propagation(CATALOGUE[name], ON, LAYER)  # nothing in a plain stack restores the scale
+    assert found is not None
+    assert found.reason == "activations vanish"
+
+
+def test_a_layer_for_tokens_takes_positions_for_them() -> None:
+    found = measure("a = rms[d](x); div(x, a)")
+    assert found.activation == pytest.approx(1.0, abs=0.02)
+    assert found.gradient == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,10 @@ FORMULAS = {
     "evonorm-s0": "x * sigmoid(x * v1) / std[ghw](x)",
     "evonorm-s1": "x * sigmoid(x) / std[ghw](x)",
     "evonorm-s2": "x * sigmoid(x) / rms[ghw](x)",
+    "layernorm": "(x - mean[d](x)) / std[d](x)",
+    "rmsnorm": "x / rms[d](x)",
+    "dyt": "tanh(x * v1 * 0.5)",
+    "derf": "erf(x * v1 * 0.5 + v0)",
 }
 
 

@@ -79,7 +79,8 @@ PARTIAL = [
         "std[bhw](v1)",
     )
 ]
-GENOMES = dict(CATALOGUE) | {genome.key: genome for genome in [*viable_genomes(12, seed=4), *mutants(), *PARTIAL]}
+FOR_MAPS = {name: genome for name, genome in CATALOGUE.items() if "btd" not in genome.layouts}
+GENOMES = FOR_MAPS | {genome.key: genome for genome in [*viable_genomes(12, seed=4), *mutants(), *PARTIAL]}
 
 
 def moved(genome: Genome) -> torch.nn.Module:
