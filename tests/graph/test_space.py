@@ -88,14 +88,10 @@ def test_inactive_nodes_violate_too() -> None:
     assert SMALL.violations(Genome.from_text("a = exp(x); tanh(x)")) == ("node 4: primitive exp is not in the space",)
 
 
-@pytest.mark.parametrize(
-    "name",
-    sorted(
-        name
-        for name in CATALOGUE
-        if name.startswith(("bn-relu", "bn-silu", "gn", "frn", "evonorm")) and name != "bn-relu6"
-    ),
-)
+PUBLISHED_LAYERS = [name for name in CATALOGUE if name.split("-")[0] in ("bn", "gn", "frn", "evonorm")]
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED_LAYERS if name != "bn-relu6"])
 def test_known_layers_are_of_the_full_space_and_can_be_padded(name: str) -> None:
     padded = FULL.padded(CATALOGUE[name])
     assert len(padded.nodes) == NUM_INITIAL + 10
@@ -124,10 +120,7 @@ def test_a_layer_outside_the_space_cannot_be_padded() -> None:
         ({"primitives": ("add", "add")}, ["space.primitives", "twice"]),
         ({"index_sets": ("hw", "bc")}, ["space.index_sets", "'bc'", "bhw, chw, hw, ghw"]),
         ({"index_sets": ("d",)}, ["space.index_sets", "'d'", "bhw, chw, hw, ghw"]),
-        (
-            {"layout": "btd", "index_sets": ("d", "td")},
-            ["space.index_sets", "td reaches over tokens", "d, gd", "causal"],
-        ),
+        ({"layout": "btd", "index_sets": ("td",)}, ["space.index_sets", "td reaches over tokens", "d, gd", "causal"]),
         ({"layout": "btd", "index_sets": ("hw",)}, ["space.index_sets", "'hw'", "d, gd"]),
         ({"layout": "bdt"}, ["space.layout", "'bdt'", "bchw, btd"]),
     ],
