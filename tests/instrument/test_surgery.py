@@ -416,3 +416,28 @@ def test_neither_timm_nor_torchvision_is_needed(monkeypatch: pytest.MonkeyPatch)
     for package in ("timm.layers", "timm.models._features_fx", "torchvision.ops"):
         monkeypatch.setitem(sys.modules, package, None)
     assert len(norm_act_sites(Small())) == 2
+
+
+def test_layer_norms_of_a_transformer_are_replaced_by_their_genome() -> None:
+    torchvision = pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32, "num_classes": 3}
+    vit = torchvision.models.VisionTransformer(image_size=8, patch_size=4, **sizes).double().eval()
+    sites = norm_act_sites(vit)
+    assert {site.layout for site in sites} == {"btd"}
+    genome = CATALOGUE["layernorm"]
+    copied = replace_norm_act(vit, lambda site: lower(genome, site.num_features, layout=site.layout, eps=1e-6))
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(copied(x), vit(x))  # their affines are at 1 and 0 in both
+    with pytest.raises(InputError, match="index sets of bchw, not of btd"):
+        replace_norm_act(vit, lambda site: lower(CATALOGUE["gn-relu"], site.num_features, layout=site.layout))
+
+
+@pytest.mark.parametrize("name", ["convnext_atto", "vit_tiny_patch16_224"])
+def test_layer_norms_of_channels_are_for_maps(name: str) -> None:
+    timm = pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
+    model = timm.create_model(name)
+    classes = {site.norm: type(model.get_submodule(site.norm)).__name__ for site in norm_act_sites(model)}
+    layouts = {site.norm: site.layout for site in norm_act_sites(model)}
+    assert {classes[norm] for norm, layout in layouts.items() if layout == "bchw"} <= {"LayerNorm2d"}
+    assert {classes[norm] for norm, layout in layouts.items() if layout == "btd"} <= {"LayerNorm"}
+    assert layouts
