@@ -107,12 +107,13 @@ class LayerCompiler:
         self._functions: dict[str, CompiledFunction] = {}
 
     def compile_layers(self, model: nn.Module) -> CompileOutcome:
-        """Switch every lowered layer of a model to compiled functions; training stays possible whatever happens.
+        """Switch every lowered layer for maps of a model to compiled functions; training stays possible whatever happens.
 
         Parameters, buffers, their names and the layers' state dicts stay as they are; copies and pickles of the
         model are as if it had not been compiled.
         """
-        layers = [module for module in model.modules() if isinstance(module, NormActLayer)]
+        lowered = (module for module in model.modules() if isinstance(module, NormActLayer))
+        layers = [layer for layer in lowered if layer.layout == "bchw"]
         used, seconds = list[CompiledFunction](), 0.0
         for layer in layers:
             body = shared_body(layer.body)
@@ -132,11 +133,6 @@ class LayerCompiler:
             function.failure = "the compiler was closed"
         self._functions.clear()
         torch._dynamo.reset()
-
-
-def compile_layers(model: nn.Module) -> CompileOutcome:
-    """``LayerCompiler().compile_layers(model)``, for a single network."""
-    return LayerCompiler().compile_layers(model)
 
 
 def compiling_pays(

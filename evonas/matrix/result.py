@@ -40,13 +40,17 @@ class Matrix:
     unmeasured: Mapping[Place, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Settings of every column, all scores, differences and costs."""
+        """Settings of every column, all scores, differences and costs, and why costs are missing."""
         sections = {"data", "training", "layer", "tasks"}
         settings = {name: found.model_dump(mode="json", include=sections) for name, found in self.columns.items()}
         costs: dict[str, dict[str, Any]] = {}
         for (layer, column), cost in self.costs.items():
             costs.setdefault(layer, {})[column] = dict(cost)
-        return {"columns": settings, "baseline": self.baseline, "costs": costs, **self.comparison.as_json()}
+        unmeasured: dict[str, dict[str, str]] = {}
+        for (layer, column), reason in self.unmeasured.items():
+            unmeasured.setdefault(layer, {})[column] = reason
+        found = {"columns": settings, "baseline": self.baseline, "costs": costs, "unmeasured": unmeasured}
+        return found | self.comparison.as_json()
 
     def markdown(self) -> str:
         """Scores, differences and all trials, then the costs."""

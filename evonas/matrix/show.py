@@ -1,6 +1,7 @@
 """A matrix as files, pictures and TensorBoard's HParams."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -66,25 +67,22 @@ def save_matrix(matrix: Matrix, folder: Path) -> list[Path]:
     write_text(folder / "results.json", json.dumps(matrix.as_json(), indent=2) + "\n")
     write_text(folder / "results.md", matrix.markdown())
     write_text(folder / "results.csv", matrix.csv())
-    to_png(draw_matrix(matrix), folder / "heatmap.png")
-    to_png(draw_comparison(matrix.comparison, title=matrix.title), folder / "differences.png")
-    pictures = ["heatmap.png", "differences.png"]
+    pictures = {"heatmap": draw_matrix(matrix), "differences": draw_comparison(matrix.comparison, title=matrix.title)}
     if (by_size := draw_batch_sizes(matrix)) is not None:
-        to_png(by_size, folder / "batch_sizes.png")
-        pictures.append("batch_sizes.png")
-    _show(matrix, folder / "tb")
-    return [folder / name for name in ("results.md", "results.csv", *pictures)]
+        pictures["batch_sizes"] = by_size
+    for name, figure in pictures.items():
+        to_png(figure, folder / f"{name}.png")
+    _show(matrix, pictures, folder / "tb")
+    return [folder / name for name in ("results.md", "results.csv", *(f"{name}.png" for name in pictures))]
 
 
-def _show(matrix: Matrix, folder: Path) -> None:
+def _show(matrix: Matrix, pictures: Mapping[str, Figure], folder: Path) -> None:
     if folder.exists():
         for file in folder.rglob("events.*"):
             file.unlink()  # of what this command showed before more seeds or layers came
     with open_board(folder) as board:
-        board.figure("matrix", draw_matrix(matrix), 0)
-        board.figure("differences", draw_comparison(matrix.comparison, title=matrix.title), 0)
-        if (by_size := draw_batch_sizes(matrix)) is not None:
-            board.figure("batch_sizes", by_size, 0)
+        for name, figure in pictures.items():
+            board.figure(name, figure, 0)
         board.text("matrix", matrix.markdown(), 0)
     for standing in matrix.comparison.standings:
         for task, found in standing.tasks.items():
