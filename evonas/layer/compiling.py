@@ -107,7 +107,7 @@ class LayerCompiler:
         self._functions: dict[str, CompiledFunction] = {}
 
     def compile_layers(self, model: nn.Module) -> CompileOutcome:
-        """Switch every lowered layer for maps of a model to compiled functions; training stays possible whatever happens.
+        """Switch every layer for maps of a model to compiled functions; training stays possible whatever happens.
 
         Parameters, buffers, their names and the layers' state dicts stay as they are; copies and pickles of the
         model are as if it had not been compiled.
