@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -58,29 +58,29 @@ def run_study(
     missing, known = [spec for spec in distinct if spec not in found], len(found)
     watch(Tally(known, len(distinct), 0))
     with Interrupts() as interrupts, ExitStack() as stack:
-        for spec, pending in zip(missing, _submit(missing, work, execution, stack), strict=True):
-            outcome = interrupts.wait(pending)
+        coming = _outcomes(missing, work, execution, stack)
+        for _ in missing:
+            spec, outcome = interrupts.wait(partial(next, coming))
             found[spec] = Outcome(None, _words(outcome)) if isinstance(outcome, Failure) else outcome
             results.record(spec_text(spec), found[spec])
             watch(Tally(len(found), len(distinct), len(found) - known))
     return {spec: found[spec] for spec in distinct}
 
 
-def _submit(
+def _outcomes(
     specs: Sequence[S], work: Callable[[S], Value], execution: ExecutionConfig, stack: ExitStack
-) -> list[Callable[[], Outcome | Failure]]:
-    """Functions that wait for the outcomes; one worker is this process."""
-    if not specs:
-        return []
-    if execution.workers == 1:
+) -> Iterator[tuple[S, Outcome | Failure]]:
+    """The outcomes as they come; one worker is this process."""
+    if execution.workers == 1 or not specs:
         stack.enter_context(threads(execution.threads))
         keep_memory()
-        return [partial(contained(work), spec) for spec in specs]
+        do = contained(work)
+        return ((spec, do(spec)) for spec in specs)
     number = min(execution.workers, len(specs))
     pool: Workers[Callable[[S], Value], S, Outcome] = stack.enter_context(
         Workers(contained, work, workers=number, threads=execution.threads, timeout=execution.timeout_seconds)
     )
-    return [pool.submit(spec) for spec in specs]
+    return pool.unordered(specs)
 
 
 def contained(work: Callable[[S], Value]) -> Callable[[S], Outcome]:

@@ -6,8 +6,8 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, as_completed
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -77,7 +77,22 @@ class Workers(Generic[Setup, Job, Result]):
         Raises:
             InputError: workers keep dying before they do anything.
         """
-        return partial(self._wait, self._pool, self._schedule(job), job)
+        future = self._schedule(job)
+        return partial(self._wait, self._pool, future, job)
+
+    def unordered(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result | Failure]]:
+        """Do all jobs, and give each with its result as it comes.
+
+        Raises:
+            InputError: workers keep dying before they do anything.
+        """
+        waiting: dict[Future[Result], tuple[ProcessPool, Job]] = {}
+        for job in jobs:
+            future = self._schedule(job)
+            waiting[future] = (self._pool, job)
+        for future in as_completed(waiting):
+            pool, job = waiting[future]
+            yield job, self._wait(pool, future, job)
 
     def _wait(self, pool: ProcessPool, future: "Future[Result]", job: Job) -> Result | Failure:
         while True:

@@ -112,6 +112,19 @@ def test_a_closed_pool_leaves_no_workers_behind() -> None:
     assert children() == []
 
 
+def slow_or_quick(_: None) -> Callable[[float], float]:
+    def sleep(seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds
+
+    return sleep
+
+
+def test_results_come_as_they_are_ready() -> None:
+    with Workers(slow_or_quick, None, workers=2, threads=1, timeout=60.0) as pool:
+        assert list(pool.unordered([3.0, 0.0, 0.1])) == [(0.0, 0.0), (0.1, 0.1), (3.0, 3.0)]
+
+
 def test_workers_that_cannot_start_end_the_run_in_words(tmp_path: Path) -> None:
     with Workers(die, tmp_path, workers=2, threads=1, timeout=TIMEOUT) as pool:
         pending = pool.submit("reply")
