@@ -229,7 +229,8 @@ class EvolutionConfig(Section):
 
     ``look_ahead`` is how many candidates may be open at once: child n sees the results up to n - look_ahead, whatever
     the number of workers. It bounds the useful number of workers. ``initial`` layers, catalogue names or text forms,
-    are the first candidates.
+    are the first candidates. ``point_mutation`` is the share of mutations that change an operation or one input alone;
+    the others draw a whole node anew, as published.
     """
 
     algorithm: Literal["tournament", "nsga2"] = "tournament"
@@ -237,6 +238,7 @@ class EvolutionConfig(Section):
     tournament: Annotated[float, Field(gt=0, le=1)] = 0.05
     winner: Literal["pareto", "average"] = "pareto"
     random_injection: Fraction = 0.5
+    point_mutation: Fraction = 0.0
     initial_random: PositiveInt = 20
     look_ahead: PositiveInt = 16
     max_proposals: PositiveInt = 10_000

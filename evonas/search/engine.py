@@ -198,7 +198,7 @@ class Search:
         if young or rng.random() < settings.random_injection:
             return Proposal(self._space.sample(rng), None, "random")
         parent = self._select(rng)
-        child, operator = mutate(parent.genome, self._space, rng)
+        child, operator = mutate(parent.genome, self._space, rng, point=settings.point_mutation)
         return Proposal(child, parent.index, operator)
 
     def _select(self, rng: random.Random) -> Individual:

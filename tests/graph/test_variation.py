@@ -71,6 +71,28 @@ def test_every_node_is_mutated_equally_often_and_to_every_operation(rng: random.
     assert (len(positions), len(operations)) == (10, len(FULL.choices))
 
 
+@given(genomes(), st.integers(0, 1000))
+def test_a_point_mutation_changes_the_operation_or_one_input_of_one_node(parent: Genome, seed: int) -> None:
+    child, _ = mutate(parent, FULL, random.Random(seed), point=1.0)
+    for position in changed_positions(parent, child):
+        old, new = parent.nodes[position], child.nodes[position]
+        if old.inputs:  # a number has none and is drawn anew
+            inputs = sum(a != b for a, b in zip(old.inputs, new.inputs, strict=True))
+            assert inputs + ((old.op, old.axes) != (new.op, new.axes)) == 1
+    assert set(FULL.violations(child)) <= set(FULL.violations(parent))
+
+
+def test_point_mutations_reach_every_neighbour_of_evonorm_s0(rng: random.Random) -> None:
+    parent = FULL.padded(CATALOGUE["evonorm-s0"])
+    last = len(parent.nodes) - 1
+    wanted = {("op", op) for op in ("add", "mul", "max")} | {("input", i) for i in range(last)}
+    found = set()
+    for _ in range(6000):
+        node = mutate(parent, FULL, rng, point=1.0)[0].nodes[last]
+        found |= {("op", node.op)} if node.op != "div" else {("input", node.inputs[0])}
+    assert found == wanted
+
+
 def test_half_of_the_mutations_of_a_padded_evonorm_s0_hit_an_inactive_node(rng: random.Random) -> None:
     parent = FULL.padded(CATALOGUE["evonorm-s0"])
     same = sum(mutate(parent, FULL, rng)[0].key == parent.key for _ in range(4000))
