@@ -35,7 +35,7 @@ def make_optimizer(model: Transformer, config: OptimizerConfig) -> AdamW:
         InputError: a pattern of ``undecayed`` matches no parameter.
 
     Source: Wortsman et al. 2023 (independent decay after Loshchilov and Hutter 2019; the sign of lambda theta is that
-    of a decay); RMS scaling: their appendix E.14.
+    of a decay); RMS scaling: their E.14.
     """
     groups: dict[tuple[object, ...], dict[str, Any]] = {}
     undecayed = _undecayed(model, config)
