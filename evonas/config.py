@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -35,6 +35,9 @@ class Section(BaseModel):
     """A table of the file; every key is known, typed and immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 class SpaceConfig(Section):
@@ -332,14 +335,23 @@ def _parse_changed(data: dict[str, Any], overrides: Sequence[str], where: str) -
 
 
 def parse(data: dict[str, Any], where: str) -> SearchConfig:
-    """Validate already-read TOML data; ``where`` names its file in errors."""
+    """Validate already-read TOML data of a search; see ``parse_section``."""
+    return parse_section(SearchConfig, data, where)
+
+
+def parse_section(kind: type[AnySection], data: dict[str, Any], where: str) -> AnySection:
+    """Validate already-read TOML or JSON data; ``where`` names its file in errors.
+
+    Raises:
+        InputError: an unknown key, or a value of the wrong type or out of range.
+    """
     try:
         # through JSON: strict validation then still takes arrays for tuples
-        return SearchConfig.model_validate_json(json.dumps(data))
+        return kind.model_validate_json(json.dumps(data))
     except TypeError as error:
         raise InputError(where, f"holds a value of an unsupported type ({error})") from None
     except ValidationError as error:
-        raise _as_input_error(error, where) from None
+        raise _as_input_error(error, where, kind) from None
 
 
 def dump(config: SearchConfig) -> str:
@@ -381,12 +393,12 @@ def _position(items: list[Any], part: str, where: str) -> int:
     return int(part)
 
 
-def _as_input_error(error: ValidationError, where: str) -> InputError:
+def _as_input_error(error: ValidationError, where: str, kind: type[Section]) -> InputError:
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
     place = f"{where}: {'.'.join(location)}" if location else where
     if first["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
+        known = _known_keys(kind, location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1)
         remedy = f"did you mean {close[0]!r}?" if close else ""
         return InputError(place, "unknown key", accepted=", ".join(known), remedy=remedy)
@@ -397,8 +409,7 @@ def _as_input_error(error: ValidationError, where: str) -> InputError:
     return InputError(place, f"{first['input']!r}", accepted=accepted, remedy=more)
 
 
-def _known_keys(location: Sequence[str]) -> list[str]:
-    model: Any = SearchConfig
+def _known_keys(model: Any, location: Sequence[str]) -> list[str]:
     for part in location:
         if part.isdigit():
             continue

@@ -171,7 +171,7 @@ def evaluator_from_config(config: SearchConfig) -> Evaluator:
     )
 
 
-def find_device(name: str) -> torch.device:
+def find_device(name: str, where: str = "execution.device") -> torch.device:
     """The device called ``name``; ``auto`` is the first GPU, or the CPU where there is none.
 
     Raises:
@@ -183,7 +183,7 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError):
-        raise InputError("execution.device", repr(name), accepted="auto, cpu, cuda, cuda:0, ...") from None
+        raise InputError(where, repr(name), accepted="auto, cpu, cuda, cuda:0, ...") from None
     return device
 
 
