@@ -306,7 +306,12 @@ class SearchConfig(Section):
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig:
-    """Read a search from a TOML file, with ``a.b=c`` overrides.
+    """Read a search from a TOML file, with ``a.b=c`` overrides; see ``load_as``."""
+    return load_as(SearchConfig, path, overrides)
+
+
+def load_as(kind: type[AnySection], path: str | Path, overrides: Sequence[str] = ()) -> AnySection:
+    """Read a configuration from a TOML file, with ``a.b=c`` overrides.
 
     Raises:
         InputError: the file is missing or not TOML, a key is unknown, or a value is of the wrong type or out of range.
@@ -320,18 +325,20 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig:
         raise InputError(str(path), "is a folder", accepted="a .toml file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"is not TOML ({error})") from None
-    return _parse_changed(data, overrides, str(path))
+    return _parse_changed(kind, data, overrides, str(path))
 
 
 def loads(text: str, overrides: Sequence[str] = ()) -> SearchConfig:
     """Read a search from TOML text of our own, with overrides; see ``load``."""
-    return _parse_changed(tomllib.loads(text), overrides, "defaults")
+    return _parse_changed(SearchConfig, tomllib.loads(text), overrides, "defaults")
 
 
-def _parse_changed(data: dict[str, Any], overrides: Sequence[str], where: str) -> SearchConfig:
+def _parse_changed(
+    kind: type[AnySection], data: dict[str, Any], overrides: Sequence[str], where: str
+) -> AnySection:
     for override in overrides:
         _override(data, override)
-    return parse(data, where)
+    return parse_section(kind, data, where)
 
 
 def parse(data: dict[str, Any], where: str) -> SearchConfig:
@@ -354,7 +361,7 @@ def parse_section(kind: type[AnySection], data: dict[str, Any], where: str) -> A
         raise _as_input_error(error, where, kind) from None
 
 
-def dump(config: SearchConfig) -> str:
+def dump(config: Section) -> str:
     """The whole configuration, defaults included, as TOML; ``load`` reads it back to an equal configuration."""
     return tomli_w.dumps(json.loads(config.model_dump_json(exclude_none=True)))
 

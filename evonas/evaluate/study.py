@@ -4,11 +4,10 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from evonas.config import ExecutionConfig
+from evonas.config import ExecutionConfig, Section
 from evonas.evaluate.interrupt import Interrupts
 from evonas.evaluate.tally import Tally
 from evonas.evaluate.workers import Failure, Workers, keep_memory, threads
@@ -17,18 +16,12 @@ from evonas.record.results import Outcome, Results
 Value = Mapping[str, Any]
 
 
-class Spec(Protocol):
-    """Everything one piece of work depends on: a frozen dataclass of what JSON can hold."""
-
-    __dataclass_fields__: Any
+S = TypeVar("S", bound=Section)
 
 
-S = TypeVar("S", bound=Spec)
-
-
-def spec_text(spec: Spec) -> str:
+def spec_text(spec: Section) -> str:
     """A spec as JSON, by which its outcome is recorded."""
-    return json.dumps(asdict(spec), sort_keys=True)  # type: ignore[call-overload]  # any dataclass
+    return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
 
 
 def run_study(
@@ -41,7 +34,7 @@ def run_study(
     """Do every piece of work that is not recorded; failures are tried again.
 
     Args:
-        specs: what to do; equal ones are done once.
+        specs: everything each piece depends on; equal ones are done once.
         work: a function of a module, from a spec to its value: numbers, texts, lists and mappings. An error of torch's
             or of arithmetic is recorded as a failure of that piece.
         results: the record.

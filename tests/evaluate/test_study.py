@@ -4,13 +4,12 @@ accidents made on purpose.
 
 import os
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evonas.config import ExecutionConfig
+from evonas.config import ExecutionConfig, Section
 from evonas.errors import InputError
 from evonas.evaluate.interrupt import RunInterruptedError
 from evonas.evaluate.study import run_study, spec_text
@@ -18,8 +17,7 @@ from evonas.evaluate.tally import Tally
 from evonas.record.results import Outcome, Results
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Section):
     number: int
     folder: str
     kind: str = "square"
@@ -45,21 +43,21 @@ def timeless(found: dict[Piece, Outcome]) -> list[tuple[Any, str]]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_each_piece_is_done_once_and_recorded(tmp_path: Path, workers: int) -> None:
-    pieces, seen = [Piece(n, str(tmp_path)) for n in (3, 1, 2, 3)], list[Tally]()
+    pieces, seen = [Piece(number=n, folder=str(tmp_path)) for n in (3, 1, 2, 3)], list[Tally]()
     execution = ExecutionConfig(workers=workers)
     with Results.open(tmp_path / "study.sqlite") as results:
         found = run_study(pieces, work, results, execution, seen.append)
         assert timeless(found) == [({"square": 9}, ""), ({"square": 1}, ""), ({"square": 4}, "")]
         assert seen == [Tally(n, 3, n) for n in range(4)]
         assert results.find(spec_text(pieces[1])) == found[pieces[1]]
-        again = run_study([*pieces, Piece(5, str(tmp_path))], work, results, execution, seen.append)
+        again = run_study([*pieces, Piece(number=5, folder=str(tmp_path))], work, results, execution, seen.append)
     assert timeless(again)[3] == ({"square": 25}, "")
     assert sorted((tmp_path / "done").read_text().split()) == ["1", "2", "3", "5"]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_errors_of_arithmetic_fail_their_piece_and_are_tried_again(tmp_path: Path, workers: int) -> None:
-    pieces, execution = [Piece(1, str(tmp_path), "divide"), Piece(2, str(tmp_path))], ExecutionConfig(workers=workers)
+    pieces, execution = [Piece(number=1, folder=str(tmp_path), kind="divide"), Piece(number=2, folder=str(tmp_path))], ExecutionConfig(workers=workers)
     with Results.open(tmp_path / "study.sqlite") as results:
         for _ in range(2):
             found = run_study(pieces, work, results, execution, lambda _: None)
@@ -68,7 +66,7 @@ def test_errors_of_arithmetic_fail_their_piece_and_are_tried_again(tmp_path: Pat
 
 
 def test_a_dead_worker_fails_its_piece(tmp_path: Path) -> None:
-    pieces = [Piece(1, str(tmp_path), "die"), Piece(2, str(tmp_path))]
+    pieces = [Piece(number=1, folder=str(tmp_path), kind="die"), Piece(number=2, folder=str(tmp_path))]
     with Results.open(tmp_path / "study.sqlite") as results:
         found = run_study(pieces, work, results, ExecutionConfig(workers=2), lambda _: None)
     assert timeless(found) == [(None, "worker died: exit code 3"), ({"square": 4}, "")]
@@ -76,7 +74,7 @@ def test_a_dead_worker_fails_its_piece(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_mistake_of_people_ends_the_study_in_words(tmp_path: Path, workers: int) -> None:
-    pieces = [Piece(1, str(tmp_path)), Piece(2, str(tmp_path), "mistake")]
+    pieces = [Piece(number=1, folder=str(tmp_path)), Piece(number=2, folder=str(tmp_path), kind="mistake")]
     with Results.open(tmp_path / "study.sqlite") as results:
         with pytest.raises(InputError, match=r"^sizes\.heads: 3; accepted: a divisor of 8"):
             run_study(pieces, work, results, ExecutionConfig(workers=workers), lambda _: None)
@@ -84,7 +82,7 @@ def test_a_mistake_of_people_ends_the_study_in_words(tmp_path: Path, workers: in
 
 
 def test_an_interrupted_study_keeps_what_was_done(tmp_path: Path) -> None:
-    pieces = [Piece(1, str(tmp_path)), Piece(2, str(tmp_path), "interrupt"), Piece(3, str(tmp_path))]
+    pieces = [Piece(number=1, folder=str(tmp_path)), Piece(number=2, folder=str(tmp_path), kind="interrupt"), Piece(number=3, folder=str(tmp_path))]
     with Results.open(tmp_path / "study.sqlite") as results:
         with pytest.raises(RunInterruptedError):
             run_study(pieces, work, results, ExecutionConfig(workers=1), lambda _: None)
