@@ -18,6 +18,8 @@ from torch import Tensor
 class Variance(torch.autograd.Function):
     """Biased variance over ``dims``, kept as size 1; its gradient is 2 (x - mean x) / n."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor, dims: tuple[int, ...]) -> Tensor:
         # two passes: torch.var is 9 times slower on CPU over several axes, and E[x^2] - E[x]^2 cancels
@@ -38,6 +40,8 @@ class Variance(torch.autograd.Function):
 class MeanSquare(torch.autograd.Function):
     """Mean of squares over ``dims``, kept as size 1; its gradient is 2 x / n."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor, dims: tuple[int, ...]) -> Tensor:
         return x.square().mean(dims, keepdim=True)
@@ -56,6 +60,8 @@ class MeanSquare(torch.autograd.Function):
 
 class Maximum(torch.autograd.Function):
     """max(x, y), broadcast; where both are equal, y has all of the gradient."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, y: Tensor) -> Tensor:
@@ -78,6 +84,8 @@ class Maximum(torch.autograd.Function):
 
 class Quotient(torch.autograd.Function):
     """q = x / y, broadcast; its gradients are 1 / y and -q / y."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, y: Tensor) -> Tensor:
