@@ -79,13 +79,19 @@ def cross_entropy(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(images: data.LabelledImages, model: nn.Module) -> float:
-    """Share of images classified correctly, in evaluation mode; the network's mode is left as it was."""
+def accuracy(images: data.LabelledImages, model: nn.Module, **arguments: Any) -> float:
+    """Share of images classified correctly, in evaluation mode; the network's mode is left as it was.
+
+    Args:
+        images: what to classify.
+        model: gives logits.
+        arguments: more arguments of the model.
+    """
     mode = model.training
     model.eval()
     hits = 0
     for start in range(0, len(images), EVALUATION_BATCH):
         part = slice(start, start + EVALUATION_BATCH)
-        hits += int((model(images.images[part]).argmax(1) == images.labels[part]).sum())
+        hits += int((model(images.images[part], **arguments).argmax(1) == images.labels[part]).sum())
     model.train(mode)
     return hits / len(images)
