@@ -23,7 +23,8 @@ class Variance(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, dims: tuple[int, ...]) -> Tensor:
         # two passes: torch.var is 9 times slower on CPU over several axes, and E[x^2] - E[x]^2 cancels
-        return (x - x.mean(dims, keepdim=True)).square_().mean(dims, keepdim=True)
+        deviation = x - x.mean(dims, keepdim=True)
+        return deviation.mul_(deviation).mean(dims, keepdim=True)  # square_ has no batching rule
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -192,7 +193,7 @@ def batch_moment(x: Tensor, running: Tensor, moment: str, eps: float, momentum: 
         else:
             statistic = mean_square(wide, dims) if moment == "rms" else variance(wide, dims)
         with torch.no_grad():
-            running.lerp_(statistic.detach().to(running.dtype), momentum)
+            running.copy_(running.lerp(statistic.detach().to(running.dtype), momentum))  # lerp_ has no batching rule
     else:
         statistic = running
     return (statistic if moment == "mean" else torch.sqrt(statistic + eps)).to(x.dtype)

@@ -33,7 +33,7 @@ class Heads(nn.Module):
         """What the heads predict."""
         flat = nn.functional.linear(hidden, self.weight).split(self.sizes, dim=-1)
         return {
-            name: part.reshape(*hidden.shape[:-1], *shape)
+            name: part.reshape((*hidden.shape[:-1], *shape))
             for (name, shape), part in zip(self.shapes.items(), flat, strict=True)
         }
 

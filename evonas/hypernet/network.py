@@ -253,6 +253,7 @@ class HyperNetwork(nn.Module):
         if count is None:
             return functional_call(self.primary, dict(theta), inputs, kwargs)
         statistics = self._running_statistics()
+        batched = dict(theta) | {name: p.expand(count, *p.shape) for name, p in self._vectors_beside(theta).items()}
 
         def call(theta: dict[str, Tensor], statistics: dict[str, Tensor], inputs: tuple[Any, ...]) -> Any:
             state = {**theta, **statistics}
@@ -261,7 +262,7 @@ class HyperNetwork(nn.Module):
 
         before = {name: buffer.expand(count, *buffer.shape).clone() for name, buffer in statistics.items()}
         mapped = vmap(call, in_dims=(0, 0, dims), randomness=self.randomness)
-        output, after = mapped(dict(theta), before, inputs)
+        output, after = mapped(batched, before, inputs)
         with torch.no_grad():
             for name, buffer in statistics.items():
                 buffer += (after[name] - buffer).mean(0)
@@ -312,6 +313,19 @@ class HyperNetwork(nn.Module):
             for name, buffer in module.named_buffers(recurse=False)
             if buffer.is_floating_point()
         }
+
+    def _vectors_beside(self, theta: Mapping[str, Tensor]) -> dict[str, nn.Parameter]:
+        """Other parameters of modules that own predicted ones, where all are vectors, as in norms.
+
+        Such modules may write in place (x * weight).add_(bias), which vmap forbids if the bias alone has an entry for
+        each gamma.
+        """
+        beside = dict[str, nn.Parameter]()
+        for module_name, module in self.primary.named_modules():
+            own = {f"{module_name}.{name}".lstrip("."): p for name, p in module.named_parameters(recurse=False)}
+            if own.keys() & theta.keys() and all(parameter.ndim <= 1 for parameter in own.values()):
+                beside |= {name: parameter for name, parameter in own.items() if name not in theta}
+        return beside
 
 
 def _require_dims(dims: tuple[int | None, ...], inputs: tuple[Any, ...], count: int | None) -> None:

@@ -8,10 +8,11 @@ from evonas.graph.genome import Genome
 from evonas.layer.lower import lower
 
 GROUPS = 4
+POOLED = 2  # pixels a side that the classifier looks at
 
 
 class Classifier(nn.Module):
-    """Two convolutions with rescaled maps in between; then the mean over the map, dropout and a linear layer.
+    """Two convolutions with rescaled maps in between; then pooling to 2 x 2 pixels, dropout and a linear layer.
 
     Shapes: images [b, 3, h, w] -> logits [b, classes].
     """
@@ -20,7 +21,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.stem = _convolution(3, width, layer)
         self.block = _convolution(width, 2 * width, layer)
-        self.head = nn.Linear(2 * width, num_classes)
+        self.head = nn.Linear(2 * width * POOLED**2, num_classes)
 
     def forward(self, images: Tensor, rate: Tensor | float = 0.0, *, factor: float = 0.5) -> Tensor:
         """Logits.
@@ -33,7 +34,7 @@ class Classifier(nn.Module):
         """
         height, width = (max(1, round(side * factor)) for side in images.shape[-2:])
         maps = functional.adaptive_avg_pool2d(self.stem(images), (height, width))
-        features = self.block(maps).mean((-2, -1))
+        features = functional.adaptive_avg_pool2d(self.block(maps), POOLED).flatten(1)
         if self.training:
             features = features * (torch.rand_like(features) >= rate) / (1 - rate)
         logits: Tensor = self.head(features)

@@ -23,7 +23,7 @@ def test_hidden_layers_are_linear_maps_and_activations_with_fan_out_weights(acti
     body = make_body(20, (300, 50), activation=activation, norm=None, seed=1)
     first, _, second, _ = body
     for linear in (first, second):
-        assert float(linear.weight.std()) == pytest.approx(GAINS[activation] / len(linear.weight) ** 0.5, rel=0.05)
+        assert linear.weight.std().item() == pytest.approx(GAINS[activation] / len(linear.weight) ** 0.5, rel=0.05)
         assert not linear.bias.any()
     x = torch.randn(7, 20)
     function = FUNCTIONS[activation]
