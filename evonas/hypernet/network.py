@@ -253,7 +253,7 @@ class HyperNetwork(nn.Module):
         if count is None:
             return functional_call(self.primary, dict(theta), inputs, kwargs)
         statistics = self._running_statistics()
-        batched = dict(theta) | {name: p.expand(count, *p.shape) for name, p in self._vectors_beside(theta).items()}
+        batched = dict(theta) | {name: p.expand(count, *p.shape) for name, p in self._vectors_beside().items()}
 
         def call(theta: dict[str, Tensor], statistics: dict[str, Tensor], inputs: tuple[Any, ...]) -> Any:
             state = {**theta, **statistics}
@@ -314,17 +314,19 @@ class HyperNetwork(nn.Module):
             if buffer.is_floating_point()
         }
 
-    def _vectors_beside(self, theta: Mapping[str, Tensor]) -> dict[str, nn.Parameter]:
+    def _vectors_beside(self) -> dict[str, nn.Parameter]:
         """Other parameters of modules that own predicted ones, where all are vectors, as in norms.
 
         Such modules may write in place (x * weight).add_(bias), which vmap forbids if the bias alone has an entry for
         each gamma.
         """
+        predicted = {id(parameter) for parameter in self.base.values()}
+        names = {id(parameter): name for name, parameter in self.primary.named_parameters()}  # one for tied ones
         beside = dict[str, nn.Parameter]()
-        for module_name, module in self.primary.named_modules():
-            own = {f"{module_name}.{name}".lstrip("."): p for name, p in module.named_parameters(recurse=False)}
-            if own.keys() & theta.keys() and all(parameter.ndim <= 1 for parameter in own.values()):
-                beside |= {name: parameter for name, parameter in own.items() if name not in theta}
+        for module in self.primary.modules():
+            own = list(module.parameters(recurse=False))
+            if all(p.ndim <= 1 for p in own) and any(id(p) in predicted for p in own):
+                beside |= {names[id(p)]: p for p in own if id(p) not in predicted}
         return beside
 
 

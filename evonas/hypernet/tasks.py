@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
-from evonas.hypernet.inputs import ONLY, Inputs, Range
+from evonas.hypernet.inputs import Inputs, Range
 from evonas.hypernet.network import HyperNetwork, Options
 from evonas.hypernet.primaries import Classifier, Displacement
 from evonas.hypernet.registration import pairs_of_one_class, roughness, warp
@@ -168,7 +168,7 @@ def registration_loss(model: HyperNetwork, batch: tuple[Tensor, Tensor]) -> Tens
     fields: Tensor = model(gammas, pairs)  # [gammas, b, 2, h, w]
     moving, fixed = pairs.expand(len(gammas), -1, -1, -1, -1).flatten(0, 1).split(1, dim=1)
     errors = (warp(moving, fields.flatten(0, 1)) - fixed).square().mean((1, 2, 3)).view(fields.shape[:2])
-    return ((1 - gammas) * errors + gammas * roughness(fields)).mean()
+    return torch.lerp(errors, roughness(fields), gammas).mean()
 
 
 def flops(model: HyperNetwork, gamma: Tensor, images: Tensor) -> int:
@@ -207,7 +207,7 @@ def _paired(
 
 
 def _settings(inputs: Inputs, count: int, device: torch.device, seed: int) -> Iterator[Tensor]:
-    generator = torch.Generator().manual_seed(derive_seed(seed, ONLY))
+    generator = torch.Generator().manual_seed(derive_seed(seed, "gammas"))
     while True:
         yield inputs.sample(count, generator).to(device)
 

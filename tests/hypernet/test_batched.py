@@ -91,6 +91,28 @@ def test_inputs_can_be_shared_one_by_one_and_outputs_may_be_nested() -> None:
     assert out["in"].shape == (4, 5, 3)
 
 
+class Norms(nn.Module):
+    """Two norms that share their scale and add their shift in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(3) for _ in range(3))
+        for norm in self.norms:
+            norm.weight = self.norms[0].weight
+            norm.bias = nn.Parameter(torch.rand(3))
+        self.norms[2].bias = self.norms[1].bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return sum((x * norm.weight).add_(norm.bias) for norm in self.norms)
+
+
+@pytest.mark.parametrize("predict", ["norms.0.bias", "norms.1.bias", "norms.2.weight", "**.bias"])
+def test_tied_vectors_and_writes_in_place(predict: str) -> None:
+    model = HyperNetwork(Norms(), 2, predict=predict, correction=1.0)
+    x = torch.randn(4, 3)
+    torch.testing.assert_close(model(GAMMAS, x), loop(model, x))
+
+
 # statistics and randomness
 
 

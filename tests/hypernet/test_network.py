@@ -8,11 +8,14 @@ publication's libraries.
 import copy
 import math
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import evonas.hypernet
 from evonas.errors import InputError
 from evonas.hypernet import HyperNetwork
 from evonas.hypernet.inputs import cos_sin
@@ -344,6 +347,14 @@ def test_a_state_dict_of_a_network_that_predicts_something_else_is_refused(image
     state = HyperNetwork(images, 2, predict="**.weight").state_dict()
     with pytest.raises(RuntimeError, match=r"heads\.1\.bias"):
         HyperNetwork(images, 2).load_state_dict(state)
+
+
+def test_the_readme_example_runs() -> None:
+    text = (Path(evonas.hypernet.__file__).parent / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    names: dict[str, object] = {}
+    exec(compile(example, "README.md", "exec"), names)  # our own text
+    assert names["curve"].shape == (5,)
 
 
 # mistakes
