@@ -43,8 +43,8 @@ class Inputs:
         if not named:
             raise InputError("inputs", "none", accepted="a number of coordinates, or a mapping from names to numbers")
         for name, size in named.items():
-            if size < 1:
-                raise InputError(f"inputs: {name}", f"{size} coordinates", accepted="1 or more")
+            if not isinstance(size, int) or size < 1:
+                raise InputError(f"inputs: {name}", f"{size} coordinates", accepted="a whole number, 1 or more")
         given = dict(ranges) if isinstance(ranges, Mapping) else dict.fromkeys(named, ranges)
         _require_known(given, named, "ranges")
         filled = {name: given.get(name, UNIT) for name in named}
@@ -123,6 +123,8 @@ def cos_sin(unit: Tensor) -> Tensor:
 
 
 def _vector(name: str, value: Tensor | float, size: int, like: Tensor) -> Tensor:
+    if not isinstance(value, Tensor | float | int):
+        raise InputError(name, f"a {type(value).__name__}", accepted="a tensor, or a number for one coordinate")
     vector = torch.as_tensor(value, device=like.device).to(like.dtype)
     if vector.ndim == 0 and size == 1:
         vector = vector.view(1)

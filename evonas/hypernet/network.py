@@ -9,14 +9,13 @@ from typing import Any, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
 from evonas.errors import InputError
 from evonas.hypernet.body import make_body
+from evonas.hypernet.calling import InDims, call_with
 from evonas.hypernet.heads import Heads, fan_out_stds, matched_stds
 from evonas.hypernet.inputs import ONLY, UNIT, Gamma, Inputs, Range, cos_sin
 from evonas.hypernet.targets import predicted_parameters
-from evonas.instrument.statistics import has_running_statistics
 from evonas.seeding import derive_seed
 
 CALIBRATION = 1024  # gammas over which the size of the hidden output is measured
@@ -74,7 +73,7 @@ class HyperNetwork(nn.Module):
     =================  ==============================  =========================================
 
     With ``default`` and an activation that is linear on both sides of 0, ||theta(gamma)|| is proportional to ||z|| at
-    the start; with ``mip`` it does not depend on it.
+    the start; with ``mip`` it stays near ||theta0||.
 
     theta0 are the network's own values for tensors of any name and shape: norm scales start at 1, and a trained
     network is kept. Parameters that are not predicted stay ordinary parameters of ``primary``. Heads are drawn such
@@ -108,7 +107,8 @@ class HyperNetwork(nn.Module):
     Raises:
         InputError: an argument that is not as above.
 
-    Source: Ortiz et al., arXiv 2304.07645. ``correction`` is not in it.
+    Source: "Magnitude Invariant Parametrizations Improve Hypernetwork Learning", arXiv 2304.07645, for the
+    parametrization and the fan-out heads; ``correction`` is not from there.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class HyperNetwork(nn.Module):
             stds = fan_out_stds(sizes, head_gain)
         else:
             ratio = correction if correction is not None else CORRECTION if self._form.additive else 1.0
-            norms = {name: ratio * p.detach().norm().item() for name, p in predicted.items()}
+            norms = {name: ratio * p.detach().float().norm().item() for name, p in predicted.items()}
             stds = matched_stds(norms, sizes, self._hidden_rms(derive_seed(seed, "calibration")))
         self.heads.draw(stds, derive_seed(seed, "heads"))
 
@@ -210,7 +210,7 @@ class HyperNetwork(nn.Module):
         self,
         gamma: Gamma,
         *inputs: Any,
-        in_dims: int | tuple[int | None, ...] | None = None,
+        in_dims: InDims = None,
         **kwargs: Any,
     ) -> Any:
         """``call_primary(predict(gamma), *inputs, **kwargs)``."""
@@ -220,7 +220,7 @@ class HyperNetwork(nn.Module):
         self,
         theta: Mapping[str, Tensor],
         *inputs: Any,
-        in_dims: int | tuple[int | None, ...] | None = None,
+        in_dims: InDims = None,
         **kwargs: Any,
     ) -> Any:
         """The primary network's output with the given parameters, for all gammas at once (``torch.func.vmap``).
@@ -247,26 +247,9 @@ class HyperNetwork(nn.Module):
         if differing := sorted(theta.keys() ^ self.heads.shapes.keys()):
             found = f"{differing[0]!r} is {'not predicted' if differing[0] in theta else 'missing'}"
             raise InputError("theta", found, accepted="the tensors that predict gives")
-        count = self._count(theta)
-        dims = in_dims if isinstance(in_dims, tuple) else (in_dims,) * len(inputs)
-        _require_dims(dims, inputs, count)
-        if count is None:
-            return functional_call(self.primary, dict(theta), inputs, kwargs)
-        statistics = self._running_statistics()
-        batched = dict(theta) | {name: p.expand(count, *p.shape) for name, p in self._vectors_beside().items()}
-
-        def call(theta: dict[str, Tensor], statistics: dict[str, Tensor], inputs: tuple[Any, ...]) -> Any:
-            state = {**theta, **statistics}
-            output = functional_call(self.primary, state, inputs, kwargs)
-            return output, {name: state[name] for name in statistics}
-
-        before = {name: buffer.expand(count, *buffer.shape).clone() for name, buffer in statistics.items()}
-        mapped = vmap(call, in_dims=(0, 0, dims), randomness=self.randomness)
-        output, after = mapped(batched, before, inputs)
-        with torch.no_grad():
-            for name, buffer in statistics.items():
-                buffer += (after[name] - buffer).mean(0)
-        return output
+        return call_with(
+            self.primary, theta, self._count(theta), inputs, kwargs, in_dims=in_dims, randomness=self.randomness
+        )
 
     @torch.no_grad()
     def materialize(self, gamma: Gamma) -> nn.Module:
@@ -303,41 +286,3 @@ class HyperNetwork(nn.Module):
             found = "tensors for several gammas beside others"
             raise InputError("theta", found, accepted="what one call of predict gives")
         return next(iter(counts), None)
-
-    def _running_statistics(self) -> dict[str, Tensor]:
-        """Buffers that a call changes now; counters of calls, which do not depend on gamma, are left out."""
-        layers = {name: m for name, m in self.primary.named_modules() if m.training and has_running_statistics(m)}
-        return {
-            f"{layer}.{name}".lstrip("."): buffer
-            for layer, module in layers.items()
-            for name, buffer in module.named_buffers(recurse=False)
-            if buffer.is_floating_point()
-        }
-
-    def _vectors_beside(self) -> dict[str, nn.Parameter]:
-        """Other parameters of modules that own predicted ones, where all are vectors, as in norms.
-
-        Such modules may write in place (x * weight).add_(bias), which vmap forbids if the bias alone has an entry for
-        each gamma.
-        """
-        predicted = {id(parameter) for parameter in self.base.values()}
-        names = {id(parameter): name for name, parameter in self.primary.named_parameters()}  # one for tied ones
-        beside = dict[str, nn.Parameter]()
-        for module in self.primary.modules():
-            own = list(module.parameters(recurse=False))
-            if all(p.ndim <= 1 for p in own) and any(id(p) in predicted for p in own):
-                beside |= {names[id(p)]: p for p in own if id(p) not in predicted}
-        return beside
-
-
-def _require_dims(dims: tuple[int | None, ...], inputs: tuple[Any, ...], count: int | None) -> None:
-    if len(dims) != len(inputs) or any(dim not in (None, 0) for dim in dims):
-        raise InputError("in_dims", str(dims), accepted=f"None, 0, or {len(inputs)} of them in a tuple")
-    for position, (dim, value) in enumerate(zip(dims, inputs, strict=True)):
-        if dim is None:
-            continue
-        if count is None:
-            raise InputError("in_dims", "0 for a single gamma", accepted="None", remedy="give gamma as [n, d]")
-        if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != count:
-            found = str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
-            raise InputError(f"input {position}", found, accepted=f"a tensor [{count}, ...], for {count} gammas")

@@ -35,6 +35,8 @@ def test_draws_have_their_standard_deviation_and_depend_on_seed_and_name_alone()
     alone.draw({"conv.weight": 0.5}, 7)
     assert torch.equal(alone.weight, heads.heads()["conv.weight"])
     assert not torch.equal(drawn(seed=1).weight, drawn(seed=2).weight)
+    one, other = drawn({"a": (5,), "b": (5,)}).heads().values()
+    assert not torch.equal(one, other)
 
 
 def test_matched_heads_have_the_wanted_norm() -> None:
