@@ -123,8 +123,9 @@ def cos_sin(unit: Tensor) -> Tensor:
 
 
 def _vector(name: str, value: Tensor | float, size: int, like: Tensor) -> Tensor:
-    if not isinstance(value, Tensor | float | int):
-        raise InputError(name, f"a {type(value).__name__}", accepted="a tensor, or a number for one coordinate")
+    if not isinstance(value, Tensor | float | int) or (isinstance(value, Tensor) and value.is_complex()):
+        found = "complex numbers" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise InputError(name, found, accepted="a real tensor, or a number for one coordinate")
     vector = torch.as_tensor(value, device=like.device).to(like.dtype)
     if vector.ndim == 0 and size == 1:
         vector = vector.view(1)
