@@ -36,7 +36,7 @@ def replace_modules(model: nn.Module, factories: Mapping[str, Callable[[nn.Modul
     for pattern, factory in factories.items():
         found = matching(pattern, modules)
         if not found:
-            raise _unmatched(pattern, modules, model)
+            raise unmatched(pattern, modules, f"modules of this {type(model).__name__}")
         chosen = dict.fromkeys(found, factory) | chosen
     made: dict[int, nn.Module | None] = {}  # by identity of the old module
     replaced: list[str] = []
@@ -61,6 +61,18 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if expression.fullmatch(f".{name}")]
 
 
+def unmatched(pattern: str, names: Iterable[str], kind: str) -> InputError:
+    """The error for a pattern that matches nothing; ``kind`` says what has the names: "modules of this ResNet"."""
+    known = list(names)
+    close = get_close_matches(pattern, known, n=SHOWN, cutoff=0.4) or known[:SHOWN]
+    return InputError(
+        f"pattern {pattern!r}",
+        f"matches none of the {len(known)} {kind}",
+        accepted=f"names such as {', '.join(close)}",
+        remedy="'*' stands within one part of a name, '**' for any number of parts",
+    )
+
+
 def _part(part: str) -> str:
     return re.escape(part).replace(r"\*", "[^.]*")
 
@@ -82,13 +94,3 @@ def _made(
     if new is not None and not isinstance(new, nn.Module):
         raise InputError(name, f"its replacement is a {type(new).__name__}", accepted="a torch.nn.Module, or None")
     return None if new is None else like(new, old, model)
-
-
-def _unmatched(pattern: str, modules: Mapping[str, nn.Module], model: nn.Module) -> InputError:
-    close = get_close_matches(pattern, modules, n=SHOWN, cutoff=0.4) or list(modules)[:SHOWN]
-    return InputError(
-        f"pattern {pattern!r}",
-        f"matches none of the {len(modules)} modules of this {type(model).__name__}",
-        accepted=f"names such as {', '.join(close)}",
-        remedy="'*' stands within one part of a name, '**' for any number of parts",
-    )

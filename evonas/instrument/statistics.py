@@ -30,7 +30,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Any], *, steps: int | None =
     Source: the cumulative average of ``torch.nn.BatchNorm2d(momentum=None)``.
     """
     kept = {module: module.training for module in model.modules()}
-    layers = [module for module in kept if _has_running_statistics(module)]
+    layers = [module for module in kept if has_running_statistics(module)]
     momenta = [layer.momentum for layer in layers]
     model.eval()
     seen = 0
@@ -53,7 +53,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Any], *, steps: int | None =
     return seen
 
 
-def _has_running_statistics(module: nn.Module) -> bool:
+def has_running_statistics(module: nn.Module) -> bool:
     """A batch norm that keeps statistics, or a moment over the batch of a layer that evonas lowered or exported."""
     buffers = dict(module.named_buffers(recurse=False))
     return hasattr(module, "momentum") and ("running" in buffers or "running_mean" in buffers)

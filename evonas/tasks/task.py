@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from evonas.seeding import derive_seed
 from evonas.tasks import architectures, data
 
 EVALUATION_BATCH = 500
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +51,19 @@ def classification(
     )
 
 
-def _build(
-    spec: architectures.ArchitectureSpec, num_classes: int, image_size: int, device: torch.device, seed: int
-) -> nn.Module:
+def initialized(make: Callable[[], Model], seed: int) -> Model:
+    """A network with the initial weights of a seed; torch's global generators are left as they were."""
     # manual_seed reseeds the GPUs too: all of them get their state back
     with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         torch.manual_seed(derive_seed(seed, "weights"))
-        model = architectures.build(spec, num_classes=num_classes, image_size=image_size)
-    return model.to(device)
+        return make()
+
+
+def _build(
+    spec: architectures.ArchitectureSpec, num_classes: int, image_size: int, device: torch.device, seed: int
+) -> nn.Module:
+    make = partial(architectures.build, spec, num_classes=num_classes, image_size=image_size)
+    return initialized(make, seed).to(device)
 
 
 def _batches(
@@ -72,13 +79,19 @@ def cross_entropy(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(images: data.LabelledImages, model: nn.Module) -> float:
-    """Share of images classified correctly, in evaluation mode; the network's mode is left as it was."""
+def accuracy(images: data.LabelledImages, model: nn.Module, **arguments: Any) -> float:
+    """Share of images classified correctly, in evaluation mode; the network's mode is left as it was.
+
+    Args:
+        images: what to classify.
+        model: gives logits.
+        arguments: more arguments of the model.
+    """
     mode = model.training
     model.eval()
     hits = 0
     for start in range(0, len(images), EVALUATION_BATCH):
         part = slice(start, start + EVALUATION_BATCH)
-        hits += int((model(images.images[part]).argmax(1) == images.labels[part]).sum())
+        hits += int((model(images.images[part], **arguments).argmax(1) == images.labels[part]).sum())
     model.train(mode)
     return hits / len(images)

@@ -1,0 +1,127 @@
+"""How the size of predicted parameters and of gradients depends on gamma."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from evonas.errors import InputError
+from evonas.hypernet.network import HyperNetwork
+
+RAY_START = 0.1  # where on the diagonal of [0, 1]^d the slope is measured; to 1
+POINTS = 8
+
+
+def log_log_slope(x: Tensor, y: Tensor) -> float:
+    """The exponent p of the power law y = c x^p: the least-squares slope of log y on log x.
+
+    Shapes: x [n], y [n].
+
+    Raises:
+        InputError: numbers that are not positive, or fewer than two different x.
+    """
+    if not (bool((x > 0).all()) and bool((y > 0).all())):
+        raise InputError("log_log_slope", "numbers that are not positive", accepted="positive x and y")
+    log_x, log_y = x.double().log(), y.double().log()
+    deviation = log_x - log_x.mean()
+    square = deviation.square().sum()
+    if len(x) < 2 or not square > 0:
+        raise InputError("log_log_slope", "one x", accepted="two different x or more")
+    return float(deviation @ (log_y - log_y.mean()) / square)
+
+
+def ray(model: HyperNetwork, count: int = POINTS) -> Tensor:
+    """Gammas [count, d] for which all coordinates of z are equal, from 0.1 to 1 in equal ratios."""
+    return model.inputs.diagonal(RAY_START ** torch.linspace(1, 0, count))
+
+
+@torch.no_grad()
+def magnitude_slope(model: HyperNetwork, gammas: Tensor) -> float:
+    """The log-log slope of ||theta(gamma)|| against ||z||, z being gamma mapped to [0, 1]^d.
+
+    1 for a default parametrization at the start, along a ray; 0 where the size of theta does not depend on gamma.
+
+    Args:
+        model: the hypernetwork.
+        gammas: [n, d], none of them at the lower end of all ranges; ``ray`` gives some.
+    """
+    sizes = torch.stack([torch.stack(list(_norms(model, gamma).values())).norm() for gamma in gammas])
+    return log_log_slope(model.inputs.unit(gammas, like=sizes).norm(dim=-1), sizes)
+
+
+@torch.no_grad()
+def correction_ratios(model: HyperNetwork, gammas: Tensor) -> dict[str, float]:
+    """For each predicted tensor, the root of the mean over gammas of ||theta_k - base_k||^2, over ||base_k||.
+
+    Tensors whose base is 0 have no ratio and are left out.
+
+    Args:
+        model: the hypernetwork.
+        gammas: [n, d].
+    """
+    base = {name: value.norm() for name, value in model.base.items()}
+    squares = dict.fromkeys(base, torch.zeros(()))
+    for gamma in gammas:
+        for name, value in model.predict(gamma).items():
+            squares[name] = squares[name] + (value - model.base[name]).square().sum() / len(gammas)
+    return {name: float(squares[name].sqrt() / base[name]) for name in base if base[name] > 0}
+
+
+@dataclass(frozen=True, slots=True)
+class GradientSpread:
+    """How much gradients differ between gammas.
+
+    Attributes:
+        variance: mean of ||g(gamma) - mean g||^2, over all learned parameters together.
+        square_of_mean: ||mean g||^2.
+    """
+
+    variance: float
+    square_of_mean: float
+
+
+def gradient_spread(
+    model: HyperNetwork, loss: Callable[[HyperNetwork, Tensor], Tensor], gammas: Tensor
+) -> GradientSpread:
+    """The spread of the loss gradient over gammas, on what the hypernetwork learns.
+
+    Args:
+        model: the hypernetwork; its gradients are left alone.
+        loss: from the hypernetwork and one gamma [d] to a scalar, on the same data for each gamma.
+        gammas: [n, d].
+    """
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    means = [torch.zeros_like(parameter) for parameter in learned]
+    spread = 0.0
+    for seen, gamma in enumerate(gammas, start=1):
+        gradients = torch.autograd.grad(loss(model, gamma), learned, allow_unused=True, materialize_grads=True)
+        for mean, gradient in zip(means, gradients, strict=True):  # Welford: differences of squares would cancel
+            before = gradient - mean
+            mean += before / seen
+            spread += float((before * (gradient - mean)).sum())
+    return GradientSpread(spread / len(gammas), sum(float(mean.square().sum()) for mean in means))
+
+
+@torch.no_grad()
+def scalars(model: HyperNetwork, gammas: Tensor, *, prefix: str = "hypernet") -> dict[str, float]:
+    """What to show in TensorBoard, by tag: slope along ``ray``, and each tensor's correction and size over gammas.
+
+    Args:
+        model: the hypernetwork.
+        gammas: [n, d].
+        prefix: first part of the tags.
+    """
+    sizes = [_norms(model, gamma) for gamma in gammas]
+    return {
+        f"{prefix}/slope": magnitude_slope(model, ray(model)),
+        **{f"{prefix}/correction/{name}": ratio for name, ratio in correction_ratios(model, gammas).items()},
+        **{
+            f"{prefix}/norm/{name}": float(torch.stack([size[name] for size in sizes]).mean())
+            for name in model.heads.shapes
+        },
+    }
+
+
+def _norms(model: HyperNetwork, gamma: Tensor) -> dict[str, Tensor]:
+    return {name: value.norm() for name, value in model.predict(gamma).items()}
