@@ -7,8 +7,18 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from evonas.evaluate.statistics import Cell, Difference, Interval, Summary, mean_over_tasks, paired_difference, summary
+from evonas.evaluate.statistics import (
+    Cell,
+    Difference,
+    Interval,
+    Summary,
+    mean_over_tasks,
+    paired_difference,
+    summary,
+    summary_text,
+)
 from evonas.graph.genome import Genome
+from evonas.record.markdown import table_head, table_row
 from evonas.record.outcome import Rejection
 from evonas.record.pictures import IntervalRow, draw_intervals
 from evonas.search.trials import Results
@@ -87,7 +97,7 @@ class Comparison:
         return "\n".join([*self._summaries(), "", *self._differences(), "", *self._scores()]) + "\n"
 
     def _summaries(self) -> list[str]:
-        lines = _header("rank", "layer", *self.tasks, "mean", "formula")
+        lines = table_head("rank", "layer", *self.tasks, "mean", "formula")
         for standing in self.standings:
             cells = [cell_text(standing, task) for task in self.tasks]
             formula = f"`{standing.contender.genome.active().formula()}`"
@@ -99,7 +109,7 @@ class Comparison:
         ]
 
     def _differences(self) -> list[str]:
-        lines = _header("layer", "minus", "mean over tasks", *self.tasks, "all pairs")
+        lines = table_head("layer", "minus", "mean over tasks", *self.tasks, "all pairs")
         for standing in self.standings:
             for name, found in standing.differences.items():
                 tasks = [interval_text(found.tasks.get(task)) for task in self.tasks]
@@ -109,7 +119,7 @@ class Comparison:
         return [what, "", *lines]
 
     def _scores(self) -> list[str]:
-        lines = _header("layer", "task", *(f"seed {seed}" for seed in self.seeds))
+        lines = table_head("layer", "task", *(f"seed {seed}" for seed in self.seeds))
         for standing in self.standings:
             for task in self.tasks:
                 cells = [_trial_text(standing, (task, seed)) for seed in self.seeds]
@@ -206,11 +216,6 @@ def mean_text(standing: Standing) -> str:
     return summary_text(standing.mean) if standing.mean else "-"
 
 
-def summary_text(found: Summary) -> str:
-    """E.g. ``.3067 \u00b1.0081``."""
-    return f"{found.mean:.4f}" + ("" if found.std is None else f" \u00b1{found.std:.4f}")
-
-
 def interval_text(found: Interval | None) -> str:
     """In points, e.g. ``+2.93 [+1.40, +4.50]``."""
     if found is None:
@@ -233,15 +238,6 @@ def failure_text(rejection: Rejection) -> str:
 
 def _trial_text(standing: Standing, cell: Cell) -> str:
     return f"{standing.scores[cell]:.4f}" if cell in standing.scores else failure_text(standing.failures[cell])
-
-
-def _header(*columns: str) -> list[str]:
-    return [table_row(*columns), "|" + "---|" * len(columns)]
-
-
-def table_row(*cells: str) -> str:
-    """A line of a Markdown table."""
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _nested(cells: Mapping[Cell, Any]) -> dict[str, dict[str, Any]]:

@@ -333,9 +333,7 @@ def loads(text: str, overrides: Sequence[str] = ()) -> SearchConfig:
     return _parse_changed(SearchConfig, tomllib.loads(text), overrides, "defaults")
 
 
-def _parse_changed(
-    kind: type[AnySection], data: dict[str, Any], overrides: Sequence[str], where: str
-) -> AnySection:
+def _parse_changed(kind: type[AnySection], data: dict[str, Any], overrides: Sequence[str], where: str) -> AnySection:
     for override in overrides:
         _override(data, override)
     return parse_section(kind, data, where)

@@ -115,6 +115,16 @@ def comparison_tables(comparison: Comparison, *, title: str) -> list[Table]:
     return [scores, differences, *([failures] if failures.row_count else [])]
 
 
+def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Rows of text, as they are."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
 def cost_tables(matrix: Matrix) -> list[Table]:
     """What every layer costs on every task, if that was measured."""
     if not matrix.costs and not matrix.unmeasured:

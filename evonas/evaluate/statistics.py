@@ -65,6 +65,11 @@ def summary(values: Sequence[float]) -> Summary:
     return Summary(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
 
+def summary_text(found: Summary) -> str:
+    """E.g. ``.3067 \u00b1.0081``."""
+    return f"{found.mean:.4f}" + ("" if found.std is None else f" \u00b1{found.std:.4f}")
+
+
 def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """Student's interval for the mean of independent numbers: mean -+ t(n - 1) * std / sqrt(n).
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from evonas.comparison import Comparison, failure_text, table_row
+from evonas.comparison import Comparison, failure_text
 from evonas.config import SearchConfig
+from evonas.record.markdown import table_head, table_row
 
 COSTS = {  # by the names of ``Cost``: how tables call them, and how they print
     "training": ("training time", "{:.2f}"),
@@ -58,7 +59,7 @@ class Matrix:
         if self.costs:
             names = [name for name, _ in COSTS.values()]
             what = "relative to the network with `nn.BatchNorm2d` and `nn.ReLU`; memory is what the backward pass needs"
-            rows = [table_row("layer", "task", *names), "|" + "---|" * (len(names) + 2)]
+            rows = table_head("layer", "task", *names)
             rows += [table_row(layer, column, *cost_texts(cost)) for (layer, column), cost in self.costs.items()]
             rows += [table_row(layer, column, reason) for (layer, column), reason in self.unmeasured.items()]
             parts.append(f"Costs, {what}.\n\n" + "\n".join(rows) + "\n")

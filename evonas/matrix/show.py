@@ -11,7 +11,7 @@ from evonas.evaluate.statistics import mean_over_tasks, summary
 from evonas.files import write_text
 from evonas.matrix.result import Matrix
 from evonas.record.board import Value, open_board
-from evonas.record.pictures import HeatCell, draw_by_size, draw_heatmap, to_png
+from evonas.record.pictures import HeatCell, draw_heatmap, draw_panels, to_png
 
 
 def draw_matrix(matrix: Matrix) -> Figure:
@@ -59,7 +59,8 @@ def draw_batch_sizes(matrix: Matrix) -> Figure | None:
             if means := list(mean_over_tasks(scores, tasks).values()):
                 found = summary(means)
                 series.setdefault(standing.contender.name, []).append((size, found.mean, found.std or 0.0))
-    return draw_by_size(series, xlabel="batch size", ylabel="mean score", title=matrix.title)
+    title = matrix.title
+    return draw_panels({"": series}, xlabel="batch size", ylabel="mean score", title=title, logx=2, ticks=True)
 
 
 def save_matrix(matrix: Matrix, folder: Path) -> list[Path]:

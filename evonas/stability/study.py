@@ -38,7 +38,7 @@ class InterventionConfig(Section):
     """``[[interventions]]``: what it is called, and which keys of a run it sets."""
 
     name: Name
-    run: dict[str, Any] = {}
+    run: dict[str, Any] = Field(default_factory=dict)
 
 
 class StudyConfig(Section):
@@ -47,7 +47,7 @@ class StudyConfig(Section):
     name: Name
     text: TextConfig = TextConfig()
     grid: GridConfig = GridConfig()
-    run: dict[str, Any] = {}
+    run: dict[str, Any] = Field(default_factory=dict)
     interventions: Annotated[tuple[InterventionConfig, ...], Field(min_length=1)]
     execution: ExecutionConfig = ExecutionConfig()
 

@@ -124,7 +124,7 @@ def _sweep(intervention: str, size: str, outcomes: Mapping[Cell, Outcome]) -> Sw
 
 
 def foretold(sweeps: Sequence[Sweep], intervention: str, name: str) -> dict[float, HeldOut]:
-    """By learning rate: a probe's value at the largest size foretold from the others; nothing where there are too few."""
+    """By learning rate: a probe's value at the largest size, foretold from the others where there are enough."""
     by_rate: dict[float, dict[float, float]] = {}
     for sweep in sweeps:
         if sweep.intervention == intervention:
@@ -150,7 +150,9 @@ def study_json(sweeps: Sequence[Sweep]) -> dict[str, Any]:
                 "size": sweep.size,
                 "parameters": sweep.parameters,
                 "initial_loss": dict(sweep.initial),
-                "losses": {seed: {f"{r:g}": _finite(v) for r, v in found.items()} for seed, found in sweep.losses.items()},
+                "losses": {
+                    seed: {f"{r:g}": _finite(v) for r, v in found.items()} for seed, found in sweep.losses.items()
+                },
                 "lr_sensitivity": {seed: _finite(value) for seed, value in sweep.sensitivities.items()},
                 "stability_margin": {seed: _finite(value) for seed, value in sweep.margins.items()},
                 "best_learning_rate": {seed: rate for seed, (rate, _) in sweep.best.items()},

@@ -13,34 +13,6 @@ COLOURS = ("#c13b2e", "#2f6db3", "#0f8577", "#7a4cb0", "#c98a1b", "#5b6770", "#b
 Curve = Sequence[tuple[float, float]]
 
 
-def draw_by_size(
-    series: Mapping[str, Sequence[tuple[float, float, float]]], *, xlabel: str, ylabel: str, title: str = ""
-) -> Figure:
-    """A mean and its deviation by a size that doubles, a colour for each series.
-
-    Args:
-        series: per name, the points (size, mean, deviation) in order.
-        xlabel: what the size is.
-        ylabel: what the mean is of.
-        title: a line above.
-    """
-    figure = new_figure(8.4, 4.8)
-    axes = styled(figure.add_axes((0.095, 0.125, 0.62, 0.77)))
-    axes.set_xscale("log", base=2)
-    for number, (name, points) in enumerate(series.items()):
-        colour, (sizes, means, deviations) = COLOURS[number % len(COLOURS)], zip(*points, strict=True)
-        below, above = ([m + sign * d for m, d in zip(means, deviations, strict=True)] for sign in (-1, 1))
-        axes.fill_between(sizes, below, above, color=colour, alpha=0.12, linewidth=0)
-        axes.plot(sizes, means, marker="o", markersize=4, color=colour, linewidth=1.6, label=name)
-    ticks = sorted({size for points in series.values() for size, _, _ in points})
-    axes.set_xticks(ticks, [f"{size:g}" for size in ticks])
-    axes.set_xticks([], minor=True)
-    axes.set(xlabel=xlabel, ylabel=f"{ylabel} \u2192")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False, fontsize=9, labelcolor=INK)
-    figure.text(0.02, 0.965, title, fontsize=11, color=INK, va="top")
-    return figure
-
-
 def draw_curves(
     curves: Mapping[str, Sequence[Curve]], *, levels: Mapping[str, float], end: float, xlabel: str, ylabel: str
 ) -> Figure:

@@ -1,0 +1,94 @@
+"""Panels side by side that share their axes: means and deviations by a size, a colour for each series."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from evonas.record.pictures.charts import styled
+from evonas.record.pictures.curves import COLOURS
+from evonas.record.pictures.figure import FAINT, INK, new_figure
+
+Points = Sequence[tuple[float, float, float]]  # x, mean, deviation
+Panels = Mapping[str, Mapping[str, Points]]
+
+A_ROW = 3  # panels
+WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP, GAP = 3.3, 2.9, 0.75, 2.2, 0.65, 0.75, 0.45  # inches
+
+
+def draw_panels(
+    panels: Panels,
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    logx: int = 10,
+    logy: bool = False,
+    ticks: bool = False,
+    levels: Mapping[str, float] | None = None,
+) -> Figure:
+    """Draw them.
+
+    Args:
+        panels: by the panel's title and the series' name, points in order.
+        xlabel: what the size is.
+        ylabel: what the mean is of.
+        title: a line above.
+        logx: base of the logarithmic size axis; 0 for a linear one.
+        logy: whether the other axis is logarithmic.
+        ticks: whether each size is a tick, for those that double.
+        levels: values to compare with, by name; a line across each panel.
+    """
+    names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(names)}
+    columns, rows = min(A_ROW, max(1, len(panels))), max(1, ceil(len(panels) / A_ROW))
+    wide = WIDTH if len(panels) > 1 else 1.7 * WIDTH
+    high = HEIGHT if len(panels) > 1 else 1.3 * HEIGHT
+    width = LEFT + columns * wide + (columns - 1) * GAP + RIGHT
+    height = TOP + rows * high + (rows - 1) * (GAP + BOTTOM) + BOTTOM
+    figure = new_figure(width, height)
+    first: Axes | None = None
+    for number, (name, series) in enumerate(panels.items()):
+        row, column = divmod(number, A_ROW)
+        left = LEFT + column * (wide + GAP)
+        bottom = height - TOP - (row + 1) * high - row * (GAP + BOTTOM)
+        place = (left / width, bottom / height, wide / width, high / height)
+        axes = styled(figure.add_axes(place, sharex=first, sharey=first))
+        first = first or axes
+        if logx:
+            axes.set_xscale("log", base=logx)
+        if logy:
+            axes.set_yscale("log")
+        axes.set_title(name, loc="left", fontsize=10, color=INK)
+        _draw(axes, series, colours, levels or {})
+        axes.set_xlabel(xlabel)
+        if column == 0:
+            axes.set_ylabel(f"{ylabel} \u2192")
+        else:
+            axes.tick_params(labelleft=False)
+        if ticks:
+            sizes = sorted({x for points in series.values() for x, _, _ in points})
+            axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+            axes.set_xticks([], minor=True)
+    if first is not None:
+        handles = [first.plot([], [], color=colours[name], marker="o", markersize=4, label=name)[0] for name in names]
+        corner = ((width - RIGHT + 0.15) / width, 1 - TOP / height)
+        figure.legend(
+            handles=handles, loc="upper left", bbox_to_anchor=corner, frameon=False, fontsize=9, labelcolor=INK
+        )
+    figure.text(0.25 / width, 1 - 0.2 / height, title, fontsize=11, color=INK, va="top")
+    return figure
+
+
+def _draw(axes: Axes, series: Mapping[str, Points], colours: Mapping[str, str], levels: Mapping[str, float]) -> None:
+    for name, points in series.items():
+        if not points:
+            continue
+        xs, means, deviations = zip(*points, strict=True)
+        below, above = ([m + sign * d for m, d in zip(means, deviations, strict=True)] for sign in (-1, 1))
+        axes.fill_between(xs, below, above, color=colours[name], alpha=0.12, linewidth=0)
+        axes.plot(xs, means, marker="o", markersize=4, color=colours[name], linewidth=1.6)
+    for name, value in levels.items():
+        axes.axhline(value, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        axes.text(0.01, value, name, transform=axes.get_yaxis_transform(), fontsize=8, color=FAINT, va="bottom")

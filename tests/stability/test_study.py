@@ -1,0 +1,199 @@
+"""Studies from a file to a table.
+
+Oracles: runs trained one by one with ``train``, whose losses a study must repeat; the formulas of sensitivity and
+margin, on those losses; a study that was stopped and went on, against one that was not.
+"""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evonas.config import load_as
+from evonas.errors import InputError
+from evonas.record.results import Outcome, Results
+from evonas.stability.sensitivity import lr_sensitivity, stability_margin
+from evonas.stability.study import Cell, StudyConfig, pieces_of
+from evonas.stability.sweeps import foretold, study_json, sweeps_of
+from evonas.stability.text import load
+from evonas.stability.train import train
+
+FILE = """
+name = "tiny"
+[grid]
+sizes = ["16x1", "32x1"]
+learning_rates = [1e-3, 1e-1]
+seeds = [1, 2]
+[run]
+steps = 6
+batch_size = 2
+validation = 2
+probe_every = 3
+optimizer.warmup = 2
+model.context = 16
+[[interventions]]
+name = "none"
+run.model.qk_layernorm = false
+[[interventions]]
+name = "z-loss"
+run.z_loss = 1e-2
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(FILE)
+    return path
+
+
+def test_the_grid_is_sizes_by_interventions_by_rates_by_seeds(file: Path) -> None:
+    pieces = pieces_of(load_as(StudyConfig, file))
+    assert len(pieces) == 2 * 2 * 2 * 2
+    run = pieces[Cell(intervention="z-loss", size="32x1", learning_rate=0.1, seed=2)].run
+    assert (run.z_loss, run.model.width, run.model.depth, run.optimizer.learning_rate, run.seed) == (
+        1e-2,
+        32,
+        1,
+        0.1,
+        2,
+    )
+    assert (run.steps, run.optimizer.warmup, run.model.qk_layernorm) == (6, 2, True)
+    run = pieces[Cell(intervention="none", size="16x1", learning_rate=1e-3, seed=1)].run
+    assert (run.z_loss, run.model.qk_layernorm) == (1e-4, False)
+
+
+def test_a_study_gives_what_its_runs_give_and_goes_on_where_it_was(
+    evonas: Callable[..., Any], file: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    status, _, err = evonas("stability", file, "--run", run, "--set", 'grid.sizes=["16x1"]')
+    assert status == 0, err
+    status, out, err = evonas("stability", file, "--run", run, "--resume", "--json", "--workers", 2)
+    assert status == 0, err
+    found = json.loads(out)
+    assert [(s["intervention"], s["size"]) for s in found["sweeps"]] == [
+        *(("none", "16x1"), ("z-loss", "16x1")),
+        *(("none", "32x1"), ("z-loss", "32x1")),
+    ]
+    study = load_as(StudyConfig, file)
+    text, pieces = load(study.text), pieces_of(study)
+    sweep = found["sweeps"][3]
+    expected: dict[float, float] = {}
+    for rate in (1e-3, 1e-1):
+        result = train(pieces[Cell(intervention="z-loss", size="32x1", learning_rate=rate, seed=2)].run, text)
+        expected[rate] = result.final_loss
+        assert sweep["losses"]["2"][f"{rate:g}"] == pytest.approx(result.final_loss, abs=1e-5)
+        assert sweep["initial_loss"]["2"] == pytest.approx(result.initial_loss, abs=1e-5)
+        assert sweep["parameters"] == result.size
+    initial = sweep["initial_loss"]["2"]
+    assert sweep["lr_sensitivity"]["2"] == pytest.approx(lr_sensitivity(expected, initial), abs=1e-5)
+    for name in ("results.md", "results.csv", "results.json", "losses.png", "sensitivity.png"):
+        assert (run / name).stat().st_size > 100
+    assert (run / "max_attention_logit.png").is_file()
+    assert list((run / "tb" / "none" / "16x1" / "lr_0.1" / "seed_1").glob("events.*"))
+    assert len((run / "results.csv").read_text().splitlines()) == 1 + 16
+
+
+def cell(rate: float, seed: int = 1, size: str = "a", intervention: str = "i") -> Cell:
+    return Cell(intervention=intervention, size=size, learning_rate=rate, seed=seed)
+
+
+def outcome(final: float | None, parameters: int = 100, logit: float = 2.0, **more: Any) -> Outcome:
+    value = {"size": parameters, "initial_loss": 5.0, "final_loss": final, "steps": 9, "slow": False, "spikes": 1}
+    readings = [[0, {"blocks.0.max_logit": 1.0}], [8, {"blocks.0.max_logit": logit}]]
+    return Outcome({**value, "losses": [], "readings": readings, **more})
+
+
+def test_losses_beyond_numbers_count_as_that_of_initialization() -> None:
+    losses = {1e-3: 3.0, 1e-2: 2.0, 1e-1: None}
+    (sweep,) = sweeps_of({cell(rate): outcome(loss) for rate, loss in losses.items()})
+    numbers = {1e-3: 3.0, 1e-2: 2.0, 1e-1: math.nan}
+    assert sweep.sensitivities == {1: lr_sensitivity(numbers, 5.0)} == {1: pytest.approx((1 + 0 + 3) / 3)}
+    assert sweep.margins == {1: stability_margin(numbers, 5.0)} == {1: pytest.approx(10.0)}
+    assert sweep.best == {1: (1e-2, 2.0)}
+    assert (sweep.diverged, sweep.spikes) == (1, 3)
+    assert sweep.mean_losses()[1e-1] == (5.0, 0.0)
+
+
+def test_a_seed_with_a_failed_run_has_no_sensitivity() -> None:
+    outcomes = {cell(1e-3): outcome(3.0), cell(1e-2): outcome(2.0), cell(1e-3, 2): outcome(3.0)}
+    (sweep,) = sweeps_of(outcomes | {cell(1e-2, 2): Outcome(None, "worker died")})
+    assert list(sweep.sensitivities) == [1]
+    assert sweep.failures == {(1e-2, 2): "worker died"}
+    assert study_json([sweep])["sweeps"][0]["failures"] == {"0.01 seed 2": "worker died"}
+
+
+def test_the_largest_size_is_foretold_from_the_others() -> None:
+    sizes = {"a": 100, "b": 400, "c": 1600, "d": 6400, "e": 25600}
+    outcomes = {
+        cell(1e-2, size=name): outcome(2.0, parameters, logit=0.5 * parameters**0.5)
+        for name, parameters in sizes.items()
+    }
+    found = foretold(sweeps_of(outcomes), "i", "blocks.0.max_logit")
+    assert found[1e-2].prediction.size == 25600
+    assert found[1e-2].factor == pytest.approx(1.0)  # a line in log-log axes
+
+
+def test_a_killed_study_goes_on_to_the_same_table(file: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "evonas", "stability", str(file), "--set", "run.steps=40", "--run"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True, timeout=240)
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    record, end = killed / "study.sqlite", time.monotonic() + 120
+    while not record.exists() or count(record) < 3:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 3 <= count(record) < 16
+    subprocess.run([*command, str(killed), "--resume"], check=True, capture_output=True, timeout=240)
+    one, other = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "killed"))
+    assert one == other
+
+
+def count(record: Path) -> int:
+    try:
+        with Results.open(record) as results:
+            return results.count()
+    except InputError:  # being made
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (['grid.sizes=["20x1"]'], ["size 20x1", "multiple of head_size, 16"]),
+        (['grid.sizes=["big"]'], ["grid.sizes", "'big'", "55k", "96x3"]),
+        (["grid.learning_rates=[0.0]"], ["grid.learning_rates", "greater than 0"]),
+        (["run.model.context=1000000"], ["model.context", "less than the text"]),
+        (['text.name="file"', 'text.path="none.txt"'], ["text.path", "no such file"]),
+        (["run.model.width=16"], ["run.model.width", "the grid"]),
+        (["run.model.depht=1"], ["depht", "unknown key"]),
+        (['interventions.1.name="none"'], ["two are called 'none'"]),
+    ],
+)
+def test_wrong_input_is_one_line(
+    evonas: Callable[..., Any], file: Path, tmp_path: Path, changes: list[str], words: list[str]
+) -> None:
+    options = [part for change in changes for part in ("--set", change)]
+    status, _, err = evonas("stability", file, *options, "--run", tmp_path / "run")
+    assert status == 2
+    assert len(err.splitlines()) == 1, err
+    assert all(word in err for word in words), err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_empty_text_is_refused(evonas: Callable[..., Any], file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    text = ("--set", 'text.name="file"', "--set", f"text.path={str(tmp_path / 'empty.txt')!r}")
+    status, _, err = evonas("stability", file, *text, "--run", tmp_path / "run")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "nothing to train on" in err
