@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,6 +20,8 @@ from evonas.errors import InputError
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
 
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -34,7 +36,15 @@ Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 class Section(BaseModel):
     """A table of the file; every key is known, typed and immutable."""
 
+    YOUNG: ClassVar[frozenset[str]] = frozenset()  # keys that older records lack
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def identity(self) -> dict[str, Any]:
+        """The keys by which records know it; those that are younger than records only where they are set."""
+        fields = type(self).model_fields
+        unset = {key for key in self.YOUNG if getattr(self, key) == fields[key].default}
+        return self.model_dump(mode="json", exclude=unset)
 
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -79,15 +89,38 @@ class DataConfig(Section):
     score_on: Literal["validation", "test"] = "validation"
 
 
-class TrainingConfig(Section):
-    """``[training]``: how every candidate is trained, the same on every architecture."""
+class TextConfig(Section):
+    """``[text]``: what language models read: Python's help ``topics``, a ``file``, or six novels of Jane ``austen``.
 
+    ``path`` is that of the file, or where the novels are if not in the place of the Debian package. The last
+    ``validation`` of the text validates; 0 means a tenth, and of the novels the sixth. ``vocabulary`` counts the
+    tokens of ``bpe``; ``bytes`` have 256.
+    """
+
+    name: Literal["topics", "file", "austen"] = "topics"
+    path: str = ""
+    tokens: Literal["bytes", "bpe"] = "bytes"
+    vocabulary: Annotated[int, Field(ge=256)] = 1024
+    validation: Fraction = 0.0
+
+
+class TrainingConfig(Section):
+    """``[training]``: how every candidate is trained, the same on every architecture.
+
+    ``momentum`` is that of ``sgd``; ``adamw`` has betas .9 and .95, and a ``weight_decay`` apart from gradients.
+    ``warmup`` steps come first, in which the learning rate rises.
+    """
+
+    YOUNG = frozenset({"optimizer", "warmup"})
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     batch_size: PositiveInt = 64
     steps: PositiveInt = 100
     learning_rate: Positive = 0.1
     momentum: Fraction = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     schedule: Literal["constant", "cosine"] = "cosine"
+    warmup: Count = 0
 
 
 ARCHITECTURES = ("preact_resnet", "mobilenet_v2", "efficientnet", "densenet")
@@ -107,11 +140,16 @@ class TaskConfig(Section):
 
     ``architecture`` is a published network, scaled by ``width``, ``depth`` and ``head``, or one of another package,
     ``timm:NAME`` or ``torchvision:NAME``, as it is. ``unstrided`` of the first spatial reductions keep the size.
-    ``task`` is ``package.module:function``, see ``evonas.tasks.custom``.
+    ``task`` is ``package.module:function``, see ``evonas.tasks.custom``. ``transformer`` is a language model on
+    ``[text]``, by its size, such as ``147k`` or ``96x3`` (width x depth), and sees ``context`` tokens.
     """
+
+    YOUNG = frozenset({"task", "transformer", "context"})
 
     architecture: Annotated[str, AfterValidator(_architecture)] = ""
     task: Annotated[str, Field(pattern=r"^$|^[\w.]+:\w+$")] = ""
+    transformer: str = ""
+    context: PositiveInt = 128
     name: str = ""
     width: Positive = 1.0
     depth: tuple[Annotated[int, Field(ge=0)], ...] = ()
@@ -120,8 +158,8 @@ class TaskConfig(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if bool(self.architecture) == bool(self.task):
-            raise PydanticCustomError("task", "an architecture or a task, one of them")
+        if sum(map(bool, (self.architecture, self.task, self.transformer))) != 1:
+            raise PydanticCustomError("task", "an architecture, a transformer or a task, one of them")
         fields = type(self).model_fields
         scaled = [key for key in ("width", "depth", "head") if getattr(self, key) != fields[key].default]
         if scaled and self.architecture not in ARCHITECTURES:
@@ -133,7 +171,8 @@ class TaskConfig(Section):
     @property
     def label(self) -> str:
         """What the task is called: its name, or that of its network or function."""
-        return self.name or (self.architecture or self.task).rpartition(":")[2]
+        network = f"transformer-{self.transformer}" if self.transformer else self.architecture or self.task
+        return self.name or network.rpartition(":")[2]
 
 
 class NumericsConfig(Section):
@@ -200,6 +239,8 @@ class RungsConfig(Section):
     however few results there are.
     """
 
+    YOUNG = frozenset({"reductions"})
+
     steps: tuple[PositiveInt, ...] = ()
     reduction: Annotated[float, Field(gt=1)] = 4.0
     reductions: tuple[Annotated[float, Field(gt=1)], ...] = ()
@@ -225,6 +266,7 @@ class ObjectivesConfig(Section):
     latency: bool = False
     parameters: bool = False
     stability_margin: bool = False
+    lr_sensitivity: bool = False
 
 
 class EvolutionConfig(Section):
@@ -294,6 +336,7 @@ class SearchConfig(Section):
     space: SpaceConfig = SpaceConfig()
     layer: LayerConfig = LayerConfig()
     data: DataConfig = DataConfig()
+    text: TextConfig = TextConfig()
     training: TrainingConfig = TrainingConfig()
     tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
     protocols: ProtocolsConfig = ProtocolsConfig()

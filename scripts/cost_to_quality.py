@@ -176,17 +176,10 @@ def _count(result: Result, candidate: Candidate, evaluation: Evaluation) -> None
 def _rules(settings: SearchConfig) -> str:
     """A name for all that an evaluation depends on, but for the seed."""
     p = settings.protocols
-    parts = [settings.data, settings.training, settings.tasks, settings.layer, p.quality, p.stability, settings.rungs]
-    text = json.dumps([_dumped(part) for part in parts if not isinstance(part, tuple)])
-    text += json.dumps([_dumped(task) for task in settings.tasks])
+    parts = (settings.data, settings.training, settings.layer, p.quality, p.stability, settings.rungs)
+    text = json.dumps([part.identity() for part in parts])
+    text += json.dumps([task.identity() for task in settings.tasks])
     return hashlib.sha256((text + settings.execution.compile).encode()).hexdigest()[:12]
-
-
-def _dumped(part: config.Section) -> Any:
-    """A section as JSON has it; keys younger than the first memos count where they are set."""
-    return json.loads(
-        part.model_dump_json(exclude={key for key in ("task", "reductions") if not getattr(part, key, 1)})
-    )
 
 
 def main() -> None:

@@ -143,7 +143,7 @@ def measure(genome: Genome, evaluator: Evaluator) -> dict[str, Any]:
 
 
 def _train(genome: Genome, task: Task, evaluator: Evaluator) -> tuple[dict[str, float], list[float], int | None]:
-    model = install(task.build(evaluator.seed), genome, evaluator.layer).train()
+    model = install(task.build(evaluator.seed), genome, evaluator.layer, task.norms).train()
     optimizer, batches = make_optimizer(model, evaluator.training), task.batches(evaluator.seed)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, evaluator.training.steps)
     scores: dict[str, float] = {}

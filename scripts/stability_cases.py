@@ -83,7 +83,7 @@ def train(evaluator: Evaluator, job: dict[str, Any]) -> dict[str, Any]:
     genome, task = Genome.from_text(job["text"]), evaluator.tasks[0]
     settings = evaluator.training
     settings = settings.model_copy(update={"learning_rate": job["rate"] * settings.learning_rate})
-    model = install(task.build(job["seed"]), genome, evaluator.layer).train()
+    model = install(task.build(job["seed"]), genome, evaluator.layer, task.norms).train()
     optimizer, batches = make_optimizer(model, settings), task.batches(job["seed"])
     losses: list[float] = []
     early = None

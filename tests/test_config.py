@@ -122,7 +122,7 @@ def test_configurations_are_immutable(path: Path) -> None:
         ),
         ("rungs={steps=[25, 100], reductions=[2.0]}", ["rungs: ", "as many reductions as steps, or none"]),
         ("tasks.0.architecture=timm:", ["tasks.0.architecture: 'timm:'", "timm:NAME"]),
-        ("tasks.0.task=a.b:c", ["tasks.0: ", "an architecture or a task, one of them"]),
+        ("tasks.0.task=a.b:c", ["tasks.0: ", "an architecture, a transformer or a task, one of them"]),
         ("tasks.0.task=a.b", ["tasks.0.task: 'a.b'", "pattern"]),
         ('tasks=[{architecture="timm:resnet18", width=0.5}]', ["tasks.0: ", "no width: only preact_resnet, "]),
         ("data.name=mnist", ["data.name: 'mnist'", "'digits'", "'cifar10'"]),
@@ -147,7 +147,7 @@ def test_a_file_without_tasks_is_refused(path: Path) -> None:
 
 def test_a_task_without_an_architecture_is_refused(path: Path) -> None:
     path.write_text('name = "tiny"\n[[tasks]]\nwidth = 0.5\n')
-    expected = f"{path}: tasks.0: {{'width': 0.5}}; accepted: an architecture or a task, one of them"
+    expected = f"{path}: tasks.0: {{'width': 0.5}}; accepted: an architecture, a transformer or a task, one of them"
     assert refusal(path).startswith(expected)
 
 

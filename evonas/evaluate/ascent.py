@@ -55,9 +55,13 @@ def ascend_gradient_norm(
     return Ascent(tuple(norms), exceeded=False)
 
 
-def convolution_weights(model: nn.Module) -> list[nn.Parameter]:
-    """The kernels of all convolutions of a network."""
-    return [p for m in model.modules() if isinstance(m, nn.Conv2d) for n, p in m.named_parameters() if n == "weight"]
+def kernels(model: nn.Module) -> list[nn.Parameter]:
+    """The kernels of all convolutions of a network; where there are none, the matrices of its linear layers."""
+    for kind in (nn.Conv2d, nn.Linear):
+        modules = [m for m in model.modules() if isinstance(m, kind)]
+        if found := [p for m in modules for name, p in m.named_parameters() if name == "weight"]:
+            return found
+    return []
 
 
 def _norm(tensors: "list[Tensor] | tuple[Tensor, ...]") -> Tensor:

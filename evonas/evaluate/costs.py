@@ -39,8 +39,8 @@ class Cost:
 def network_cost(task: Task, genome: Genome, layer: LayerConfig, seed: int) -> Cost:
     """Measure a layer on a task: times side by side, medians over rounds; the rest is exact."""
     batch = next(task.batches(seed))
-    evolved = install(task.build(seed), genome, layer)
-    native = install_layers(task.build(seed), _native)
+    evolved = install(task.build(seed), genome, layer, task.norms)
+    native = task.build(seed) if task.norms else install_layers(task.build(seed), _native)
     device = next(evolved.parameters()).device
     training, reference = (_training_pass(task, model, batch) for model in (evolved, native))
     memory, of_reference = kept_bytes(evolved, training), kept_bytes(native, reference)

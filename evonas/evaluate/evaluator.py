@@ -1,5 +1,6 @@
 """Train a layer on every task, rejecting it as soon as it shows that it does not learn."""
 
+import math
 import sys
 import time
 import warnings
@@ -10,23 +11,27 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 from torch.utils._pytree import tree_map
 
 from evonas.config import LayerConfig, ProtocolsConfig, QualityConfig, SearchConfig, TrainingConfig
 from evonas.errors import InputError
-from evonas.evaluate.ascent import ascend_gradient_norm, convolution_weights
+from evonas.evaluate.ascent import ascend_gradient_norm, kernels
 from evonas.evaluate.compiling import CandidateCompiler, Mode
 from evonas.evaluate.objectives import OBJECTIVES, Subject, switched_on
-from evonas.evaluate.rungs import Hurdle, likelihood
+from evonas.evaluate.rungs import Hurdle, late_loss, likelihood
 from evonas.graph.genome import Genome
 from evonas.instrument.fit import StopReason, fit
-from evonas.instrument.surgery import NormActSite, SurgeryWarning, replace_norm_act
+from evonas.instrument.modules import replace_modules
+from evonas.instrument.surgery import NormActSite, SurgeryWarning, features_of, replace_norm_act
 from evonas.layer.lower import lower
 from evonas.record.outcome import Evaluation, Rejection
 from evonas.tasks.from_config import tasks_from_config
 from evonas.tasks.task import Task
 
 TRACE_POINTS = 20
+ADAM_BETAS = (0.9, 0.95)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +93,25 @@ class Evaluator:
 
     def _extras(self, genome: Genome, device: torch.device) -> dict[str, float]:
         """The objectives beside those of the tasks."""
+        quality = self.protocols.quality
 
-        def trains(factor: float) -> bool:
+        def short(factor: float) -> _Training:
             rate = factor * self.training.learning_rate
             faster = replace(self, training=self.training.model_copy(update={"learning_rate": rate}))
-            training, quality = _Training(self.tasks[0], genome, faster), self.protocols.quality
+            training = _Training(self.tasks[0], genome, faster)
             training.advance(min(quality.steps, self.training.steps))
+            return training
+
+        def trains(factor: float) -> bool:
+            training = short(factor)
             return training.stop is StopReason.COMPLETED and training.score() >= quality.min_accuracy
 
-        subject = Subject(genome, self.layer, device, trains)
+        def losses(factor: float) -> tuple[float, float]:
+            training = short(factor)
+            finished = training.stop is StopReason.COMPLETED
+            return training.losses[0], late_loss(training.losses) if finished else math.nan
+
+        subject = Subject(genome, self.layer, device, trains, losses)
         return {name: OBJECTIVES[name].measure(subject) for name in self.objectives}
 
     def stability(self, genome: Genome) -> Rejection | None:
@@ -104,15 +119,16 @@ class Evaluator:
         settings, task = self.protocols.stability, self.tasks[0]
         if not settings.steps:
             return None
-        model = install(task.build(self.seed), genome, self.layer).train()
+        model = install(task.build(self.seed), genome, self.layer, task.norms).train()
         batch = tree_map(lambda tensor: tensor[: settings.batch_size], next(task.batches(self.seed)))
-        ascent = ascend_gradient_norm(
-            lambda: task.loss(model, batch),
-            convolution_weights(model),
-            steps=settings.steps,
-            step_size=settings.step_size,
-            limit=settings.limit,
-        )
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivatives
+            ascent = ascend_gradient_norm(
+                lambda: task.loss(model, batch),
+                kernels(model),
+                steps=settings.steps,
+                step_size=settings.step_size,
+                limit=settings.limit,
+            )
         if not ascent.exceeded:
             return None
         steps, norm = len(ascent.norms) - 1, min(ascent.norms[-1], sys.float_info.max)
@@ -187,21 +203,30 @@ def find_device(name: str, where: str = "execution.device") -> torch.device:
     return device
 
 
-def install(model: nn.Module, genome: Genome, layer: LayerConfig) -> nn.Module:
-    """A copy of a network with a layer at every normalization-activation site; bare normalizations become affine."""
+def install(model: nn.Module, genome: Genome, layer: LayerConfig, norms: Sequence[str] = ()) -> nn.Module:
+    """A copy of a network with a layer at every normalization-activation site, or in the place of the named norms.
 
-    def make(site: NormActSite) -> nn.Module:
+    Norms of maps without an activation become affine. Those of tokens stand without one anyway: the layer takes their
+    place.
+
+    Args:
+        model: the network.
+        genome: the layer.
+        layer: how it is lowered.
+        norms: patterns of modules, as of ``Task.norms``.
+    """
+
+    def made(features: int, layout: str, *, act: bool) -> nn.Module:
         return lower(
-            genome,
-            site.num_features,
-            layout=site.layout,
-            groups=layer.groups,
-            eps=layer.eps,
-            momentum=layer.momentum,
-            act=site.act is not None,
+            genome, features, layout=layout, groups=layer.groups, eps=layer.eps, momentum=layer.momentum, act=act
         )
 
-    return install_layers(model, make)
+    if norms:
+        return replace_modules(model, dict.fromkeys(norms, lambda norm: made(features_of(norm), "btd", act=True)))
+    return install_layers(
+        model,
+        lambda site: made(site.num_features, site.layout, act=site.act is not None or site.layout == "btd"),
+    )
 
 
 def install_layers(model: nn.Module, make: Callable[[NormActSite], nn.Module]) -> nn.Module:
@@ -211,10 +236,14 @@ def install_layers(model: nn.Module, make: Callable[[NormActSite], nn.Module]) -
 
 
 def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum; weight decay on matrices and kernels only, never on a layer's vectors."""
+    """SGD with Nesterov momentum, or AdamW; weight decay on matrices and kernels only, never on a layer's vectors."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(
+            groups, lr=settings.learning_rate, betas=ADAM_BETAS, weight_decay=settings.weight_decay
+        )
     return torch.optim.SGD(
         groups,
         lr=settings.learning_rate,
@@ -246,7 +275,8 @@ class _Training:
         """The network with the layer in it, built on first use."""
         if self._model is None:
             settings = self.evaluator.training
-            self._model = install(self.task.build(self.evaluator.seed), self.genome, self.evaluator.layer).train()
+            fresh, layer = self.task.build(self.evaluator.seed), self.evaluator.layer
+            self._model = install(fresh, self.genome, layer, self.task.norms).train()
             self._optimizer = make_optimizer(self._model, settings)
             self._schedule = _schedule(self._optimizer, settings)
             self._batches = self.task.batches(self.evaluator.seed)
@@ -306,9 +336,17 @@ class _Training:
 def _schedule(
     optimizer: torch.optim.Optimizer, settings: TrainingConfig
 ) -> torch.optim.lr_scheduler.LRScheduler | None:
-    if settings.schedule == "constant":
-        return None
-    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
+    whole, warmup = settings.steps, settings.warmup
+    if not warmup:  # as torch computes it, bit for bit
+        return None if settings.schedule == "constant" else CosineAnnealingLR(optimizer, whole)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        progress = (step - warmup) / max(1, whole - warmup)
+        return 1.0 if settings.schedule == "constant" else (1 + math.cos(math.pi * progress)) / 2
+
+    return LambdaLR(optimizer, factor)
 
 
 def _thinned(losses: list[float], total: int) -> tuple[tuple[int, float], ...]:

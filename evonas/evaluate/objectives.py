@@ -3,6 +3,7 @@
 Each is a pure function of a ``Subject``, switched on by its name in ``[objectives]``.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,11 +12,13 @@ import torch
 from torch import nn
 
 from evonas.config import LayerConfig, ObjectivesConfig
+from evonas.evaluate.sensitivity import lr_sensitivity as sensitivity
 from evonas.evaluate.timing import forward_backward, relative_time
 from evonas.graph.genome import Genome
 from evonas.layer.lower import lower
 
 SHAPE = (32, 32, 16, 16)  # b, c, h, w of the tensor on which layers are timed
+FACTORS = (1 / 9, 1 / 3, 1.0, 3.0, 9.0)  # of the default learning rate, for its sensitivity
 LARGEST_FACTOR = 64.0  # where the ladder of learning rates ends
 
 
@@ -29,12 +32,15 @@ class Subject:
         device: where the tasks' networks are.
         trains: whether it passes the quality gate's minimum on the first task at this multiple of the default learning
             rate.
+        losses: of a training of as many steps as the quality gate's, on the first task at this multiple of the default
+            learning rate: the first one, and the mean of the last quarter (NaN where it left the numbers).
     """
 
     genome: Genome
     layer: LayerConfig
     device: torch.device
     trains: Callable[[float], bool]
+    losses: Callable[[float], tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +93,24 @@ def stability_margin(subject: Subject) -> float:
     return margin
 
 
+def lr_sensitivity(subject: Subject) -> float:
+    """LR sensitivity over 1/9, 1/3, 1, 3 and 9 times the default learning rate, in nats.
+
+    Of short trainings and their training losses; see ``evonas.evaluate.sensitivity``. Where nothing was learned it is
+    the loss at initialization.
+    """
+    found = {factor: subject.losses(factor) for factor in FACTORS}
+    initial = found[1.0][0]
+    value = sensitivity({factor: final for factor, (_, final) in found.items()}, initial)
+    return value if math.isfinite(value) else initial
+
+
 OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
     {
         "latency": Objective(-1.0, latency, "forward and backward time / that of BN-ReLU"),
         "parameters": Objective(-1.0, parameters, "trainable values per channel"),
         "stability_margin": Objective(1.0, stability_margin, "largest learning rate that trains / the default"),
+        "lr_sensitivity": Objective(-1.0, lr_sensitivity, "mean loss over learning rates minus the best"),
     }
 )
 

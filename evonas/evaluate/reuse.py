@@ -6,13 +6,14 @@ training under that one's hurdles would have gone; ``cut`` decides it.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import torch
 
 from evonas.config import SearchConfig
@@ -26,6 +27,7 @@ from evonas.record.cache import EvaluationCache
 from evonas.record.outcome import Evaluation, Rejection
 from evonas.record.run import PACKAGES, environment
 from evonas.tasks import custom, data
+from evonas.tasks.language.text import load
 
 _ELSEWHERE: dict[str, Any] = {  # what decides which layers are trained and where, not what training gives
     "name": True,
@@ -35,7 +37,8 @@ _ELSEWHERE: dict[str, Any] = {  # what decides which layers are trained and wher
     "budget": True,
     "execution": True,
     "rerank": True,
-    "data": {"path"},  # the images themselves count
+    "data": {"path"},  # the images themselves count, and the text
+    "text": {"path"},
     "protocols": {"screens", "numerics", "propagation"},
     "rungs": {"reduction", "reductions", "window"},
 }
@@ -45,7 +48,7 @@ _CODE = ("graph", "layer", "instrument", "tasks", "evaluate")
 def context_of(config: SearchConfig) -> str:
     """A hash of everything an evaluation depends on but the layer, the hurdles and whether it is gated.
 
-    Configuration, images, seed, device, threads, versions, the package's own code, and files of users' own tasks.
+    Configuration, images, text, seed, device, threads, versions, the package's own code, and files of users' own tasks.
     """
     device, installed = find_device(config.execution.device), environment()
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
@@ -57,7 +60,7 @@ def context_of(config: SearchConfig) -> str:
         [installed[name] for name in PACKAGES],
     ]
     digest = hashlib.sha256(json.dumps([config.model_dump(mode="json", exclude=_ELSEWHERE), place]).encode())
-    for array in data.load_arrays(config.data):
+    for array in _read(config):
         digest.update(repr((array.shape, array.dtype)).encode() + array.tobytes())
     for task in config.tasks:
         if task.task and (written := custom.source_file(task)):
@@ -66,6 +69,15 @@ def context_of(config: SearchConfig) -> str:
     for file in [root / "seeding.py", *sorted(file for part in _CODE for file in (root / part).rglob("*.py"))]:
         digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
     return digest.hexdigest()
+
+
+def _read(config: SearchConfig) -> Iterator[np.ndarray[Any, Any]]:
+    """What the tasks of a search read."""
+    if any(task.architecture for task in config.tasks):
+        yield from data.load_arrays(config.data)
+    if any(task.transformer for task in config.tasks):
+        text = load(config.text)
+        yield from (text.train.numpy(), text.validation.numpy())
 
 
 def cut(evaluation: Evaluation, hurdles: Sequence[Hurdle], gate: int) -> Evaluation | None:

@@ -24,9 +24,14 @@ LEAST_REFERENCE = 1e-9  # a reference with huge losses has a likelihood of 0.0
 
 
 def likelihood(losses: Sequence[float]) -> float:
-    """exp(-mean loss) over the last quarter of the steps, at least 10: the geometric mean probability of the labels."""
+    """exp(-late loss): the geometric mean probability of the labels."""
+    return exp(-late_loss(losses))
+
+
+def late_loss(losses: Sequence[float]) -> float:
+    """Mean over the last quarter of the steps, at least 10."""
     latest = losses[-max(FEWEST_LOSSES, len(losses) // 4) :]
-    return exp(-sum(latest) / len(latest))
+    return sum(latest) / len(latest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ def _sites(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> tuple[NormActSi
 
 def _site(call: fx.Node, modules: Mapping[str, nn.Module]) -> NormActSite:
     norm = modules[str(call.target)]
-    name, features, layout = str(call.target), _num_features(norm), _layout(norm)
+    name, features, layout = str(call.target), features_of(norm), _layout(norm)
     own = _own_activation(norm, name)
     if own is not None:
         return NormActSite(name, own, features, (call.name,), fused=True, layout=layout)
@@ -179,7 +179,8 @@ def _called(node: fx.Node, modules: Mapping[str, nn.Module]) -> nn.Module | None
     return modules[str(node.target)] if node.op == "call_module" else None
 
 
-def _num_features(norm: nn.Module) -> int:
+def features_of(norm: nn.Module) -> int:
+    """How many channels or features a norm normalizes."""
     if isinstance(norm, nn.GroupNorm):
         return norm.num_channels
     if isinstance(norm, (nn.LayerNorm, nn.RMSNorm)):

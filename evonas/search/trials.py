@@ -94,11 +94,9 @@ def _again(result: Evaluation) -> bool:
 def trial_settings(config: SearchConfig) -> str:
     """All that the result of a trial on a configuration's one task depends on but layer and seed, as JSON."""
     (task,) = config.tasks
-    sections = {"data": config.data, "training": config.training, "layer": config.layer}
-    found = {name: section.model_dump(mode="json") for name, section in sections.items()}
-    # "task" is younger than records that lack it
-    found["task"] = task.model_dump(mode="json", exclude=None if task.task else {"task"})
-    return json.dumps(found, sort_keys=True)
+    read = {"text": config.text} if task.transformer else {"data": config.data}
+    sections = {**read, "training": config.training, "layer": config.layer, "task": task}
+    return json.dumps({name: section.identity() for name, section in sections.items()}, sort_keys=True)
 
 
 def require_buildable(config: SearchConfig) -> None:

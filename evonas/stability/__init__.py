@@ -1,3 +1,3 @@
 """Small-scale proxies for the training instabilities of large transformers."""
 
-from evonas.stability.sensitivity import lr_sensitivity as lr_sensitivity
+from evonas.evaluate.sensitivity import lr_sensitivity as lr_sensitivity

@@ -1,12 +1,14 @@
 """What is measured on tensors: root mean squares, attention logits and entropies, the softmax normalizer.
 
-All but the softcap itself are without gradient and in single precision or better, whatever autocast says.
+All are without gradient and in single precision or better, whatever autocast says.
 """
 
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+
+from evonas.tasks.language.attention import capped
 
 ROWS = 32  # queries whose logits are in memory at once
 
@@ -42,11 +44,6 @@ def entropies(q: Tensor, k: Tensor, scale: float, softcap: float = 0.0) -> Tenso
     """
     sums = [torch.special.entr(logits.softmax(-1)).sum((0, 2, 3)) for logits in _logits(q, k, scale, softcap)]
     return torch.stack(sums).sum(0) / (q.shape[0] * q.shape[2])
-
-
-def capped(logits: Tensor, softcap: float) -> Tensor:
-    """Softcap: c * tanh(logits / c), or the logits themselves where c is 0."""
-    return softcap * torch.tanh(logits / softcap) if softcap else logits
 
 
 def _logits(q: Tensor, k: Tensor, scale: float, softcap: float = 0.0) -> Iterator[Tensor]:

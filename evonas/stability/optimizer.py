@@ -16,8 +16,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from evonas.errors import InputError
 from evonas.instrument.modules import matching
 from evonas.stability.measures import rms
-from evonas.stability.model import Transformer
 from evonas.stability.settings import OptimizerConfig
+from evonas.tasks.language.model import Transformer
 
 LEAST_RMS = 1e-3  # of a tensor that scales its learning rate
 

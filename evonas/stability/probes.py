@@ -24,9 +24,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from evonas.stability.attention import Attend
 from evonas.stability.measures import entropies, log_z, max_logits, rms
-from evonas.stability.model import Transformer
+from evonas.tasks.language.attention import Attend
+from evonas.tasks.language.model import Transformer
 
 
 @dataclass(frozen=True, slots=True)

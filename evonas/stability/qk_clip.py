@@ -7,9 +7,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from evonas.stability.attention import Attend
 from evonas.stability.measures import max_logits
-from evonas.stability.model import Transformer
+from evonas.tasks.language.attention import Attend
+from evonas.tasks.language.model import Transformer
 
 
 class QkClip:

@@ -8,17 +8,18 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from evonas.config import ExecutionConfig, Positive, Section, parse_section
+from evonas.config import Count, ExecutionConfig, Positive, Section, TextConfig, parse_section
 from evonas.errors import InputError
+from evonas.evaluate.sensitivity import LEARNING_RATES
 from evonas.evaluate.study import run_study
 from evonas.evaluate.tally import Tally
 from evonas.record.results import Outcome, Results
 from evonas.stability.curves import diverges_slowly, spike_steps
 from evonas.stability.probes import Reading
-from evonas.stability.sensitivity import LEARNING_RATES
-from evonas.stability.settings import LADDER, Count, RunConfig, TextConfig
-from evonas.stability.text import Text, batches, load, windows
+from evonas.stability.settings import RunConfig
 from evonas.stability.train import train
+from evonas.tasks.language.settings import width_and_depth
+from evonas.tasks.language.text import Text, batches, load, windows
 
 CURVE_POINTS = 60  # of a loss curve that is kept
 SPIKE_WINDOW = 100  # desk runs are shorter than the 1000 steps of the definition
@@ -142,7 +143,10 @@ def condensed(reading: Reading) -> dict[str, float | None]:
 
 
 def _run(study: StudyConfig, intervention: InterventionConfig, size: str, rate: float, seed: int) -> RunConfig:
-    width, depth = _width_and_depth(size)
+    try:
+        width, depth = width_and_depth(size)
+    except InputError as error:
+        raise error.at("grid.sizes") from None
     data = _merged(study.run, intervention.run)
     vocabulary = {"vocabulary": study.text.vocabulary} if study.text.tokens == "bpe" else {}
     cell = {
@@ -154,15 +158,6 @@ def _run(study: StudyConfig, intervention: InterventionConfig, size: str, rate: 
     for key in _leaves(cell) & _leaves(data):
         raise InputError(f"run.{key}", "is set by hand", remedy="the grid, the text and [execution] set it")
     return parse_section(RunConfig, _merged(data, cell), f"interventions: {intervention.name}, size {size}")
-
-
-def _width_and_depth(size: str) -> tuple[int, int]:
-    if size in LADDER:
-        return LADDER[size]
-    width, _, depth = size.partition("x")
-    if not (width.isdecimal() and depth.isdecimal()):
-        raise InputError("grid.sizes", repr(size), accepted=f"{', '.join(LADDER)}, or WIDTHxDEPTH such as 96x3")
-    return int(width), int(depth)
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from statistics import fmean
 from typing import Any
 
 from evonas.errors import InputError
+from evonas.evaluate.sensitivity import diverged, lr_sensitivity, stability_margin
 from evonas.evaluate.statistics import Summary, summary
 from evonas.record.results import Outcome
 from evonas.stability.prediction import HeldOut, hold_out
-from evonas.stability.sensitivity import diverged, lr_sensitivity, stability_margin
 from evonas.stability.study import Cell
 
 FOLLOWED = {  # what is foretold over sizes, by the names tables use

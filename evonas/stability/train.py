@@ -9,16 +9,16 @@ from torch import Tensor
 
 from evonas.errors import InputError
 from evonas.evaluate.evaluator import find_device
+from evonas.evaluate.sensitivity import diverged
 from evonas.instrument.fit import StopReason, fit
 from evonas.seeding import derive_seed
-from evonas.stability.loss import cross_entropy
-from evonas.stability.model import NormFactory, Transformer, build
 from evonas.stability.optimizer import GradientClip, make_optimizer, make_schedule
 from evonas.stability.probes import Probes, Reading
 from evonas.stability.qk_clip import QkClip
-from evonas.stability.sensitivity import diverged
 from evonas.stability.settings import RunConfig
-from evonas.stability.text import Text, batches, windows
+from evonas.tasks.language.loss import cross_entropy
+from evonas.tasks.language.model import NormFactory, Transformer, build
+from evonas.tasks.language.text import Text, batches, windows
 
 CHECK_EVERY = 10  # steps between looks at the loss on a GPU, which wait for it
 
@@ -51,7 +51,7 @@ class RunResult:
 
     @property
     def diverged(self) -> bool:
-        """Whether it ended worse than it began; see ``evonas.stability.sensitivity.diverged``."""
+        """Whether it ended worse than it began; see ``evonas.evaluate.sensitivity.diverged``."""
         return diverged(self.final_loss, self.initial_loss)
 
 

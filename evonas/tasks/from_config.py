@@ -1,4 +1,4 @@
-"""The tasks of a configuration: networks on labelled images, and tasks of users."""
+"""The tasks of a configuration: networks on labelled images, language models, and tasks of users."""
 
 from collections.abc import Sequence
 
@@ -8,24 +8,30 @@ from evonas.config import DataConfig, SearchConfig, TaskConfig
 from evonas.errors import InputError
 from evonas.tasks import data
 from evonas.tasks.custom import custom_task
+from evonas.tasks.language.task import language_task
+from evonas.tasks.language.text import load
 from evonas.tasks.task import Task, classification
 
 
 def tasks_from_config(config: SearchConfig, device: torch.device) -> tuple[Task, ...]:
-    """The tasks of a search; those on images share one copy of the data.
+    """The tasks of a search; those on images share one copy of the data, and language models one text.
 
     Raises:
         InputError: missing data, a wrong architecture, two tasks of one name, or no such task of a user.
     """
     task_names(config.tasks)
     images = _images(config.data, device) if any(task.architecture for task in config.tasks) else None
+    text = load(config.text) if any(task.transformer for task in config.tasks) else None
     batch_size = config.training.batch_size
-    return tuple(
-        classification(task, images, config.data, batch_size, device)
-        if images and task.architecture
-        else custom_task(task, batch_size, device)
-        for task in config.tasks
-    )
+
+    def made(task: TaskConfig) -> Task:
+        if task.architecture and images:
+            return classification(task, images, config.data, batch_size, device)
+        if task.transformer and text:
+            return language_task(task, text, batch_size, device)
+        return custom_task(task, batch_size, device)
+
+    return tuple(map(made, config.tasks))
 
 
 def _images(section: DataConfig, device: torch.device) -> data.ImageData:

@@ -28,6 +28,8 @@ class Task:
         batches: from a seed to training batches without end.
         loss: from a network and a batch to a scalar.
         metric: from a network in evaluation mode to a number, larger is better.
+        norms: patterns of the modules that a layer takes the place of, see ``evonas.replace_modules``; none if it goes
+            by call site, through ``torch.fx``.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Task:
     batches: Callable[[int], Iterator[Any]]
     loss: Callable[[nn.Module, Any], Tensor]
     metric: Callable[[nn.Module], float]
+    norms: tuple[str, ...] = ()
 
 
 def classification(

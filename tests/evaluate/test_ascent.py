@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from evonas import config
-from evonas.evaluate.ascent import ascend_gradient_norm, convolution_weights
+from evonas.evaluate.ascent import ascend_gradient_norm, kernels
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
@@ -58,7 +58,7 @@ def test_a_flat_gradient_norm_is_left_alone() -> None:
 
 def test_the_adversary_moves_kernels_only() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1), nn.Flatten(), nn.Linear(2, 2))
-    assert [tuple(w.shape) for w in convolution_weights(model)] == [(4, 3, 3, 3), (2, 4, 1, 1)]
+    assert [tuple(w.shape) for w in kernels(model)] == [(4, 3, 3, 3), (2, 4, 1, 1)]
 
 
 @pytest.fixture(scope="module")

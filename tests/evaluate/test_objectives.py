@@ -3,6 +3,7 @@ learning rate at which gradient descent on a parabola begins to leave its minimu
 """
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def subject(genome: Genome) -> Subject:
-    return Subject(genome, LayerConfig(), CPU, lambda _: False)
+    return Subject(genome, LayerConfig(), CPU, lambda _: False, lambda _: (1.0, 1.0))
 
 
 def bn_relu() -> nn.Module:
@@ -83,7 +84,9 @@ def test_the_margin_is_the_last_factor_before_the_first_that_fails(limit: float,
         tried.append(factor)
         return factor <= limit
 
-    assert OBJECTIVES["stability_margin"].measure(Subject(S0, LayerConfig(), CPU, trains)) == margin
+    assert (
+        OBJECTIVES["stability_margin"].measure(Subject(S0, LayerConfig(), CPU, trains, lambda _: (1.0, 1.0))) == margin
+    )
     assert tried == [2.0**i for i in range(1, len(tried) + 1)]
     assert tried[-1] == min(2 * margin, 64)
 
@@ -153,3 +156,19 @@ def test_an_error_while_an_objective_is_measured_rejects_the_layer() -> None:
     assert found.rejection is not None
     assert found.rejection.detail == "out of memory"
     assert (found.objectives, found.extras) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("finals", "expected"),
+    [
+        ((3.0, 2.0, 1.5, 2.5, math.nan), (1.5 + 0.5 + 0 + 1.0 + 3.5) / 5),  # what diverged counts as the initial loss
+        ((5.0, 6.0, math.nan, math.nan, math.nan), 5.0),  # nothing was learned
+    ],
+)
+def test_lr_sensitivity_is_the_published_mean_over_five_learning_rates(
+    finals: tuple[float, ...], expected: float
+) -> None:
+    by_factor = dict(zip((1 / 9, 1 / 3, 1.0, 3.0, 9.0), finals, strict=True))
+    subject = Subject(S0, LayerConfig(), CPU, lambda _: False, lambda factor: (5.0, by_factor[factor]))
+    assert OBJECTIVES["lr_sensitivity"].measure(subject) == pytest.approx(expected)
+    assert OBJECTIVES["lr_sensitivity"].weight == -1

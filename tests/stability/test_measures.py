@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from evonas.stability.measures import ROWS, capped, entropies, log_z, max_logits, rms
+from evonas.stability.measures import ROWS, entropies, log_z, max_logits, rms
+from evonas.tasks.language.attention import capped
 
 SCALE = 0.3
 

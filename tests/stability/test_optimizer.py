@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from evonas.errors import InputError
-from evonas.stability.model import Transformer, build
 from evonas.stability.optimizer import GradientClip, make_optimizer, make_schedule, schedule_factor
-from evonas.stability.settings import ModelConfig, OptimizerConfig
+from evonas.stability.settings import OptimizerConfig
+from evonas.tasks.language.model import Transformer, build
+from evonas.tasks.language.settings import ModelConfig
 
 TINY = {"vocabulary": 7, "width": 8, "depth": 1, "head_size": 4, "context": 6}
 STEPS = 9

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from evonas.instrument.fit import Trace, fit
-from evonas.stability.loss import cross_entropy
-from evonas.stability.model import Transformer, build
 from evonas.stability.optimizer import GradientClip, make_optimizer, make_schedule
 from evonas.stability.probes import Probes, Reading
-from evonas.stability.settings import ModelConfig, OptimizerConfig
-from evonas.stability.text import batches
+from evonas.stability.settings import OptimizerConfig
+from evonas.tasks.language.loss import cross_entropy
+from evonas.tasks.language.model import Transformer, build
+from evonas.tasks.language.settings import ModelConfig
+from evonas.tasks.language.text import batches
 
 CONFIG = ModelConfig(vocabulary=7, width=8, depth=2, head_size=4, context=40, attention_softcap=5.0)
 OPTIMIZER = OptimizerConfig(warmup=2, epsilon=1e-4)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from evonas.stability.model import Transformer, build
 from evonas.stability.qk_clip import QkClip
-from evonas.stability.settings import ModelConfig
+from evonas.tasks.language.model import Transformer, build
+from evonas.tasks.language.settings import ModelConfig
 
 CONFIG = ModelConfig(vocabulary=7, width=12, depth=2, head_size=4, context=40, qk_layernorm=False)
 TOKENS = torch.randint(7, (3, 40), generator=torch.Generator().manual_seed(0))

@@ -7,9 +7,10 @@ from itertools import pairwise
 import pytest
 from pydantic import ValidationError
 
-from evonas.config import parse_section
+from evonas.config import TextConfig, parse_section
 from evonas.errors import InputError
-from evonas.stability.settings import LADDER, ModelConfig, OptimizerConfig, RunConfig, TextConfig, sized
+from evonas.stability.settings import OptimizerConfig, RunConfig
+from evonas.tasks.language.settings import LADDER, ModelConfig, sized
 
 
 def test_defaults_are_those_of_the_paper_where_a_desk_needs_no_other() -> None:

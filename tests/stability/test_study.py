@@ -18,12 +18,12 @@ import pytest
 
 from evonas.config import load_as
 from evonas.errors import InputError
+from evonas.evaluate.sensitivity import lr_sensitivity, stability_margin
 from evonas.record.results import Outcome, Results
-from evonas.stability.sensitivity import lr_sensitivity, stability_margin
 from evonas.stability.study import Cell, StudyConfig, pieces_of
 from evonas.stability.sweeps import foretold, study_json, sweeps_of
-from evonas.stability.text import load
 from evonas.stability.train import train
+from evonas.tasks.language.text import load
 
 FILE = """
 name = "tiny"

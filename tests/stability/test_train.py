@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from evonas.config import parse_section
+from evonas.config import TextConfig, parse_section
 from evonas.errors import InputError
 from evonas.instrument.fit import StopReason
-from evonas.stability.model import Transformer
-from evonas.stability.settings import ModelConfig, OptimizerConfig, RunConfig, TextConfig, sized
-from evonas.stability.text import Text, load
+from evonas.stability.settings import OptimizerConfig, RunConfig
 from evonas.stability.train import RunResult, train
+from evonas.tasks.language.model import Transformer
+from evonas.tasks.language.settings import ModelConfig, sized
+from evonas.tasks.language.text import Text, load
 
 GENERATOR = torch.Generator().manual_seed(0)
 TEXT = Text("drawn", *(torch.randint(7, (n,), generator=GENERATOR) for n in (900, 200)), 7)

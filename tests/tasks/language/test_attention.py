@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evonas.stability.attention import Attend, Attention, FixedRms, Rotary
-from evonas.stability.settings import ModelConfig
+from evonas.tasks.language.attention import Attend, Attention, FixedRms, Rotary
+from evonas.tasks.language.settings import ModelConfig
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

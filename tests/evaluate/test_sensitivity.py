@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evonas.errors import InputError
-from evonas.stability.sensitivity import (
+from evonas.evaluate.sensitivity import (
     LEARNING_RATES,
     coupled_lr_sensitivity,
     diverged,

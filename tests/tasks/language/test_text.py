@@ -7,9 +7,9 @@ from pydoc_data.topics import topics
 import pytest
 import torch
 
+from evonas.config import TextConfig
 from evonas.errors import InputError
-from evonas.stability.settings import TextConfig
-from evonas.stability.text import batches, load, windows
+from evonas.tasks.language.text import batches, load, windows
 
 
 def file_of(path: Path, content: str | bytes, **settings: object) -> TextConfig:

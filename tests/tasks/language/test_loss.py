@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from evonas.stability.loss import cross_entropy
+from evonas.tasks.language.loss import cross_entropy
 
 
 def drawn(size: float = 3.0) -> tuple[Tensor, Tensor]:

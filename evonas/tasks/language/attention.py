@@ -4,10 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evonas.stability.measures import capped
-from evonas.stability.settings import ModelConfig
+from evonas.tasks.language.settings import ModelConfig
 
 ROTARY_BASE = 10_000.0
+
+
+def capped(logits: Tensor, softcap: float) -> Tensor:
+    """Softcap: c * tanh(logits / c), or the logits themselves where c is 0."""
+    return softcap * torch.tanh(logits / softcap) if softcap else logits
 
 
 class Rotary(nn.Module):

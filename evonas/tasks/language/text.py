@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evonas.config import TextConfig
 from evonas.errors import InputError
-from evonas.stability.austen import read_austen
-from evonas.stability.settings import TextConfig
+from evonas.tasks.language.austen import read_austen
 
 BYTES = 256
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from evonas.config import TextConfig
 from evonas.errors import InputError
-from evonas.stability.austen import read_austen
-from evonas.stability.settings import TextConfig
-from evonas.stability.text import load
+from evonas.tasks.language.austen import read_austen
+from evonas.tasks.language.text import load
 
 BOOKS = (["EMMA", "", "by", "café"], ["MANSFIELD PARK"], ["NORTHANGER", "ABBEY"])
 

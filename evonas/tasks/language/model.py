@@ -8,9 +8,8 @@ from torch.nn import functional
 
 from evonas.errors import InputError
 from evonas.seeding import derive_seed
-from evonas.stability.attention import Attention
-from evonas.stability.measures import capped
-from evonas.stability.settings import ModelConfig
+from evonas.tasks.language.attention import Attention, capped
+from evonas.tasks.language.settings import ModelConfig
 
 NormFactory = Callable[[int], nn.Module]
 

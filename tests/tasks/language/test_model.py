@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evonas.errors import InputError
-from evonas.stability.model import TRUNCATED_STD, Transformer, build
-from evonas.stability.settings import LADDER, ModelConfig, sized
+from evonas.tasks.language.model import TRUNCATED_STD, Transformer, build
+from evonas.tasks.language.settings import LADDER, ModelConfig, sized
 
 TINY = {"vocabulary": 11, "width": 12, "depth": 2, "head_size": 4, "context": 10}
 

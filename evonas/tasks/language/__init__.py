@@ -1,0 +1,1 @@
+"""A small language model: transformer, texts, loss, and the task made of them."""

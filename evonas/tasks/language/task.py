@@ -1,0 +1,65 @@
+"""The language model as a task: layers stand in the place of its norms."""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from evonas.config import TaskConfig
+from evonas.seeding import derive_seed
+from evonas.tasks.language.loss import cross_entropy
+from evonas.tasks.language.model import build
+from evonas.tasks.language.settings import sized
+from evonas.tasks.language.text import Text, batches, windows
+from evonas.tasks.task import Task
+
+NORMS = ("blocks.*.attention_norm", "blocks.*.mlp_norm", "norm")  # all but those of queries and keys
+VALIDATION = 64  # windows that give the metric
+
+Batch = tuple[Tensor, Tensor]
+
+
+def language_task(task: TaskConfig, text: Text, batch_size: int, device: torch.device) -> Task:
+    """A transformer that predicts the next token; the metric is the likelihood of the validation text.
+
+    The metric is exp(-l), l the mean cross entropy in nats: the geometric mean of the probabilities that the model
+    gives the tokens that come.
+
+    Raises:
+        InputError: no such size, a width that heads do not divide, or a text shorter than the context.
+    """
+    config = sized(task.transformer, vocabulary=text.vocabulary, context=task.context)
+    validation = windows(text.validation.to(device), config.context, VALIDATION)
+    train = text.train.to(device)
+    batches(train, config.context, batch_size, 0)  # so that a text that is too short is told of now
+    return Task(
+        name=task.label,
+        build=lambda seed: build(config, derive_seed(seed, "weights")).to(device),
+        batches=partial(_batches, train, config.context, batch_size),
+        loss=_loss,
+        metric=partial(likelihood, validation, batch_size),
+        norms=NORMS,
+    )
+
+
+def _batches(tokens: Tensor, context: int, batch_size: int, seed: int) -> Iterator[Batch]:
+    return batches(tokens, context, batch_size, derive_seed(seed, "batches"))
+
+
+def _loss(model: nn.Module, batch: Batch) -> Tensor:
+    return cross_entropy(model(batch[0]), batch[1])
+
+
+@torch.no_grad()
+def likelihood(validation: Batch, batch_size: int, model: nn.Module) -> float:
+    """exp(-mean cross entropy) of the windows, in evaluation mode; the model's mode is left as it was."""
+    mode = model.training
+    model.eval()
+    inputs, targets = validation
+    total = 0.0
+    for part, wanted in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+        total += len(part) * float(cross_entropy(model(part), wanted))
+    model.train(mode)
+    return math.exp(-total / len(inputs))

@@ -1,0 +1,113 @@
+"""The language model as a task.
+
+Oracles: the model trained with LayerNorm's genome in place of LayerNorm, whose losses must be the same; exp(-loss)
+computed window by window.
+"""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from evonas import config
+from evonas.config import LayerConfig, SearchConfig, TaskConfig, TextConfig
+from evonas.errors import InputError
+from evonas.evaluate.evaluator import evaluator_from_config, install
+from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.genome import Genome
+from evonas.layer.lower import NormActLayer
+from evonas.search.trials import trial_settings
+from evonas.tasks.language.loss import cross_entropy
+from evonas.tasks.language.task import language_task
+from evonas.tasks.language.text import load, windows
+from evonas.tasks.task import Task
+
+SEARCH = Path(__file__).parents[3] / "search_spaces" / "transformer.toml"
+SHORT = ["training.steps=6", "training.warmup=2", "protocols.quality.steps=3", "protocols.quality.min_accuracy=0.001"]
+SMALL = ["tasks.0.transformer='16x1'", "tasks.1.transformer='32x1'", "tasks.0.context=16", "tasks.1.context=16"]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def settings() -> SearchConfig:
+    rungs = ["rungs.steps=[2]", "rungs.reductions=[2.0]", "protocols.stability.steps=2", "training.batch_size=4"]
+    return config.load(SEARCH, [*SHORT, *SMALL, *rungs])
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    return language_task(TaskConfig(transformer="16x2", context=16), load(TextConfig()), 4, CPU)
+
+
+def test_layers_take_the_place_of_the_norms_of_the_residual_stream(task: Task) -> None:
+    model = install(task.build(1), CATALOGUE["dyt"], LayerConfig(), task.norms)
+    layers = {name for name, module in model.named_modules() if isinstance(module, NormActLayer)}
+    assert layers == {*(f"blocks.{i}.{part}_norm" for i in (0, 1) for part in ("attention", "mlp")), "norm"}
+    assert isinstance(model.get_submodule("blocks.0.attention.query_norm"), nn.LayerNorm)
+    assert all(layer.layout == "btd" for layer in model.modules() if isinstance(layer, NormActLayer))
+
+
+def test_the_genome_of_layer_norm_trains_as_layer_norm_does(task: Task) -> None:
+    layer = LayerConfig(eps=1e-6)
+    plain, evolved = task.build(1), install(task.build(1), CATALOGUE["layernorm"], layer, task.norms)
+    for module in evolved.modules():
+        if isinstance(module, NormActLayer):
+            module.bias.requires_grad_(False)  # the model's own norms have no shift
+    losses: list[list[float]] = []
+    for model in (plain, evolved):
+        batches, found = task.batches(3), list[float]()
+        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.3)
+        for _ in range(20):
+            loss = task.loss(model, next(batches))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            found.append(float(loss.detach()))
+        losses.append(found)
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+    assert losses[0][-1] < losses[0][0] - 0.5
+
+
+def test_the_metric_is_the_likelihood_of_the_validation_text(task: Task) -> None:
+    model, text = task.build(1), load(TextConfig())
+    inputs, targets = windows(text.validation, 16, 64)
+    with torch.no_grad():
+        total = [float(cross_entropy(model(i[None]), t[None])) for i, t in zip(inputs, targets, strict=True)]
+    assert task.metric(model.train()) == pytest.approx(math.exp(-sum(total) / len(total)), rel=1e-4)
+    assert model.training
+
+
+def test_layers_are_judged_on_language_models(settings: SearchConfig) -> None:
+    evaluator = evaluator_from_config(settings)
+    found = evaluator(CATALOGUE["rmsnorm"])
+    assert found.rejection is None
+    assert set(found.objectives) == {"transformer-16x1", "transformer-32x1"}
+    assert all(1 / 256 < value < 0.1 for value in found.objectives.values())
+    assert found.extras["lr_sensitivity"] >= 0
+    assert evaluator(Genome.from_text("a = exp(x); b = exp(a); exp(b)")).rejection is not None
+
+
+def test_trials_on_language_models_are_known_by_their_text(settings: SearchConfig) -> None:
+    one = settings.model_copy(update={"tasks": settings.tasks[:1]})
+    other = one.model_copy(update={"text": TextConfig(validation=0.2)})
+    assert trial_settings(one) != trial_settings(other)
+    images = one.data.model_copy(update={"size": 4})
+    assert trial_settings(one) == trial_settings(one.model_copy(update={"data": images}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["tasks.0.transformer='big'"], ["size", "'big'", "55k"]),
+        (["tasks.0.transformer='20x1'"], ["multiple of head_size"]),
+        (["tasks.0.context=1000000"], ["model.context", "less than the text"]),
+        (["tasks.0.architecture='densenet'"], ["an architecture, a transformer or a task"]),
+    ],
+)
+def test_wrong_input_is_one_line(changes: list[str], words: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        evaluator_from_config(config.load(SEARCH, changes))
+    assert len(str(error.value).splitlines()) == 1
+    assert all(word in str(error.value) for word in words)
