@@ -193,8 +193,13 @@ class Archive:
         return float(self._db.execute("SELECT coalesce(sum(seconds), 0) FROM timings").fetchone()[0])
 
     def reused(self) -> int:
-        """How many candidates have an evaluation of an earlier run."""
-        return sum(evaluation.reused for _, evaluation in self.records())
+        """How many candidates have an evaluation of an earlier run; see ``Evaluation.reused``."""
+        query = (
+            "SELECT count(*) FROM timings JOIN candidates ON timings.subject = CAST(candidates.id AS TEXT) "
+            "LEFT JOIN rejections ON rejections.subject = timings.subject "
+            "WHERE seconds = 0 AND (stage IS NULL OR stage != 'execution')"
+        )
+        return int(self._db.execute(query).fetchone()[0])
 
     def told_times(self) -> list[float]:
         """Unix time at which each candidate was told, in order."""
