@@ -41,6 +41,7 @@ GOAL = "evonorm-s0"
 # a filter of 20 % after 100 steps, then every survivor in full; nothing is known of a layer before it is trained
 PUBLISHED = [
     "evolution.random_injection=0.5",
+    "evolution.point_mutation=0.0",
     "protocols.screens=[]",
     "protocols.propagation.depth=0",
     "protocols.stability.steps=0",
@@ -53,7 +54,8 @@ PUBLISHED = [
 SCREENS = [*PUBLISHED, 'protocols.screens=["structure", "numerics"]']
 REUSE = [change for change in PUBLISHED if not change.startswith("protocols.screens")]
 PROPAGATION = [change for change in REUSE if not change.startswith("protocols.propagation")]
-RUNGS = ["protocols.stability.steps=0", "execution.compile='never'"]
+MUTATION = ["protocols.stability.steps=0", "execution.compile='never'"]
+RUNGS = [*MUTATION, "evolution.point_mutation=0.0"]
 ARMS: Mapping[str, list[str]] = {  # the search file is the last; each arm before it lacks the levers after it
     "random": [*PUBLISHED, "evolution.random_injection=1.0"],
     "published": PUBLISHED,
@@ -61,6 +63,7 @@ ARMS: Mapping[str, list[str]] = {  # the search file is the last; each arm befor
     "reuse": REUSE,
     "propagation": PROPAGATION,
     "rungs": RUNGS,
+    "mutation": MUTATION,
     "ours": [],
     "ours-random": ["evolution.random_injection=1.0"],
 }
