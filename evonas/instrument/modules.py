@@ -36,7 +36,7 @@ def replace_modules(model: nn.Module, factories: Mapping[str, Callable[[nn.Modul
     for pattern, factory in factories.items():
         found = matching(pattern, modules)
         if not found:
-            raise _unmatched(pattern, modules, model)
+            raise unmatched(pattern, modules, model)
         chosen = dict.fromkeys(found, factory) | chosen
     made: dict[int, nn.Module | None] = {}  # by identity of the old module
     replaced: list[str] = []
@@ -61,6 +61,17 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if expression.fullmatch(f".{name}")]
 
 
+def unmatched(pattern: str, modules: Mapping[str, nn.Module], model: nn.Module) -> InputError:
+    """What to say of a pattern that matches none of the modules of ``model``."""
+    close = get_close_matches(pattern, modules, n=SHOWN, cutoff=0.4) or list(modules)[:SHOWN]
+    return InputError(
+        f"pattern {pattern!r}",
+        f"matches none of the {len(modules)} modules of this {type(model).__name__}",
+        accepted=f"names such as {', '.join(close)}",
+        remedy="'*' stands within one part of a name, '**' for any number of parts",
+    )
+
+
 def _part(part: str) -> str:
     return re.escape(part).replace(r"\*", "[^.]*")
 
@@ -82,13 +93,3 @@ def _made(
     if new is not None and not isinstance(new, nn.Module):
         raise InputError(name, f"its replacement is a {type(new).__name__}", accepted="a torch.nn.Module, or None")
     return None if new is None else like(new, old, model)
-
-
-def _unmatched(pattern: str, modules: Mapping[str, nn.Module], model: nn.Module) -> InputError:
-    close = get_close_matches(pattern, modules, n=SHOWN, cutoff=0.4) or list(modules)[:SHOWN]
-    return InputError(
-        f"pattern {pattern!r}",
-        f"matches none of the {len(modules)} modules of this {type(model).__name__}",
-        accepted=f"names such as {', '.join(close)}",
-        remedy="'*' stands within one part of a name, '**' for any number of parts",
-    )
