@@ -77,6 +77,7 @@ class AffineMap:
         """
         for part in (self, other):
             part._require_unbounded("and another map are no single map")
+        other = other.to(self.weight.device)
         return AffineMap(other.weight * self.weight, other.weight * self.bias + other.bias)
 
     def to(self, device: torch.device) -> "AffineMap":

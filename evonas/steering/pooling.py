@@ -47,7 +47,7 @@ class Pooling:
         """
         z = z.to(torch.promote_types(z.dtype, torch.float32))
         if z.ndim == 2:
-            return z
+            return z.clone()  # what comes next may work in place
         if z.ndim == 3 and axis == -1:
             return self._over(z, _kept(mask, z, self.skip_first))
         if self.pool == "last":

@@ -1,6 +1,6 @@
 """Pooled activations at sites, from forward passes that end where the last one has spoken."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
@@ -53,7 +53,7 @@ class Recorder:
         Raises:
             InputError: a batch or mask that cannot be used, or a site without one row per sample.
         """
-        self._mask = None if isinstance(batch, Tensor) else batch.get("attention_mask")
+        self._mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
         self._pooled.clear()
         with suppress(_LastSiteSeen):
             run(self._model, batch)

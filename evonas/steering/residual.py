@@ -70,6 +70,8 @@ class ResidualWatch(TorchDispatchMode):
             for operand, other in (args, args[::-1]):
                 if not isinstance(other, Tensor) or other.numel() == 1 or other.ndim == 1:
                     self._follow(self._named(operand), result)
+        elif operation.__name__.endswith("_"):  # an activation in place: what it leaves is no longer the output
+            self._names.pop(_address(args[0]), None)
         return result
 
     def _see_sum(self, args: tuple[Any, ...], result: Tensor) -> None:

@@ -17,7 +17,10 @@ from evonas.steering.residual import ResidualWatch
 Batch = Tensor | Mapping[str, Any]
 
 _FEATURES_LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm)
-_FEATURES_SECOND = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+_FEATURES_SECOND = (
+    *(nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm),
+    *(nn.modules.instancenorm._InstanceNorm, nn.GroupNorm),
+)
 
 
 class Site(Section):
@@ -57,7 +60,8 @@ def find_sites(model: nn.Module, patterns: Iterable[str], batch: Batch) -> tuple
     """The modules that a pattern matches, in the order in which one whole forward pass calls them.
 
     Neurons are the last axis of tokens [b, t, d] and vectors [b, d]. Of four axes they are the second, [b, c, h, w],
-    but for torch's Linear, LayerNorm and RMSNorm; and of torch's convolutions and batch norms always the second.
+    but for torch's Linear, LayerNorm and RMSNorm; of torch's convolutions, batch, instance and group norms they are
+    always the second.
 
     Args:
         model: the network, in evaluation mode.

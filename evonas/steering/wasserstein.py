@@ -39,7 +39,7 @@ def quantiles(target: Tensor, n: int) -> Quantiles:
     """What n source samples are compared with. Shapes: target [m, d]."""
     m = len(target)
     source_index, target_index, mass = (part.to(target.device) for part in pairing(n, m))
-    share = (mass / m).to(target.dtype)[:, None]  # of the source sample's mass
+    share = mass.to(target.dtype)[:, None] / m  # of the source sample's mass
     matched = target.sort(0).values[target_index]
     means = target.new_zeros(n, target.shape[1]).index_add(0, source_index, share * matched)
     spread = (share * (matched - means[source_index]).square()).sum(0) / n
