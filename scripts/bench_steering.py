@@ -25,7 +25,7 @@ from torch import Tensor
 
 from evonas.evaluate.evaluator import find_device
 from evonas.steering import fit
-from evonas.steering.fit import POST_NORMS
+from evonas.steering.fitting import POST_NORMS
 
 STEP, FORWARD, REFERENCE = "LinEAS step", "forward", "forward + backward"
 VOCABULARY = 1000

@@ -11,7 +11,7 @@ from evonas.stability.model import Transformer, build
 from evonas.stability.settings import ModelConfig
 from evonas.steering import Intervention, fit
 from evonas.steering.estimators import linear_transport, mean_shift
-from evonas.steering.fit import METHODS
+from evonas.steering.fitting import METHODS
 from evonas.steering.pooling import Pooling
 from evonas.steering.recording import record
 from evonas.steering.sites import find_sites, steered
@@ -180,6 +180,8 @@ GOOD = torch.randn(4, 9, 3, generator=torch.Generator().manual_seed(0))
         ([GOOD], [GOOD], {"sites": []}, "^sites: no pattern; accepted: patterns such as"),
         ([GOOD[:1]], [GOOD], {}, "^source: 1 sample; accepted: 2 or more$"),
         ([GOOD], [GOOD[:1]], {}, "^target: 1 sample; accepted: 2 or more$"),
+        (GOOD, [GOOD], {}, r"^source: a single batch; accepted: an iterable of batches; put it into a list$"),
+        ([GOOD], {"x": GOOD}, {}, r"^target: a single batch; accepted: an iterable of batches; put it into a list$"),
         ([], [GOOD], {}, "^source: no batch; accepted: 2 samples or more$"),
         ([GOOD, GOOD[:1]], [GOOD], {}, "^source, batch 1: 1 sample; accepted: 2 or more; make batches larger$"),
         ([NAN], [GOOD], {}, "^0: activations of source are not finite"),
@@ -201,9 +203,7 @@ GOOD = torch.randn(4, 9, 3, generator=torch.Generator().manual_seed(0))
         ),
     ],
 )
-def test_mistakes_are_named_in_one_line(
-    source: list[Any], target: list[Any], settings: dict[str, Any], message: str
-) -> None:
+def test_mistakes_are_named_in_one_line(source: Any, target: Any, settings: dict[str, Any], message: str) -> None:
     model = nn.Sequential(nn.Identity(), nn.Linear(3, 3))
     with pytest.raises(InputError, match=message) as error:
         fit(model, source, target, **{"sites": "0", "steps": 2} | settings)

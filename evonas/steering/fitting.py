@@ -1,7 +1,6 @@
 """Learns an intervention from samples that have a property and samples that should be imitated."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from torch import Tensor, nn
@@ -68,7 +67,7 @@ def fit(
             pooled over space. The maps themselves act on every token and position.
         skip_first: leave the first token out of pooling; see ``Pooling``.
         steps: of ``lineas``.
-        lr: of ``lineas``; see ``evonas.steering.lineas.train``.
+        lr: of ``lineas``; see ``evonas.steering.lineas.Settings``.
         sparsity: gamma of ``lineas``, a sparse group lasso towards the identity.
         reduction: of the loss of ``lineas``, ``mean`` or ``sum``; see ``transport_loss``.
         optimizer: of ``lineas``, ``sgd`` or ``adam``.
@@ -84,41 +83,39 @@ def fit(
     Source: Rodriguez et al., *LinEAS*, 2025, arXiv 2503.10679; AcT, 2024, arXiv 2410.23054; CAA, Rimsky et al. 2023,
     arXiv 2312.06681; ITI, Li et al. 2023, arXiv 2306.03341.
     """
-    _require_settings(method, steps, lr, sparsity)
+    if method not in METHODS:
+        raise InputError("method", repr(method), accepted=", ".join(METHODS))
+    if sparsity and method != "lineas":
+        raise InputError("sparsity", f"{sparsity} with method {method!r}", accepted="0, or method 'lineas'")
+    settings = lineas.Settings(steps, lr, sparsity, reduction, optimizer)
     pooling = Pooling(pool, skip_first)
     patterns = [sites] if isinstance(sites, str) else list(sites)
-    sources, targets = list(source), list(target)
-    for what, batches in (("source", sources), ("target", targets)):
-        if not batches:
-            raise InputError(what, "no batch", accepted="2 samples or more")
+    if not patterns:
+        raise InputError("sites", "no pattern", accepted=f"patterns such as {POST_NORMS!r}")
+    sources, targets = _batches("source", source), _batches("target", target)
     with frozen(model):
         found = find_sites(model, patterns, targets[0])
-        if not found:
-            raise InputError("sites", "no pattern", accepted=f"patterns such as {POST_NORMS!r}")
         goals = record(model, found, targets, pooling, "target")
-        start = record(model, found, sources, pooling, "source")
+        start = record(model, found, sources, pooling, "source")  # whatever the method: it checks the samples
         losses: tuple[float, ...] = ()
         if method == "lineas":
             _require_sortable(sources)
-            maps, trace = lineas.train(
-                model,
-                found,
-                sources,
-                goals,
-                pooling=pooling,
-                steps=steps,
-                lr=lr,
-                sparsity=sparsity,
-                reduction=reduction,
-                optimizer=optimizer,
-                on_step=on_step,
-            )
+            maps, trace = lineas.train(model, found, sources, goals, pooling, settings, on_step)
             losses = trace.losses
         elif method in ("linear-act", "mean-act") and sequential:
             maps = _one_after_another(model, found, sources, goals, pooling, _estimator(method, bounded))
         else:
             maps = list(map(_estimator(method, bounded), start, goals))
     return Intervention(found, tuple(maps), method, type(model).__name__, losses)
+
+
+def _batches(what: str, batches: Iterable[Batch]) -> list[Batch]:
+    if isinstance(batches, Tensor | Mapping):
+        raise InputError(what, "a single batch", accepted="an iterable of batches", remedy="put it into a list")
+    listed = list(batches)
+    if not listed:
+        raise InputError(what, "no batch", accepted="2 samples or more")
+    return listed
 
 
 def _estimator(method: str, bounded: bool) -> Estimator:
@@ -146,19 +143,6 @@ def _one_after_another(
             (moved,) = record(model, [site], source, pooling, "source")
         maps.append(estimate(moved, goal))
     return maps
-
-
-def _require_settings(method: str, steps: int, lr: float, sparsity: float) -> None:
-    if method not in METHODS:
-        raise InputError("method", repr(method), accepted=", ".join(METHODS))
-    if steps < 1:
-        raise InputError("steps", str(steps), accepted="1 or more")
-    if not (math.isfinite(lr) and lr > 0):
-        raise InputError("lr", str(lr), accepted="a finite number above 0")
-    if not (math.isfinite(sparsity) and sparsity >= 0):
-        raise InputError("sparsity", str(sparsity), accepted="0 or a finite number above")
-    if sparsity and method != "lineas":
-        raise InputError("sparsity", f"{sparsity} with method {method!r}", accepted="0, or method 'lineas'")
 
 
 def _require_sortable(source: Sequence[Batch]) -> None:
