@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -462,7 +462,7 @@ def _known_keys(model: Any, location: Sequence[str]) -> list[str]:
         if part.isdigit():
             continue
         annotation = model.model_fields[part].annotation
-        model = annotation if isinstance(annotation, type) else TaskConfig  # arrays of tables hold tasks
+        model = annotation if isinstance(annotation, type) else get_args(annotation)[0]  # an array of tables
     return list(model.model_fields)
 
 

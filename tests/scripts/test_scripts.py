@@ -110,6 +110,16 @@ def test_the_benchmark_of_layers_puts_them_beside_those_of_timm() -> None:
     assert all(row["ms"] > 0 for row in found.values())
 
 
+def test_the_benchmark_of_steering_puts_a_step_beside_a_plain_one() -> None:
+    pytest.importorskip("transformers", reason="pip install 'evonas[lm]'")
+    sizes = ("--width", 32, "--depth", 2, "--rounds", 2, "--samples", 4, "--tokens", 5)
+    done = run("bench_steering.py", "--json", *sizes)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["sites"] == 2
+    assert found["ratio"] == pytest.approx(found["ms"]["LinEAS step"] / found["ms"]["forward + backward"])
+
+
 def test_what_a_search_costs_is_counted_and_a_second_start_computes_nothing_again(tmp_path: Path) -> None:
     pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
     out = tmp_path / "cost"
