@@ -36,7 +36,7 @@ def replace_modules(model: nn.Module, factories: Mapping[str, Callable[[nn.Modul
     for pattern, factory in factories.items():
         found = matching(pattern, modules)
         if not found:
-            raise _unmatched(pattern, modules, model)
+            raise unmatched(pattern, modules, model)
         chosen = dict.fromkeys(found, factory) | chosen
     made: dict[int, nn.Module | None] = {}  # by identity of the old module
     replaced: list[str] = []
@@ -84,7 +84,7 @@ def _made(
     return None if new is None else like(new, old, model)
 
 
-def _unmatched(pattern: str, modules: Mapping[str, nn.Module], model: nn.Module) -> InputError:
+def unmatched(pattern: str, modules: Mapping[str, nn.Module], model: nn.Module) -> InputError:
     close = get_close_matches(pattern, modules, n=SHOWN, cutoff=0.4) or list(modules)[:SHOWN]
     return InputError(
         f"pattern {pattern!r}",
