@@ -16,8 +16,8 @@ def relative_time(
     """Median over rounds of time(work) / time(reference).
 
     The two take turns, and who begins alternates, so that whatever else the machine does burdens both. On a CPU this
-    is processor time: on the clock, the longer of two is also the more often interrupted. With ``wall`` it is the clock,
-    for work that uses several threads.
+    is processor time: on the clock, the longer of two is also the more often interrupted. With ``wall`` it is the
+    clock, for work on several threads.
     """
     for run in (work, reference) * WARM_UP:
         run()

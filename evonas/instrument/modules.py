@@ -85,6 +85,7 @@ def _made(
 
 
 def unmatched(pattern: str, modules: Mapping[str, nn.Module], model: nn.Module) -> InputError:
+    """What to raise for a pattern that matches none of the modules, which are those of ``model`` by name."""
     close = get_close_matches(pattern, modules, n=SHOWN, cutoff=0.4) or list(modules)[:SHOWN]
     return InputError(
         f"pattern {pattern!r}",

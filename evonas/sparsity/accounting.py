@@ -7,6 +7,7 @@ Papers call these multiply-accumulates FLOPs; one is two floating-point operatio
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -64,7 +65,8 @@ def decode_costs(
 ) -> tuple[Cost, ...]:
     """Costs of one token, layer by layer.
 
-    Of a sparse layer the share counts that it dropped while decoding; before that, what it dropped elsewhere or is to drop.
+    Of a sparse layer the share counts that it dropped while decoding; before that, what it dropped elsewhere, or what
+    it is to drop.
 
     Args:
         model: the model, sparse or not.
@@ -137,7 +139,7 @@ def _dropped_outputs(model: nn.Module, report: SparsityReport) -> dict[str, floa
 
 
 def _attention(model: nn.Module, context: int) -> Cost:
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
     layers, heads, width = (
         getattr(config, key, None) for key in ("num_hidden_layers", "num_attention_heads", "hidden_size")

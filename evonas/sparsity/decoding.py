@@ -90,7 +90,7 @@ class _Run:
 
         self.model, self.step = decoder.model, decoder.step or decoder.model
         self.tokens, self.prompt = tokens, prompt
-        self.cache = StaticCache(config=decoder.model.config, max_cache_len=len(tokens))
+        self.cache = StaticCache(config=decoder.model.config, max_cache_len=len(tokens))  # type: ignore[arg-type]
         self.argument = "cache" if accepts(decoder.model, "cache") else "past_key_values"
 
     def __call__(self) -> list[float]:

@@ -55,7 +55,8 @@ class Turned:
 def right_singular_vectors(matrix: Tensor) -> Tensor:
     """V of W = U S V^T, all n columns of it, in double precision. Shapes: W [m, n] -> V [n, n]."""
     triangle = torch.linalg.qr(matrix.detach().double(), mode="r").R  # has W's V, and at most n rows
-    return torch.linalg.svd(triangle, full_matrices=True).Vh.T
+    vectors: Tensor = torch.linalg.svd(triangle, full_matrices=True).Vh.T
+    return vectors
 
 
 def turn(groups: Sequence[Group]) -> dict[str, Turned]:
