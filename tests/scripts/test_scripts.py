@@ -198,3 +198,16 @@ def test_the_table_of_surgery_says_what_works_and_what_does_not() -> None:
     for row in (tiny, shuffled):
         assert set(row["stages"]) == {"sites", "same bits", "replaced", "backward", "export", "compile"}
         assert not any(row["stages"].values()), row
+
+
+def test_the_sparsity_benchmark_compares_decoders_side_by_side(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="pip install 'evonas[lm]'")
+    settings = ("--model", "tiny", "--eager", "--threads", 1, "--rounds", 1, "--tokens", 3, "--prompt", 4, "--json")
+    done = run("bench_sparsity.py", *settings, "--everywhere", "--sizes", tmp_path)
+    assert done.returncode == 0, done.stderr
+    dense, half, more = json.loads(done.stdout)
+    assert [row["decoder"] for row in (dense, half, more)] == ["dense, eager", "sparse, 50 %", "sparse, 65 %"]
+    assert (dense["ratio"], dense["bound"], dense["sparse_layers"]) == (1, 1, 0)
+    assert 1 < half["bound"] < more["bound"]
+    assert half["sparse_layers"] == 14
+    assert min(row["tokens_per_second"] for row in (dense, half, more)) > 0

@@ -1,0 +1,187 @@
+"""How much each layer drops, for a given mean: by what dropping costs, measured layer by layer.
+
+Costs are measured once: for every layer and a few sparsities the squared error of its block's output, with the rest of
+the block dense. The greedy rule then needs no forward pass: squared errors add where the errors of layers are
+uncorrelated. Source: the greedy rule is that of TEAL (Liu et al. 2024), which runs the block at every trial instead.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evonas.sparsity.calls import call, inference, output_of
+from evonas.sparsity.sites import Site
+
+LEVELS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+BLOCK_LEVELS = (0.0, 0.3, 0.5, 0.7, 0.9)
+STEP = 0.025  # of the smallest layer, the step of WINA's released search
+LAST_SHARE = 0.25  # errors are taken over the last quarter of the positions, as in TEAL
+
+Make = Callable[[Site, float], nn.Module]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What dropping costs: errors at some sparsities, linear in between."""
+
+    levels: tuple[float, ...]
+    errors: tuple[float, ...]
+
+    def at(self, sparsity: float) -> float:
+        """The error at a sparsity."""
+        return float(np.interp(sparsity, self.levels, self.errors))
+
+
+def greedy(curves: Mapping[str, Curve], sizes: Mapping[str, int], target: float) -> dict[str, float]:
+    """Sparsities whose mean, weighted by size, is ``target``, raised step by step where the error grows least.
+
+    Every step drops the same number of weights, ``STEP`` of the smallest part, so that parts compete on equal terms;
+    none goes beyond the last level of its curve. If errors are convex no other split has a smaller sum.
+
+    Args:
+        curves: by part, what dropping costs.
+        sizes: by part, the number of its weights.
+        target: the mean; at most the last level.
+    """
+    shares = dict.fromkeys(curves, 0.0)
+    step, left = STEP * min(sizes[part] for part in curves), target * sum(sizes[part] for part in curves)
+    while left > 1e-9 * step:
+        best, least = "", math.inf
+        for part, curve in curves.items():
+            amount = min(step, left, (curve.levels[-1] - shares[part]) * sizes[part])
+            if amount <= 1e-9 * step:
+                continue
+            slope = (curve.at(shares[part] + amount / sizes[part]) - curve.at(shares[part])) / amount
+            if slope < least:
+                best, least = part, slope
+        if not best:
+            break  # all are at their last level
+        amount = min(step, left, (curves[best].levels[-1] - shares[best]) * sizes[best])
+        shares[best] += amount / sizes[best]
+        left -= amount
+    return shares
+
+
+def blocks_of(sites: Sequence[Site]) -> dict[str, list[Site]]:
+    """The layers by the block that holds them: its name ends with the first number in theirs, as ``model.layers.3``.
+
+    Layers without a number, and those that are themselves numbered, belong to the whole model, whose name is empty.
+    """
+    blocks: dict[str, list[Site]] = {}
+    for site in sites:
+        parts = site.name.split(".")
+        number = next((place for place, part in enumerate(parts) if part.isdecimal()), len(parts))
+        blocks.setdefault(".".join(parts[: number + 1]) if number + 1 < len(parts) else "", []).append(site)
+    return blocks
+
+
+def within_blocks(
+    model: nn.Module, sites: Sequence[Site], make: Make, batches: Sequence[Any]
+) -> dict[str, dict[str, Curve]]:
+    """By block and layer: the squared error of the block's output, relative to the square of that output.
+
+    Args:
+        model: the dense model; layers are exchanged while it is measured, and put back.
+        sites: its layers.
+        make: from a layer and a sparsity to what stands in its place.
+        batches: what the model is run on.
+    """
+    return {block: _block_curves(model, block, held, make, batches) for block, held in blocks_of(sites).items()}
+
+
+def across_blocks(
+    model: nn.Module,
+    splits: Mapping[str, Callable[[float], Mapping[str, float]]],
+    sites: Sequence[Site],
+    make: Make,
+    batches: Sequence[Any],
+) -> dict[str, Curve]:
+    """By block: the divergence of the model's output, KL(dense || sparse) in nats a prediction, with one block sparse.
+
+    Outputs are read as logits.
+
+    Args:
+        model: the dense model.
+        splits: by block, from its mean sparsity to that of each of its layers.
+        sites: the layers.
+        make: from a layer and a sparsity to what stands in its place.
+        batches: what the model is run on.
+    """
+    by_name = {site.name: site for site in sites}
+    errors = {block: [0.0] * len(BLOCK_LEVELS) for block in splits}
+    with inference(model):
+        for batch in batches:
+            dense = output_of(call(model, batch)).float().log_softmax(-1)
+            for block, split in splits.items():
+                for place, level in enumerate(BLOCK_LEVELS[1:], start=1):
+                    with _exchanged(model, {by_name[name]: share for name, share in split(level).items()}, make):
+                        sparse = output_of(call(model, batch)).float().log_softmax(-1)
+                    divergence = functional.kl_div(sparse, dense, log_target=True, reduction="none").sum(-1).mean()
+                    errors[block][place] += divergence.item() / len(batches)
+    return {block: Curve(BLOCK_LEVELS, tuple(values)) for block, values in errors.items()}
+
+
+def _block_curves(
+    model: nn.Module, block: str, sites: Sequence[Site], make: Make, batches: Sequence[Any]
+) -> dict[str, Curve]:
+    layers = {(site, level): make(site, level) for site in sites for level in LEVELS[1:]}
+    squares, total = {site.name: [0.0] * len(LEVELS) for site in sites}, 0.0
+    with inference(model):
+        for run in (run for batch in batches for run in _runs(model, block, batch)):
+            dense = _last_part(output_of(run()))
+            total += dense.square().sum().item()
+            for site in sites:
+                for place, level in enumerate(LEVELS[1:], start=1):
+                    with _exchanged(model, {site: level}, lambda site, level: layers[site, level]):
+                        error = _last_part(output_of(run())) - dense
+                    squares[site.name][place] += error.square().sum().item()
+    return {name: Curve(LEVELS, tuple(value / (total or 1.0) for value in values)) for name, values in squares.items()}
+
+
+def _runs(model: nn.Module, block: str, batch: Any) -> list[Callable[[], Any]]:
+    """What runs the block, once for each of its calls, on what it is given when the model runs on the batch."""
+    if not block:
+        return [partial(call, model, batch)]
+    part, calls = model.get_submodule(block), list[Callable[[], Any]]()
+
+    def note(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        calls.append(partial(part, *inputs, **named))
+
+    handle = part.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        call(model, batch)
+    finally:
+        handle.remove()
+    return calls
+
+
+@contextmanager
+def _exchanged(model: nn.Module, shares: Mapping[Site, float], make: Make) -> Iterator[None]:
+    """Layers in place of others, while the context lasts."""
+    made = {site: make(site, share) for site, share in shares.items() if share}
+    try:
+        for site, layer in made.items():
+            put(model, site, layer)
+        yield
+    finally:
+        for site in made:
+            put(model, site, site.module)
+
+
+def put(model: nn.Module, site: Site, module: nn.Module) -> None:
+    """Put a module under all names of a site."""
+    for name in site.names:
+        model.set_submodule(name, module)
+
+
+def _last_part(output: Tensor) -> Tensor:
+    if output.ndim != 3:  # no positions
+        return output.float()
+    return output[:, -max(1, math.ceil(LAST_SHARE * output.shape[1])) :].float()
