@@ -109,7 +109,8 @@ class Method:
 def column_norms(matrix: Tensor) -> Tensor:
     """c_i = ||W[:, i]||_2, in single precision at least. Shapes: W [m, n] -> [n]."""
     exact = torch.promote_types(matrix.dtype, torch.float32)
-    return torch.linalg.vector_norm(matrix.detach(), dim=0, dtype=exact)
+    norms: Tensor = torch.linalg.vector_norm(matrix.detach(), dim=0, dtype=exact)
+    return norms
 
 
 def _wina(scored: Scored) -> nn.Module:
