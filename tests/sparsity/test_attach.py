@@ -63,7 +63,7 @@ OPTIONS = [{}, {"selection": "threshold"}, {"allocation": "greedy"}, {"sparse_wh
 @pytest.mark.parametrize(
     ("method", "options"),
     [(name, way) for name, method in METHODS.items() for way in OPTIONS if method.transforms or "transform" not in way],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else getattr(value, "__name__", str(value)),
 )
 def test_restoring_gives_the_same_model_to_the_last_bit(
     make: Callable[[], nn.Module], method: str, options: dict[str, Any], ids: Tensor
