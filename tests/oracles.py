@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node
 from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, INITIAL_NODES, MOMENTS, constant, primitive_of, reference
 from evonas.graph.references import Array
 from evonas.graph.space import SearchSpace
 
+MAP_LAYERS = {name: genome for name, genome in CATALOGUE.items() if "btd" not in genome.layouts}  # take [b, c, h, w]
 FOR_MAPS = tuple(name for name, index_set in INDEX_SETS.items() if index_set.layout == "bchw")
 NUMBERS = ("6", "-0.5", "0.001")
 

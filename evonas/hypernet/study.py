@@ -162,6 +162,12 @@ def build(piece: Piece) -> tuple[HyperTask, HyperNetwork]:
 
 def work(piece: Piece) -> dict[str, Any]:
     """One run, as the record keeps it: losses on the fixed batches by step, and the metric over the task's grid."""
+    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
+        torch.manual_seed(derive_seed(piece.seed, "dropout"))  # its masks come from torch's generator
+        return _work(piece)
+
+
+def _work(piece: Piece) -> dict[str, Any]:
     task, network = build(piece)
     fixed = task.batches(derive_seed(0, "fixed batches"))  # the same for all seeds
     kept = [next(fixed) for _ in range(piece.run.fixed)]

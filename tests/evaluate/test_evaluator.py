@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from oracles import MAP_LAYERS
 from torch import Tensor, nn
 
 from evonas import config
@@ -310,7 +311,7 @@ def test_a_layer_with_batch_statistics_works_in_evaluation_mode(evaluator: Evalu
         assert not torch.allclose(model.train()(images), together)
 
 
-@pytest.mark.parametrize("name", [name for name, genome in CATALOGUE.items() if "btd" not in genome.layouts])
+@pytest.mark.parametrize("name", MAP_LAYERS)
 def test_weight_decay_spares_the_vectors(name: str) -> None:
     model = install(network(), CATALOGUE[name], LayerConfig())
     decayed, spared = make_optimizer(model, TrainingConfig(weight_decay=0.25)).param_groups

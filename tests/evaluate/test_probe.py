@@ -6,10 +6,9 @@ Oracles: the lowered layer and torch's autograd in float64, sample by sample; th
 import numpy as np
 import pytest
 import torch
-from oracles import interpret, viable_genomes
+from oracles import MAP_LAYERS, interpret, viable_genomes
 
 from evonas.evaluate.probe import CHANNELS, GROUPS, Probe, Sample
-from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.primitive import INDEX_SETS
 from evonas.layer.lower import lower
@@ -21,7 +20,7 @@ SAMPLES = (
     Sample((1, CHANNELS, 2, 3), 0.5, 2, 1),
 )
 PROBE = Probe(SAMPLES)
-GENOMES = {**CATALOGUE, **{genome.key: genome for genome in viable_genomes(60, seed=3)}}
+GENOMES = {**MAP_LAYERS, **{genome.key: genome for genome in viable_genomes(60, seed=3)}}
 
 
 def initial(name: str, number: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from oracles import viable_genomes
+from oracles import MAP_LAYERS, viable_genomes
 from torch import Tensor
 
 from evonas.errors import InputError
@@ -79,8 +79,7 @@ PARTIAL = [
         "std[bhw](v1)",
     )
 ]
-FOR_MAPS = {name: genome for name, genome in CATALOGUE.items() if "btd" not in genome.layouts}
-GENOMES = FOR_MAPS | {genome.key: genome for genome in [*viable_genomes(12, seed=4), *mutants(), *PARTIAL]}
+GENOMES = MAP_LAYERS | {genome.key: genome for genome in [*viable_genomes(12, seed=4), *mutants(), *PARTIAL]}
 
 
 def moved(genome: Genome) -> torch.nn.Module:

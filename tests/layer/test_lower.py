@@ -27,7 +27,7 @@ import pytest
 import timm.layers
 import torch
 from hypothesis import given
-from oracles import genomes, interpret, random_parameters, viable_genomes
+from oracles import MAP_LAYERS, genomes, interpret, random_parameters, viable_genomes
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
@@ -340,7 +340,7 @@ def test_gradients_of_random_layers_equal_finite_differences() -> None:
 
 
 def test_layers_without_batch_statistics_do_the_same_in_training_and_evaluation() -> None:
-    genomes = [g for g in (*CATALOGUE.values(), *viable_genomes(100, seed=2)) if not g.uses_batch_statistics]
+    genomes = [g for g in (*MAP_LAYERS.values(), *viable_genomes(100, seed=2)) if not g.uses_batch_statistics]
     for genome in genomes:
         layer = lowered(genome, CHANNELS, GROUPS)
         assert not list(layer.buffers())
@@ -350,7 +350,7 @@ def test_layers_without_batch_statistics_do_the_same_in_training_and_evaluation(
 
 def test_with_momentum_one_evaluation_repeats_the_last_training_batch() -> None:
     space = SearchSpace(index_sets=("bhw",))
-    for genome in (*CATALOGUE.values(), *viable_genomes(100, seed=3, space=space)):
+    for genome in (*MAP_LAYERS.values(), *viable_genomes(100, seed=3, space=space)):
         layer = lowered(genome, CHANNELS, GROUPS, momentum=1.0)
         trained = layer(images(dtype=torch.float64))
         evaluated = layer.eval()(images(dtype=torch.float64))
@@ -458,7 +458,7 @@ def test_a_batch_moment_has_one_running_value_for_each_channel_or_one_for_all() 
     assert [b.shape for b in lower(Genome.from_text(single), 8).buffers()] == [(1, 1, 1, 1)]
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", MAP_LAYERS)
 def test_a_layer_has_the_parameters_its_genome_uses(name: str) -> None:
     layer = lower(CATALOGUE[name], 6)
     used = {CATALOGUE[name].nodes[p].op for p in CATALOGUE[name].active_positions}
@@ -468,7 +468,7 @@ def test_a_layer_has_the_parameters_its_genome_uses(name: str) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 7, 12, 32])
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", MAP_LAYERS)
 def test_known_layers_work_for_any_number_of_channels(name: str, channels: int) -> None:
     x = images((2, channels, 3, 4))
     layer = lower(CATALOGUE[name], channels)
@@ -488,7 +488,7 @@ def test_groups_are_lowered_until_they_divide_the_channels(groups: int, channels
 
 def test_a_layer_says_what_it_computes() -> None:
     layer = lower(CATALOGUE["evonorm-s0"], 64)
-    assert "64, (x * sigmoid(x * v1) / std[ghw](x)) * weight + bias, groups=32" in repr(layer)
+    assert "64, (x * sigmoid(x * v1) / std[ghw](x)) * weight + bias, layout=bchw, groups=32" in repr(layer)
     assert isinstance(layer.body, fx.GraphModule)
     assert "(x) * weight + bias" in repr(lower(CATALOGUE["evonorm-s0"], 64, act=False))
 

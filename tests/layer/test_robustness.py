@@ -10,6 +10,7 @@ import warnings
 
 import pytest
 import torch
+from oracles import MAP_LAYERS
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -19,11 +20,11 @@ from evonas.layer.lower import NormActLayer, lower
 from evonas.layer.ops import BatchMoment
 
 C = 8
-BATCH = [name for name, genome in CATALOGUE.items() if genome.uses_batch_statistics]
-SAMPLE = [name for name in CATALOGUE if name not in BATCH]
+BATCH = [name for name, genome in MAP_LAYERS.items() if genome.uses_batch_statistics]
+SAMPLE = [name for name in MAP_LAYERS if name not in BATCH]
 HALF = [torch.bfloat16, torch.float16]
 
-every_layer = pytest.mark.parametrize("name", CATALOGUE)
+every_layer = pytest.mark.parametrize("name", MAP_LAYERS)
 
 
 def images(*shape: int, seed: int = 0) -> Tensor:
