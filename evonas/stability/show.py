@@ -58,7 +58,7 @@ def draw_losses(sweeps: Sequence[Sweep], title: str) -> Figure:
     panels: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
     for sweep in sweeps:
         points = [(rate, mean, deviation) for rate, (mean, deviation) in sweep.mean_losses().items()]
-        panels.setdefault(sweep.intervention, {})[f"{sweep.size} ({sweep.parameters:,})"] = points
+        panels.setdefault(sweep.intervention, {})[sweep.size] = points
     return draw_panels(panels, xlabel="peak learning rate", ylabel="final validation loss", title=title)
 
 
@@ -74,20 +74,25 @@ def draw_sensitivity(sweeps: Sequence[Sweep], title: str) -> Figure:
 
 
 def draw_followed(sweeps: Sequence[Sweep], what: str, title: str) -> Figure:
-    """A probe at the end over the number of parameters: measured, a line for each learning rate."""
+    """A probe at the end over the number of parameters, a line for each learning rate; hollow: foretold."""
     panels: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
     for sweep in sorted(sweeps, key=lambda s: s.parameters):
         for rate, value in sweep.followed(FOLLOWED[what]).items():
             panel = panels.setdefault(sweep.intervention, {})
             panel.setdefault(f"LR {rate:g}", []).append((sweep.parameters, value, 0.0))
-    for intervention, panel in panels.items():
-        for rate, held in foretold(sweeps, intervention, FOLLOWED[what]).items():
-            name = f"LR {rate:g}"
-            if name in panel:
-                panel[f"{name}, foretold"] = [(held.prediction.size, held.prediction.value, 0.0)]
+    held_out = {
+        intervention: {
+            f"LR {rate:g}": [(held.prediction.size, held.prediction.value, 0.0)]
+            for rate, held in foretold(sweeps, intervention, FOLLOWED[what]).items()
+        }
+        for intervention in panels
+    }
+    title += "; hollow: foretold from the smaller sizes" if any(held_out.values()) else ""
     logits = what == "max attention logit"
     levels = {"losses suffer": LOSS_SUFFERS, "all diverged": ALL_DIVERGED} if logits else {}
-    return draw_panels(panels, xlabel="parameters", ylabel=what, title=title, logy=True, levels=levels)
+    return draw_panels(
+        panels, xlabel="parameters", ylabel=what, title=title, logy=True, levels=levels, foretold=held_out
+    )
 
 
 def save_study(name: str, outcomes: Mapping[Cell, Outcome], sweeps: Sequence[Sweep], folder: Path) -> list[Path]:

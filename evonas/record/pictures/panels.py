@@ -5,6 +5,7 @@ from math import ceil
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from evonas.record.pictures.charts import styled
 from evonas.record.pictures.curves import COLOURS
@@ -27,6 +28,7 @@ def draw_panels(
     logy: bool = False,
     ticks: bool = False,
     levels: Mapping[str, float] | None = None,
+    foretold: Panels | None = None,
 ) -> Figure:
     """Draw them.
 
@@ -39,6 +41,7 @@ def draw_panels(
         logy: whether the other axis is logarithmic.
         ticks: whether each size is a tick, for those that double.
         levels: values to compare with, by name; a line across each panel.
+        foretold: more points of the same panels and series, drawn hollow.
     """
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(names)}
@@ -60,8 +63,13 @@ def draw_panels(
             axes.set_xscale("log", base=logx)
         if logy:
             axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_formatter(NullFormatter())
         axes.set_title(name, loc="left", fontsize=10, color=INK)
         _draw(axes, series, colours, levels or {})
+        for which, points in (foretold or {}).get(name, {}).items():
+            xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
+            axes.plot(xs, ys, "D", markersize=7, markerfacecolor="none", color=colours[which])
         axes.set_xlabel(xlabel)
         if column == 0:
             axes.set_ylabel(f"{ylabel} \u2192")
