@@ -2,10 +2,11 @@
 
 python scripts/bench_sparsity.py [--model smollm2-135m] [--sparsity 0.5 0.65] [--threads 1 2] [--rounds 5] [--json]
 
-Decoders are the dense model in eager mode, the same compiled, and at each sparsity a copy of it whose layers use the sparse
-kernel where a measured table says that it pays (or everywhere, with --everywhere). Ratios are to dense in eager mode; the
-bound is the ratio of the bytes of weights, keys and values that the kernels in place must read. Without a path the model
-has random weights of the shapes named: with the K best inputs of each token the work does not depend on them.
+Decoders are the dense model in eager mode, the same compiled, and at each sparsity a copy of it whose layers use the
+sparse kernel where a measured table says that it pays (or everywhere, with --everywhere). Ratios are to dense in eager
+mode; the bound is the ratio of the bytes of weights, keys and values that the kernels in place must read. Without a
+path the model has random weights of the shapes named: with the K best inputs of each token, work does not depend on
+them.
 """
 
 import argparse

@@ -25,6 +25,7 @@ LEVELS = (0.0, 0.25, 0.5, 0.65, 0.8, 0.9)
 COLD = (
     64 * 2**20
 )  # bytes of weights that take turns, so that they come from memory, as in a model, and not from a cache
+COPIES = 200  # of one layer at most
 GAIN = 0.95  # a sparse product must take less than this of the dense one's time
 
 Shape = tuple[int, int]  # inputs, outputs
@@ -85,7 +86,7 @@ def measure_sizes(
 
 def _measure(shape: Shape, device: torch.device, dtype: torch.dtype, cold: int) -> tuple[float, ...]:
     inputs, outputs = shape
-    count = max(1, math.ceil(cold / (inputs * outputs * dtype.itemsize)))
+    count = max(1, min(COPIES, math.ceil(cold / (inputs * outputs * dtype.itemsize))))
     dense = [
         nn.utils.skip_init(nn.Linear, inputs, outputs, bias=False, device=device, dtype=dtype) for _ in range(count)
     ]
