@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
-from torch.nn import functional
 
+from evonas.errors import InputError
 from evonas.sparsity.calls import call, inference, output_of
 from evonas.sparsity.sites import Site
 
 LEVELS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-BLOCK_LEVELS = (0.0, 0.3, 0.5, 0.7, 0.9)
 STEP = 0.025  # of the smallest layer, the step of WINA's released search
 LAST_SHARE = 0.25  # errors are taken over the last quarter of the positions, as in TEAL
 
@@ -82,7 +81,7 @@ def blocks_of(sites: Sequence[Site]) -> dict[str, list[Site]]:
     return blocks
 
 
-def within_blocks(
+def block_curves(
     model: nn.Module, sites: Sequence[Site], make: Make, batches: Sequence[Any]
 ) -> dict[str, dict[str, Curve]]:
     """By block and layer: the squared error of the block's output, relative to the square of that output.
@@ -92,56 +91,28 @@ def within_blocks(
         sites: its layers.
         make: from a layer and a sparsity to what stands in its place.
         batches: what the model is run on.
+
+    Raises:
+        InputError: a block whose output is not finite.
     """
-    return {block: _block_curves(model, block, held, make, batches) for block, held in blocks_of(sites).items()}
+    return {block: _curves(model, block, held, make, batches) for block, held in blocks_of(sites).items()}
 
 
-def across_blocks(
-    model: nn.Module,
-    splits: Mapping[str, Callable[[float], Mapping[str, float]]],
-    sites: Sequence[Site],
-    make: Make,
-    batches: Sequence[Any],
-) -> dict[str, Curve]:
-    """By block: the divergence of the model's output, KL(dense || sparse) in nats a prediction, with one block sparse.
-
-    Outputs are read as logits.
-
-    Args:
-        model: the dense model.
-        splits: by block, from its mean sparsity to that of each of its layers.
-        sites: the layers.
-        make: from a layer and a sparsity to what stands in its place.
-        batches: what the model is run on.
-    """
-    by_name = {site.name: site for site in sites}
-    errors = {block: [0.0] * len(BLOCK_LEVELS) for block in splits}
-    with inference(model):
-        for batch in batches:
-            dense = output_of(call(model, batch)).float().log_softmax(-1)
-            for block, split in splits.items():
-                for place, level in enumerate(BLOCK_LEVELS[1:], start=1):
-                    with _exchanged(model, {by_name[name]: share for name, share in split(level).items()}, make):
-                        sparse = output_of(call(model, batch)).float().log_softmax(-1)
-                    divergence = functional.kl_div(sparse, dense, log_target=True, reduction="none").sum(-1).mean()
-                    errors[block][place] += divergence.item() / len(batches)
-    return {block: Curve(BLOCK_LEVELS, tuple(values)) for block, values in errors.items()}
-
-
-def _block_curves(
+def _curves(
     model: nn.Module, block: str, sites: Sequence[Site], make: Make, batches: Sequence[Any]
 ) -> dict[str, Curve]:
-    layers = {(site, level): make(site, level) for site in sites for level in LEVELS[1:]}
+    layers = [(site, place, make(site, LEVELS[place])) for site in sites for place in range(1, len(LEVELS))]
     squares, total = {site.name: [0.0] * len(LEVELS) for site in sites}, 0.0
     with inference(model):
         for run in (run for batch in batches for run in _runs(model, block, batch)):
             dense = _last_part(output_of(run()))
             total += dense.square().sum().item()
-            for site in sites:
-                for place, level in enumerate(LEVELS[1:], start=1):
-                    with _exchanged(model, {site: level}, lambda site, level: layers[site, level]):
-                        error = _last_part(output_of(run())) - dense
-                    squares[site.name][place] += error.square().sum().item()
+            for site, place, layer in layers:
+                with _exchanged(model, site, layer):
+                    error = _last_part(output_of(run())) - dense
+                squares[site.name][place] += error.square().sum().item()
+    if not all(map(math.isfinite, (total, *(value for values in squares.values() for value in values)))):
+        raise InputError(block or type(model).__name__, "its output on the calibration batches is not finite")
     return {name: Curve(LEVELS, tuple(value / (total or 1.0) for value in values)) for name, values in squares.items()}
 
 
@@ -163,16 +134,13 @@ def _runs(model: nn.Module, block: str, batch: Any) -> list[Callable[[], Any]]:
 
 
 @contextmanager
-def _exchanged(model: nn.Module, shares: Mapping[Site, float], make: Make) -> Iterator[None]:
-    """Layers in place of others, while the context lasts."""
-    made = {site: make(site, share) for site, share in shares.items() if share}
+def _exchanged(model: nn.Module, site: Site, layer: nn.Module) -> Iterator[None]:
+    """Another layer in place of one, while the context lasts."""
+    put(model, site, layer)
     try:
-        for site, layer in made.items():
-            put(model, site, layer)
         yield
     finally:
-        for site in made:
-            put(model, site, site.module)
+        put(model, site, site.module)
 
 
 def put(model: nn.Module, site: Site, module: nn.Module) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from evonas.errors import InputError
-from evonas.sparsity.allocation import LEVELS, Curve, across_blocks, greedy, within_blocks
+from evonas.sparsity.allocation import LEVELS, block_curves, greedy
 from evonas.sparsity.build import Builder
 from evonas.sparsity.calibration import normalized_groups, score_samples
 from evonas.sparsity.layer import SparseLinear
@@ -20,7 +20,7 @@ from evonas.sparsity.sites import EXCLUDED, Site, linear_sites
 from evonas.sparsity.transform import turn
 
 SELECTIONS = ("topk", "threshold")
-ALLOCATIONS = ("uniform", "greedy", "global")
+ALLOCATIONS = ("uniform", "greedy")
 # in an MLP: the last layer, the module of its activation, and the layer whose output the activation gates
 DOWN, ACTIVATION, UP = ("down_proj", "c_proj", "fc2", "w2"), ("act_fn", "activation_fn", "act"), ("up_proj", "w3")
 
@@ -55,8 +55,7 @@ def sparsify(
         selection: ``topk`` keeps K = floor(n (1 - s)) inputs of each token; ``threshold`` keeps those that score above
             a quantile of the calibration scores, and so more of some tokens than of others.
         allocation: ``uniform`` gives all layers the same sparsity. ``greedy`` gives all blocks the same, and each
-            splits it among its layers by what dropping costs at the block's output. ``global`` also splits among
-            blocks, by what they cost at the model's output, read as logits.
+            splits it among its layers by what dropping costs at the block's output.
         transform: multiply in a basis in which the columns of key and gate weights are orthogonal; see ``transform``.
             The layers that read a normalization then need one more product with an n x n matrix.
         include: patterns of layer names, ``*`` within a part, ``**`` for any number of parts.
@@ -182,19 +181,9 @@ def _allocated(
     if allocation == "uniform" or sparsity == 0:
         return dict.fromkeys(sites, sparsity)
     sizes = {site.name: site.inputs * site.outputs for site in sites}
-    blocks = within_blocks(model, sites, build, batches)
-
-    def split(curves: Mapping[str, Curve], target: float) -> dict[str, float]:
-        return greedy(curves, sizes, target)
-
-    targets = dict.fromkeys(blocks, sparsity)
-    if allocation == "global":
-        splits = {block: partial(split, curves) for block, curves in blocks.items()}
-        costs = across_blocks(model, splits, sites, build, batches)
-        targets = greedy(
-            costs, {block: sum(sizes[name] for name in curves) for block, curves in blocks.items()}, sparsity
-        )
-    shares = {name: share for block, curves in blocks.items() for name, share in split(curves, targets[block]).items()}
+    shares: dict[str, float] = {}
+    for curves in block_curves(model, sites, build, batches).values():
+        shares |= greedy(curves, sizes, sparsity)
     return {site: shares[site.name] for site in sites}
 
 

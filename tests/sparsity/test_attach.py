@@ -45,7 +45,7 @@ class State:
         assert torch.equal(self.model(self.ids).logits, self.logits)
 
 
-@pytest.mark.parametrize("options", [{}, {"transform": True}, {"allocation": "global"}, {"selection": "threshold"}])
+@pytest.mark.parametrize("options", [{}, {"transform": True}, {"allocation": "greedy"}, {"selection": "threshold"}])
 def test_at_sparsity_0_the_model_is_the_dense_one_to_the_last_bit(
     options: dict[str, Any], llama: nn.Module, ids: Tensor
 ) -> None:
@@ -91,7 +91,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no number": ({"sparsity": float("nan")}, "sparsity: nan"),
     "an unknown method": ({"method": "wanda"}, "method: 'wanda'; accepted: teal, wina, cats, r-sparse, random"),
     "an unknown selection": ({"selection": "best"}, "selection: 'best'; accepted: topk, threshold"),
-    "an unknown allocation": ({"allocation": "fair"}, "allocation: 'fair'; accepted: uniform, greedy, global"),
+    "an unknown allocation": ({"allocation": "fair"}, "allocation: 'fair'; accepted: uniform, greedy"),
     "no calibration for thresholds": ({"selection": "threshold"}, "calibration: no batches, and selection threshold"),
     "no calibration for a split": (
         {"allocation": "greedy"},
