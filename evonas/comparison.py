@@ -14,6 +14,7 @@ from evonas.evaluate.statistics import (
     Summary,
     mean_over_tasks,
     paired_difference,
+    smallest_gain,
     summary,
     summary_text,
 )
@@ -128,18 +129,36 @@ class Comparison:
 
 
 def compare(
-    contenders: Sequence[Contender], tasks: Sequence[str], seeds: Sequence[int], results: Results
+    contenders: Sequence[Contender],
+    tasks: Sequence[str],
+    seeds: Sequence[int],
+    results: Results,
+    margin_over: str | None = None,
 ) -> Comparison:
-    """Rank contenders by their trials, and hold each against every baseline."""
+    """Rank contenders by their trials, and hold each against every baseline.
+
+    Args:
+        contenders: layers and baselines.
+        tasks: names of the tasks.
+        seeds: seeds of the trials.
+        results: the trials of each layer.
+        margin_over: rank by the smallest gain over this contender on any task; None ranks by the mean over tasks.
+    """
     scores = {c.name: _scores_of(results, c) for c in contenders}
-    ranked = sorted(contenders, key=lambda c: (len(tasks) * len(seeds) - len(scores[c.name]), -_level(scores[c.name])))
+    levels = {name: _by_task(own, tasks) for name, own in scores.items()}
+
+    def level(name: str) -> float:
+        if margin_over is not None:
+            return smallest_gain(levels[name], levels[margin_over])
+        return fmean(scores[name].values()) if scores[name] else 0.0
+
+    ranked = sorted(contenders, key=lambda c: (len(tasks) * len(seeds) - len(scores[c.name]), -level(c.name)))
     baselines = [c.name for c in ranked if c.baseline]
     layers = [c.name for c in ranked if not c.baseline]
     standings = []
     for contender in ranked:
         own = scores[contender.name]
         means = list(mean_over_tasks(own, tasks).values())
-        by_task = {task: [value for (name, _), value in own.items() if name == task] for task in tasks}
         trials = results[contender.genome.key]
         standings.append(
             Standing(
@@ -147,7 +166,7 @@ def compare(
                 rank=0 if contender.baseline else layers.index(contender.name) + 1,
                 scores=own,
                 failures={cell: trial.rejection for cell, trial in trials.items() if trial.rejection is not None},
-                tasks={task: summary(values) for task, values in by_task.items() if values},
+                tasks={task: summary(values) for task, values in _values(own, tasks).items()},
                 mean=summary(means) if means else None,
                 differences={b: paired_difference(own, scores[b], tasks) for b in baselines if b != contender.name},
             )
@@ -194,8 +213,14 @@ def _scores_of(results: Results, contender: Contender) -> dict[Cell, float]:
     return {cell: trial.objectives[cell[0]] for cell, trial in trials.items() if trial.objectives}
 
 
-def _level(scores: Mapping[Cell, float]) -> float:
-    return fmean(scores.values()) if scores else 0.0
+def _values(scores: Mapping[Cell, float], tasks: Sequence[str]) -> dict[str, list[float]]:
+    """By task that has any: its scores."""
+    found = {task: [value for (name, _), value in scores.items() if name == task] for task in tasks}
+    return {task: values for task, values in found.items() if values}
+
+
+def _by_task(scores: Mapping[Cell, float], tasks: Sequence[str]) -> dict[str, float]:
+    return {task: fmean(values) for task, values in _values(scores, tasks).items()}
 
 
 def rank_text(standing: Standing) -> str:

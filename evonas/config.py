@@ -316,13 +316,15 @@ class RerankConfig(Section):
     """``[rerank]``: the ``top`` layers of the search and the baselines trained again, to tell the best ``keep``.
 
     Under ``seeds`` seeds that the search has not used. 0 ``steps``, no ``baselines`` and no ``tasks`` mean those of the
-    search.
+    search. ``margin_over``, one of the baselines, chooses and ranks layers by their smallest gain over it on any task;
+    None by the mean over tasks.
     """
 
     top: PositiveInt = 10
     keep: PositiveInt = 3
     seeds: PositiveInt = 5
     steps: Annotated[int, Field(ge=0)] = 0
+    margin_over: str | None = None
     baselines: tuple[str, ...] = ()
     tasks: tuple[TaskConfig, ...] = ()
 

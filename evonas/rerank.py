@@ -14,6 +14,7 @@ from evonas.comparison import Comparison, Contender, Standing, compare, draw_com
 from evonas.config import LayerConfig, SearchConfig
 from evonas.errors import InputError
 from evonas.evaluate.protocols import fingerprint
+from evonas.evaluate.statistics import smallest_gain
 from evonas.evaluate.tally import Tally
 from evonas.files import write_text
 from evonas.graph.catalogue import CATALOGUE
@@ -21,7 +22,7 @@ from evonas.record.archive import Archive
 from evonas.record.board import Board
 from evonas.record.pictures import draw_genome, to_png
 from evonas.record.run import RunFolder
-from evonas.report import Entry, Layer, export_layer, ranking
+from evonas.report import Entry, Layer, baselines, export_layer, ranking
 from evonas.search.trials import by_task, fresh_seeds, run_trials
 from evonas.tasks.from_config import task_names
 
@@ -66,6 +67,9 @@ def rerank_settings(config: SearchConfig) -> SearchConfig:
     for name in config.rerank.baselines:
         if name not in CATALOGUE:
             raise InputError("rerank.baselines", f"unknown layer {name!r}", accepted=", ".join(CATALOGUE))
+    known = _baselines(config)
+    if config.rerank.margin_over not in {None, *known}:
+        raise InputError("rerank.margin_over", f"no baseline {config.rerank.margin_over!r}", accepted=", ".join(known))
     training = config.training.model_copy(update={"steps": config.rerank.steps or config.training.steps})
     tasks = config.rerank.tasks or config.tasks
     task_names(tasks)
@@ -87,16 +91,29 @@ def rerank(run: RunFolder, config: SearchConfig, archive: Archive, watch: Callab
         InputError: the run has no scored layer, or the settings cannot be used.
         RunInterruptedError: by Ctrl-C or SIGTERM.
     """
-    settings, best = rerank_settings(config), distinct(ranking(run), config.layer)[: config.rerank.top]
+    settings, margin_over = rerank_settings(config), config.rerank.margin_over
+    best = distinct(_candidates(run, margin_over), config.layer)[: config.rerank.top]
     if not best:
         raise InputError(str(run.path), "no layer has scores yet", remedy=f"evonas search --run {run.path} --resume")
-    baselines = config.rerank.baselines or config.baselines
     contenders = [Contender(entry.name, entry.genome) for entry in best]
-    contenders += [Contender(name, CATALOGUE[name], baseline=True) for name in dict.fromkeys(baselines)]
+    contenders += [Contender(name, CATALOGUE[name], baseline=True) for name in _baselines(config)]
     seeds = fresh_seeds(config, config.rerank.seeds)
     results = run_trials(by_task(settings), [c.genome for c in contenders], seeds, archive.trials, watch)
-    comparison = compare(contenders, task_names(settings.tasks), seeds, results)
+    comparison = compare(contenders, task_names(settings.tasks), seeds, results, margin_over)
     return Reranking(settings, comparison, {entry.name: entry.candidate for entry in best})
+
+
+def _baselines(config: SearchConfig) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(config.rerank.baselines or config.baselines))
+
+
+def _candidates(run: RunFolder, margin_over: str | None) -> list[Entry]:
+    """The run's scored layers, best first; by their margins if the search trained the baseline they are over."""
+    entries = ranking(run)
+    known = {entry.name: entry.evaluation.objectives for entry in baselines(run)}
+    if margin_over not in known:
+        return entries
+    return sorted(entries, key=lambda entry: -smallest_gain(entry.evaluation.objectives, known[margin_over]))
 
 
 def save_reranking(run: RunFolder, found: Reranking) -> list[Path]:

@@ -344,6 +344,7 @@ def test_bad_arguments_are_one_line(
         (("--set", "seed=5"), ("seed", "differs")),
         (("--set", "rerank.sedes=5"), ("rerank.sedes", "unknown key", "did you mean 'seeds'")),
         (("--set", "rerank.baselines=['bn']"), ("rerank.baselines", "'bn'", "bn-relu")),
+        (("--margin-over", "frn-tlu"), ("rerank.margin_over", "'frn-tlu'", "accepted: gn-relu")),
         (("--set", "rerank.tasks=[{architecture='densenet', head=8}]"), ("tasks.architecture.head", "densenet")),
         (("--set", "execution.device=abacus"), ("execution.device", "abacus", "cpu")),
     ],
@@ -424,6 +425,28 @@ def test_a_reranking_takes_tasks_steps_and_test_images_of_its_own(
     score = found["layers"][0]["scores"]["densenet"]["2"]
     assert score * 360 == pytest.approx(round(score * 360))  # of the 360 test images
     assert config.load(run / "config.toml") == config.load(finished / "config.toml")
+
+
+def test_layers_can_be_chosen_by_the_network_that_suits_them_least(
+    finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    _, out, _ = evonas("top", run, "--json", "-n", 100)
+    entries = json.loads(out)
+    (over,) = [e["objectives"] for e in entries if e["name"] == "gn-relu"]
+
+    def margin(entry: dict[str, Any]) -> float:
+        return min(value - over[task] for task, value in entry["objectives"].items())
+
+    chosen = sorted((e for e in entries if e["rank"]), key=margin, reverse=True)[:2]
+    arguments = ("--top", 2, "--seeds", 2, "--steps", 3, "--set", "rerank.baselines=['gn-relu']")
+    status, out, _ = evonas("rerank", run, *arguments, "--margin-over", "gn-relu", "--json")
+    assert status == 0
+    layers = json.loads(out)["layers"]
+    assert {layer["name"] for layer in layers} == {chosen[0]["name"], chosen[1]["name"], "gn-relu"}
+    gains = [min(each["mean"] for each in x["differences"]["gn-relu"]["tasks"].values()) for x in layers if x["rank"]]
+    assert gains == sorted(gains, reverse=True)
 
 
 def test_resuming_an_empty_folder_and_starting_over_a_run_are_refused(

@@ -10,6 +10,7 @@ from evonas.comparison import Comparison, Contender, compare, draw_comparison, f
 from evonas.evaluate.statistics import Interval
 from evonas.graph.catalogue import CATALOGUE
 from evonas.record.outcome import Evaluation, Rejection
+from evonas.search.trials import Results
 
 TASKS, SEEDS = ("resnet", "mobile"), (2, 3)
 DIVERGED = Rejection("training", "diverged", "mobile", 40.0)
@@ -28,22 +29,36 @@ def evaluations(name: str, scores: Mapping[tuple[str, int], float | None]) -> di
 
 
 @pytest.fixture
-def comparison() -> Comparison:
+def scored() -> Results:
     scores: dict[str, dict[tuple[str, int], float | None]] = {
         "poor": {cell: value - 0.1 for cell, value in BASE.items()},
         "bn-relu": dict(BASE),
         "lucky": {**{cell: value + 0.3 for cell, value in BASE.items()}, ("mobile", 3): None},
         "good": {**{cell: value + 0.1 for cell, value in BASE.items()}, ("resnet", 3): 0.9},
     }
-    results = {CATALOGUE[NAMES[name]].key: evaluations(name, cells) for name, cells in scores.items()}
-    contenders = [Contender(name, CATALOGUE[NAMES[name]], baseline=name == "bn-relu") for name in scores]
-    return compare(contenders, TASKS, SEEDS, results)
+    return {CATALOGUE[NAMES[name]].key: evaluations(name, cells) for name, cells in scores.items()}
+
+
+@pytest.fixture
+def comparison(scored: Results) -> Comparison:
+    contenders = [Contender(name, CATALOGUE[NAMES[name]], baseline=name == "bn-relu") for name in NAMES]
+    return compare(contenders, TASKS, SEEDS, scored)
 
 
 def test_layers_are_ranked_by_mean_and_failed_ones_last(comparison: Comparison) -> None:
     order = [(s.contender.name, s.rank) for s in comparison.standings]
     assert order == [("good", 1), ("bn-relu", 0), ("poor", 2), ("lucky", 3)]
     assert comparison.baselines == ("bn-relu",)
+
+
+def test_a_margin_ranks_by_the_network_that_suits_a_layer_least(scored: Results) -> None:
+    contenders = [Contender(name, CATALOGUE[NAMES[name]], baseline=name == "bn-relu") for name in NAMES]
+    cells = {("resnet", 2): 0.9, ("resnet", 3): 0.9, ("mobile", 2): 0.2, ("mobile", 3): 0.1}  # +35 and -10 points
+    results = {**scored, CATALOGUE[NAMES["good"]].key: evaluations("good", cells)}
+    results[CATALOGUE[NAMES["poor"]].key] = evaluations("poor", {c: v - 0.01 for c, v in BASE.items()})
+    found = [compare(contenders, TASKS, SEEDS, results, margin).standings for margin in (None, "bn-relu")]
+    names = [[s.contender.name for s in standings if not s.failures] for standings in found]
+    assert names == [["good", "bn-relu", "poor"], ["bn-relu", "poor", "good"]]
 
 
 def test_means_and_differences_are_those_of_the_cells(comparison: Comparison) -> None:

@@ -1,6 +1,7 @@
 """``evonas rerank`` and ``evonas evaluate``: layers trained side by side under several seeds."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,9 @@ def rerank(
     top: Annotated[int | None, typer.Option(min=1, help="How many of the best layers; rerank.top.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds; rerank.seeds.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; rerank.steps.")] = None,
+    margin_over: Annotated[
+        str | None, typer.Option(help="Rank by the smallest gain over this baseline on any task; rerank.margin_over.")
+    ] = None,
     test: Annotated[bool, typer.Option("--test", help="Score on test images, for a final comparison.")] = False,
     overrides: Annotated[
         list[str] | None,
@@ -43,7 +47,8 @@ def rerank(
     Stop with Ctrl-C; the same command goes on. More seeds or layers reuse what is trained already.
     """
     folder = RunFolder(run).require()
-    given = {"rerank.top": top, "rerank.seeds": seeds, "rerank.steps": steps, "execution.workers": workers}
+    given = {"rerank.top": top, "rerank.seeds": seeds, "rerank.steps": steps, "rerank.margin_over": margin_over}
+    given["execution.workers"] = workers
     changes = _changes(overrides, given, test=test, device=device)
     settings, console = config.load(folder.config_file, changes), terminal.console(stderr=True)
     refuse_changes(settings, folder, ("rerank", "execution"), str(folder.config_file), "start a new run")
@@ -151,7 +156,9 @@ def evaluate(
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
-def _changes(overrides: list[str] | None, given: dict[str, int | None], *, test: bool, device: str | None) -> list[str]:
+def _changes(
+    overrides: list[str] | None, given: Mapping[str, int | str | None], *, test: bool, device: str | None
+) -> list[str]:
     """What options set in a configuration, as overrides."""
     changes = [*(overrides or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]
     changes += ['data.score_on="test"'] if test else []

@@ -4,6 +4,7 @@ A cell is one task under one seed. Two layers that share a cell start from the s
 their difference there is free of what the seed does to both; differences are therefore taken cell by cell.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -98,6 +99,19 @@ def paired_difference(scores: Scores, baseline: Scores, tasks: Sequence[str]) ->
         over_pairs=_interval(list(pairs.values())),
         tasks={task: t_interval(values) for task, values in by_task.items() if values},
     )
+
+
+def smallest_gain(levels: Mapping[str, float], baseline: Mapping[str, float]) -> float:
+    """The smallest difference to a baseline on any task both have: what a layer gives where it suits least.
+
+    Args:
+        levels: a score by task.
+        baseline: the same of the baseline.
+
+    Returns:
+        The difference; minus infinity without a common task.
+    """
+    return min((levels[task] - baseline[task] for task in levels if task in baseline), default=-math.inf)
 
 
 def _interval(values: Sequence[float]) -> Interval | None:
