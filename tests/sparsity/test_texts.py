@@ -87,5 +87,5 @@ def test_a_text_that_cannot_be_used_is_one_line(name: str, content: bytes | None
 
 
 def test_the_novels_say_what_to_install(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="text austen:.*apt-get download"):
+    with pytest.raises(InputError, match=r"text austen:.*apt-get download"):
         scored_windows(f"austen:{tmp_path / 'none'}", encode, 10, 50)

@@ -61,7 +61,7 @@ def test_pickles_and_code_are_refused(folder: Path, tmp_path: Path) -> None:
     assert not any(name.endswith("mine") for name in sys.modules)
 
 
-def test_missing_weights_are_told(folder: Path, tmp_path: Path) -> None:
+def test_missing_weights_are_told(tmp_path: Path) -> None:
     import safetensors.torch
 
     save_llama(tmp_path)
