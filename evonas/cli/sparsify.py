@@ -67,9 +67,11 @@ def sparsify_command(
 
     Example: [bold]evonas sparsify HuggingFaceTB/SmolLM2-135M --method wina --sparsity 0.5[/bold]
 
-    Nothing is trained, and the model's files are only read: no code or pickle of theirs is run. What is scored and what
-    calibrates have no passage in common. Finished measurements are kept: after Ctrl-C the same command with --resume
-    goes on, and a larger grid adds to it.
+    Nothing is trained, and no code or pickle of the model's files is run.
+
+    What is scored and what calibrates have no passage in common.
+
+    Finished measurements are kept: after Ctrl-C the same command with --resume goes on, and a larger grid adds to it.
     """
     stem = Path(model).name.removesuffix(".gguf")
     settings = {

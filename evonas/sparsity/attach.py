@@ -185,7 +185,7 @@ def _costs(sites: Sequence[Site], costs: Costs) -> Costs:
     names, known = {site.name for site in sites}, {name for curves in costs.values() for name in curves}
     if names != known:
         different = min(names ^ known)
-        found = f"are {'' if different in known else 'not '}of {different}"
+        found = f"have {different}, which is none of the layers" if different in known else f"lack {different}"
         raise InputError("costs", found, accepted="those of the same layers")
     return costs
 

@@ -327,3 +327,17 @@ def test_the_report_knows_nothing_before_the_model_has_run(llama: nn.Module) -> 
         assert isinstance(report, SparsityReport)
         assert report.achieved is None
         assert report.decode is None
+
+
+def test_costs_that_were_measured_once_serve_at_other_sparsities(llama: nn.Module, ids: Tensor) -> None:
+    with sparsify(llama, allocation="greedy", sparsity=0.3, calibration=[ids]) as report:
+        costs = report.costs
+    assert costs is not None
+    with sparsify(llama, allocation="greedy", sparsity=0.6, calibration=[ids]) as report:
+        measured = [layer.requested for layer in report.layers]
+    with sparsify(llama, allocation="greedy", sparsity=0.6, costs=costs) as report:  # no calibration
+        assert [layer.requested for layer in report.layers] == measured
+    with pytest.raises(InputError, match=r"costs: have model\.layers\.0\.mlp\.up_proj, which is none of the layers"):
+        sparsify(llama, allocation="greedy", costs=costs, exclude=("lm_head", "model.layers.0.mlp.up_proj"))
+    with pytest.raises(InputError, match="costs: lack lm_head; accepted: those of the same layers"):
+        sparsify(llama, allocation="greedy", costs=costs, exclude="model.embed_tokens")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from evonas.errors import InputError
 from evonas.record.results import Outcome
 from evonas.sparsity import sparsify
+from evonas.sparsity.allocation import block_curves
 from evonas.sparsity.pieces import Measuring
 from evonas.sparsity.results import rows_of
 from evonas.sparsity.show import columns, draw_perplexity, failures, markdown, table_cells
@@ -106,7 +107,12 @@ def test_a_killed_study_goes_on_to_the_same_result(
 ) -> None:
     options = ("--allocation", "greedy", "--selection", "threshold", "--sparsity", 0.4, "--sparsity", 0.6)
     command = ("sparsify", saved, *SMALL, *options, "--no-speed", "--run")
+    measured: list[Any] = []
+    monkeypatch.setattr(
+        "evonas.sparsity.attach.block_curves", lambda *given: measured.append(given) or block_curves(*given)
+    )
     assert evonas(*command, tmp_path / "whole")[0] == 0
+    assert len(measured) == 2  # costs, once for each method
     work, done = Measuring.__call__, list[Any]()
 
     def killed(self: Measuring, piece: Any) -> dict[str, Any]:
@@ -249,6 +255,15 @@ def test_the_picture_has_a_line_for_each_setting_that_begins_at_the_dense_model(
     assert line.get_xdata() == pytest.approx([0, 25])
     assert line.get_ydata() == pytest.approx([math.exp(2.0), math.exp(2.25)])
     assert any("not drawn: beyond 10 times" in text.get_text() for text in figure.texts)
+
+
+def test_positions_that_stay_dense_cost_nothing(evonas: Callable[..., Any], saved: Path, tmp_path: Path) -> None:
+    options = ("--method", "teal", "--sparsity", 0.5, "--dense-first", 33, "--no-speed", "--json")  # 32 and the first
+    status, out, err = evonas("sparsify", saved, *SMALL, *options, "--run", tmp_path / "run")
+    assert status == 0, err
+    dense, row = json.loads(out)["rows"]
+    assert (row["achieved"], row["macs"]) == (0, 1)
+    assert row["texts"]["topics"]["perplexity"] == pytest.approx(dense["texts"]["topics"]["perplexity"], rel=1e-6)
 
 
 def test_a_setting_that_a_model_has_no_layers_for_fails_and_the_others_go_on(

@@ -5,9 +5,11 @@ Nothing that is loaded can run code: weights are safetensors or GGUF, never pick
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,7 @@ def load_language_model(
     place, options = _place(source)
     library, path = _transformers(), Path(source)
     try:
-        with _quietly(library) if path.exists() else nullcontext():  # a download shows its bars
+        with _quietly(library) if path.exists() else nullcontext():  # a download shows how far it is
             tokenizer = library.AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
             model, loading = library.AutoModelForCausalLM.from_pretrained(
                 place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
@@ -126,13 +128,14 @@ def _transformers() -> Any:
 
 @contextmanager
 def _quietly(library: Any) -> Iterator[None]:
-    """No progress bars and notes meanwhile; errors are raised all the same."""
+    """No notes meanwhile, nor bars but that of de-quantizing, on a terminal; errors are raised all the same."""
     logging = library.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with nullcontext() if sys.stderr.isatty() else redirect_stderr(StringIO()):
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:

@@ -1,0 +1,26 @@
+"""Oracles: the points that were given, and what matplotlib says that it draws."""
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from evonas.record.pictures import draw_panels
+
+
+def test_series_beyond_the_colours_have_another_line() -> None:
+    series = {str(number): [(1.0, number + 1.0, 0.0), (2.0, number + 2.0, 0.5)] for number in range(12)}
+    (axes,) = draw_panels({"": series}, xlabel="x", ylabel="y").axes
+    lines = axes.get_lines()[:12]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 12
+    assert [list(line.get_ydata()) for line in lines] == [[n + 1.0, n + 2.0] for n in range(12)]
+    (legend,) = axes.figure.legends
+    drawn = [(line.get_color(), line.get_linestyle()) for line in legend.get_lines()]
+    assert drawn == [(line.get_color(), line.get_linestyle()) for line in lines]
+
+
+@pytest.mark.parametrize(("highest", "named"), [(90.0, {"20", "50"}), (1e6, {"$\\mathdefault{10^{4}}$"})])
+def test_a_logarithmic_axis_names_values_within_two_decades(highest: float, named: set[str]) -> None:
+    series = {"a": [(0.0, 13.0, 0.0), (50.0, highest, 0.0)]}
+    figure = draw_panels({"": series}, xlabel="x", ylabel="y", logx=0, logy=True)
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    assert named <= {label.get_text() for label in axes.get_yticklabels()}
