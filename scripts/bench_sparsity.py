@@ -22,7 +22,7 @@ import torch._dynamo
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from evonas.sparsity import sparsify
 from evonas.sparsity.accounting import decode_costs, total
@@ -30,6 +30,7 @@ from evonas.sparsity.attach import Pays
 from evonas.sparsity.decoding import Decoder, DecodeRate, decode_rates
 from evonas.sparsity.sites import linear_sites
 from evonas.sparsity.sizes import SizeTable, measure_sizes
+from evonas.tasks.language.pretrained import load_language_model
 
 REFERENCE = "dense, eager"
 SHAPES: dict[str, dict[str, Any]] = {
@@ -60,9 +61,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--model", default="smollm2-135m", help=f"{', '.join(SHAPES)}, or a folder that transformers reads"
+        "--model", default="smollm2-135m", help=f"{', '.join(SHAPES)}, or a folder, a GGUF file or an id of the hub"
     )
-    parser.add_argument("--gguf", help="a GGUF file in that folder")
     parser.add_argument("--method", default="teal")
     parser.add_argument("--transform", action="store_true")
     parser.add_argument("--sparsity", type=float, nargs="+", default=(0.5, 0.65))
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    model = load(arguments.model, arguments.gguf).to(arguments.device, getattr(torch, arguments.dtype)).eval()
+    model = load(arguments.model).to(arguments.device, getattr(torch, arguments.dtype)).eval()
     length = arguments.prompt + arguments.tokens
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(model.config.vocab_size, (length,), generator=generator).to(arguments.device)
@@ -110,12 +110,12 @@ def main() -> None:
     Console().print(shown)
 
 
-def load(name: str, gguf: str | None) -> Any:
-    """A model of random weights, or one from a folder."""
+def load(name: str) -> Any:
+    """A model of random weights, or a pretrained one."""
     if name in SHAPES:
         torch.manual_seed(0)
         return LlamaForCausalLM(LlamaConfig(**SHAPES[name]))
-    return AutoModelForCausalLM.from_pretrained(name, gguf_file=gguf, dtype=torch.float32)
+    return load_language_model(name).model
 
 
 def pays(table: SizeTable | None) -> Pays:
