@@ -38,6 +38,9 @@ class Curve:
         return float(np.interp(sparsity, self.levels, self.errors))
 
 
+Costs = Mapping[str, Mapping[str, Curve]]  # by block and layer
+
+
 def greedy(curves: Mapping[str, Curve], sizes: Mapping[str, int], target: float) -> dict[str, float]:
     """Sparsities whose mean, weighted by size, is ``target``, raised step by step where the error grows least.
 

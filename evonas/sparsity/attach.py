@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from evonas.errors import InputError
-from evonas.sparsity.allocation import LEVELS, block_curves, greedy
+from evonas.sparsity.allocation import LEVELS, Costs, block_curves, greedy
 from evonas.sparsity.build import Builder
 from evonas.sparsity.calibration import normalized_groups, score_samples
 from evonas.sparsity.layer import SparseLinear
@@ -34,6 +34,7 @@ def sparsify(
     sparsity: float | Mapping[str, float] = 0.5,
     selection: str = "topk",
     allocation: str = "uniform",
+    costs: Costs | None = None,
     transform: bool = False,
     include: str | Sequence[str] = "**",
     exclude: str | Sequence[str] = EXCLUDED,
@@ -56,6 +57,8 @@ def sparsify(
             a quantile of the calibration scores, and so more of some tokens than of others.
         allocation: ``uniform`` gives all layers the same sparsity. ``greedy`` gives all blocks the same, and each
             splits it among its layers by what dropping costs at the block's output.
+        costs: what ``greedy`` goes by, as ``SparsityReport.costs`` gave it under the same settings; without it they are
+            measured, which takes about eight forward passes of a block for each of its layers and batches.
         transform: multiply in a basis in which the columns of key and gate weights are orthogonal; see ``transform``.
             The layers that read a normalization then need one more product with an n x n matrix.
         include: patterns of layer names, ``*`` within a part, ``**`` for any number of parts.
@@ -80,7 +83,7 @@ def sparsify(
     if rule.gated:
         activations, partners = _gated(model, sites)
         sites = tuple(activations)
-    batches = _batches(calibration, selection, allocation, transform)
+    batches = _batches(calibration, selection, allocation if costs is None else "uniform", transform)
     turned = turn(normalized_groups(model, sites, batches[0])) if transform else {}
     build = Builder(rule, sites, turned, prefill, seed)
     hooks = {site: _see(activation, build.scores[site]) for site, activation in activations.items()}
@@ -90,8 +93,11 @@ def sparsify(
             build.samples = score_samples(model, scores, batches)
         if isinstance(sparsity, Mapping):
             shares = _named(sparsity, sites)
+        elif allocation == "uniform" or sparsity == 0:
+            shares = dict.fromkeys(sites, sparsity)
         else:
-            shares = _allocated(model, sites, sparsity, allocation, build, batches)
+            costs = _costs(sites, costs) if costs is not None else block_curves(model, sites, build, batches)
+            shares = _split(sites, costs, sparsity)
         placed = _placed(model, shares, build, sparse_when)
     except BaseException:
         _remove(hooks.values())
@@ -100,7 +106,7 @@ def sparsify(
     total = sum(site.inputs * site.outputs for site in sites)
     mean = sum(share * site.inputs * site.outputs for site, share in shares.items()) / total
     settings = Settings(method, mean, selection, allocation, transform, prefill)
-    return SparsityReport(model, settings, shares, placed, hooks=tuple(hooks.values()), partners=partners)
+    return SparsityReport(model, settings, shares, placed, hooks=tuple(hooks.values()), partners=partners, costs=costs)
 
 
 def _check(
@@ -175,14 +181,19 @@ def _named(sparsity: Mapping[str, float], sites: Sequence[Site]) -> dict[Site, f
     return {site: sparsity.get(site.name, 0.0) for site in sites}
 
 
-def _allocated(
-    model: nn.Module, sites: Sequence[Site], sparsity: float, allocation: str, build: Builder, batches: Sequence[Any]
-) -> dict[Site, float]:
-    if allocation == "uniform" or sparsity == 0:
-        return dict.fromkeys(sites, sparsity)
+def _costs(sites: Sequence[Site], costs: Costs) -> Costs:
+    names, known = {site.name for site in sites}, {name for curves in costs.values() for name in curves}
+    if names != known:
+        different = min(names ^ known)
+        found = f"are {'' if different in known else 'not '}of {different}"
+        raise InputError("costs", found, accepted="those of the same layers")
+    return costs
+
+
+def _split(sites: Sequence[Site], costs: Costs, sparsity: float) -> dict[Site, float]:
     sizes = {site.name: site.inputs * site.outputs for site in sites}
     shares: dict[str, float] = {}
-    for curves in block_curves(model, sites, build, batches).values():
+    for curves in costs.values():
         shares |= greedy(curves, sizes, sparsity)
     return {site: shares[site.name] for site in sites}
 

@@ -8,7 +8,7 @@ from typing import Self
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from evonas.sparsity.allocation import put
+from evonas.sparsity.allocation import Costs, put
 from evonas.sparsity.layer import Rotation, SparseLinear, Tally
 from evonas.sparsity.selection import Prefill
 from evonas.sparsity.sites import Site
@@ -70,6 +70,7 @@ class SparsityReport:
         settings: how it was made sparse.
         partners: by name of a layer, one whose outputs are dropped with this one's inputs, as CATS does; the product
             itself is computed in full.
+        costs: what an allocation went by, fit for another call with the same settings; None without.
     """
 
     def __init__(
@@ -81,8 +82,9 @@ class SparsityReport:
         *,
         hooks: Sequence[RemovableHandle] = (),
         partners: Mapping[str, str] | None = None,
+        costs: Costs | None = None,
     ) -> None:
-        self.model, self.settings, self.partners = model, settings, dict(partners or {})
+        self.model, self.settings, self.partners, self.costs = model, settings, dict(partners or {}), costs
         self._requested, self._placed, self._hooks = dict(requested), dict(placed), hooks
         self._by_rows = [layer for layer in placed.values() if layer.sparse and layer.weight.is_contiguous()]
         self._active = True

@@ -6,6 +6,7 @@ columns need not be read.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
@@ -168,5 +169,7 @@ def method_named(name: str) -> Method:
         InputError: there is none.
     """
     if name not in METHODS:
-        raise InputError("method", repr(name), accepted=", ".join(METHODS))
+        close = get_close_matches(name, METHODS, n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else ""
+        raise InputError("method", repr(name), accepted=", ".join(METHODS), remedy=remedy)
     return METHODS[name]

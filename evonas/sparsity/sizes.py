@@ -71,7 +71,7 @@ def measure_sizes(
         InputError: a kept table that cannot be read.
     """
     device = torch.device(device)
-    machine = _machine(device, dtype)
+    machine = machine_facts(device, dtype)
     path = folder and folder / f"sparse-{hashlib.sha256(repr(sorted(machine.items())).encode()).hexdigest()[:12]}.json"
     ratios = _read(path) if path and path.exists() else {}
     wanted = dict.fromkeys(shapes)
@@ -117,7 +117,8 @@ def _measure(shape: Shape, device: torch.device, dtype: torch.dtype, cold: int) 
     return tuple(ratios)
 
 
-def _machine(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
+def machine_facts(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
+    """What speeds depend on beside the model: hardware, threads, type of numbers, version of torch."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
         "processor": platform.processor() or platform.machine(),

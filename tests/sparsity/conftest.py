@@ -1,8 +1,10 @@
 """Fixtures of all tests of sparsity."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from sparsity_models import VOCABULARY, make_llama, make_mlp
+from sparsity_models import VOCABULARY, make_llama, make_mlp, save_llama
 from torch import Tensor, nn
 
 
@@ -25,3 +27,9 @@ def ids() -> Tensor:
 @pytest.fixture
 def g() -> torch.Generator:
     return torch.Generator().manual_seed(2)
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny language model with a tokenizer of bytes; 64 positions."""
+    return save_llama(tmp_path_factory.mktemp("models") / "tiny")

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from math import ceil
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from evonas.record.pictures.charts import styled
 from evonas.record.pictures.curves import COLOURS
@@ -14,6 +15,7 @@ from evonas.record.pictures.figure import FAINT, INK, new_figure
 Points = Sequence[tuple[float, float, float]]  # x, mean, deviation
 Panels = Mapping[str, Mapping[str, Points]]
 
+LINES = ("-", "--", ":")
 A_ROW = 3  # panels
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP, GAP = 3.3, 2.9, 0.75, 2.2, 0.65, 0.75, 0.45  # inches
 
@@ -44,7 +46,7 @@ def draw_panels(
         foretold: more points of the same panels and series, drawn hollow.
     """
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
-    colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(names)}
+    styles = {name: _style(number) for number, name in enumerate(names)}
     columns, rows = min(A_ROW, max(1, len(panels))), max(1, ceil(len(panels) / A_ROW))
     wide = WIDTH if len(panels) > 1 else 1.7 * WIDTH
     high = HEIGHT if len(panels) > 1 else 1.3 * HEIGHT
@@ -66,10 +68,10 @@ def draw_panels(
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_minor_formatter(NullFormatter())
         axes.set_title(name, loc="left", fontsize=10, color=INK)
-        _draw(axes, series, colours, levels or {})
+        _draw(axes, series, styles, levels or {})
         for which, points in (foretold or {}).get(name, {}).items():
             xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
-            axes.plot(xs, ys, "D", markersize=7, markerfacecolor="none", color=colours[which])
+            axes.plot(xs, ys, "D", markersize=7, markerfacecolor="none", color=styles[which]["color"])
         axes.set_xlabel(xlabel)
         if column == 0:
             axes.set_ylabel(f"{ylabel} \u2192")
@@ -80,7 +82,9 @@ def draw_panels(
             axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
             axes.set_xticks([], minor=True)
     if first is not None:
-        handles = [first.plot([], [], color=colours[name], marker="o", markersize=4, label=name)[0] for name in names]
+        if logy:
+            _name_few_decades(first)
+        handles = [first.plot([], [], marker="o", markersize=4, label=name, **styles[name])[0] for name in names]
         corner = ((width - RIGHT + 0.15) / width, 1 - TOP / height)
         figure.legend(
             handles=handles, loc="upper left", bbox_to_anchor=corner, frameon=False, fontsize=9, labelcolor=INK
@@ -89,14 +93,30 @@ def draw_panels(
     return figure
 
 
-def _draw(axes: Axes, series: Mapping[str, Points], colours: Mapping[str, str], levels: Mapping[str, float]) -> None:
+def _style(number: int) -> dict[str, Any]:
+    """A colour for each of the first series, then the same again in other lines."""
+    again, colour = divmod(number, len(COLOURS))
+    return {"color": COLOURS[colour], "linestyle": LINES[again % len(LINES)]}
+
+
+def _name_few_decades(axes: Axes) -> None:
+    """Within two decades a logarithmic axis also names 2 and 5: else it might name nothing at all."""
+    low, high = axes.get_ylim()
+    if high < 100 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _draw(
+    axes: Axes, series: Mapping[str, Points], styles: Mapping[str, Mapping[str, Any]], levels: Mapping[str, float]
+) -> None:
     for name, points in series.items():
         if not points:
             continue
         xs, means, deviations = zip(*points, strict=True)
         below, above = ([m + sign * d for m, d in zip(means, deviations, strict=True)] for sign in (-1, 1))
-        axes.fill_between(xs, below, above, color=colours[name], alpha=0.12, linewidth=0)
-        axes.plot(xs, means, marker="o", markersize=4, color=colours[name], linewidth=1.6)
+        axes.fill_between(xs, below, above, color=styles[name]["color"], alpha=0.12, linewidth=0)
+        axes.plot(xs, means, marker="o", markersize=4, linewidth=1.6, **styles[name])
     for name, value in levels.items():
         axes.axhline(value, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         axes.text(0.01, value, name, transform=axes.get_yaxis_transform(), fontsize=8, color=FAINT, va="bottom")

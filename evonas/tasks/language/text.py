@@ -51,6 +51,16 @@ def load(config: TextConfig) -> Text:
     return Text(name, first, last, tokenizer.get_vocab_size())
 
 
+def read(config: TextConfig) -> tuple[str, str]:
+    """The part to train on and the part that validates, as text; ``tokens`` and ``vocabulary`` do not matter.
+
+    Raises:
+        InputError: a file that is missing or not UTF-8.
+    """
+    train, validation = (_decoded(part, config) for part in _split(config))
+    return train, validation
+
+
 def batches(tokens: Tensor, context: int, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Inputs and targets [batch_size, context] without end, from places drawn uniformly; targets are one token later.
 
@@ -132,8 +142,8 @@ def _decoded(raw: bytes, config: TextConfig) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        found, remedy = f"is not UTF-8 ({error.reason})", "text.tokens = 'bytes' reads any file"
-        raise InputError(f"text.path: {config.path}", found, remedy=remedy) from None
+        remedy = "text.tokens = 'bytes' reads any file" if config.tokens == "bpe" else ""
+        raise InputError(f"text.path: {config.path}", f"is not UTF-8 ({error.reason})", remedy=remedy) from None
 
 
 def _byte_pairs(text: str, vocabulary: int) -> Any:

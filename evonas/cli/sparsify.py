@@ -1,0 +1,109 @@
+"""``evonas sparsify``: what dropping inputs of linear layers costs a language model, and what it saves."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from evonas import terminal
+from evonas.cli.app import JsonOption, app
+from evonas.cli.studies import ResumeOption, RunOption, print_study, run_held
+from evonas.config import parse_section
+from evonas.sparsity import pieces, results, show
+from evonas.sparsity.scores import METHODS
+from evonas.sparsity.study import ALL, StudyConfig
+
+
+def _option(key: str, help_text: str, **settings: Any) -> Any:
+    """An option of a study's key, whose default is the study's."""
+    default = StudyConfig.model_fields[key].default
+    if default is not None:
+        shown = ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        help_text += f" Default: {shown}."
+    return typer.Option(help=help_text, show_default=False, **settings)
+
+
+@app.command(name="sparsify")
+def sparsify_command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="An id of the hub, a folder, or a GGUF file.")],
+    method: Annotated[list[str] | None, _option("methods", f"{', '.join(METHODS)}, or {ALL}; may be repeated.")] = None,
+    sparsity: Annotated[
+        list[float] | None, _option("sparsities", "Share of inputs to drop, less than 1; may be repeated.")
+    ] = None,
+    allocation: Annotated[
+        list[str] | None, _option("allocations", "uniform, or greedy: by what dropping costs; may be repeated.")
+    ] = None,
+    transform: Annotated[
+        str | None, _option("transform", "off, on or both: a basis in which key and gate columns are orthogonal.")
+    ] = None,
+    selection: Annotated[str | None, _option("selection", "topk of each token, or threshold.")] = None,
+    text: Annotated[
+        list[str] | None, _option("texts", "What is scored: topics, austen[:PATH] or a file; may be repeated.")
+    ] = None,
+    calibration: Annotated[
+        str | None, _option("calibration", "What calibrates, the same; never a passage that is scored.")
+    ] = None,
+    tokens: Annotated[int | None, _option("tokens", "How many are scored of each text.", min=1)] = None,
+    calibration_tokens: Annotated[int | None, _option("calibration_tokens", "How many calibrate.", min=1)] = None,
+    context: Annotated[
+        int | None, _option("context", "Tokens of a window. Default: 512, or what the model sees.", min=2)
+    ] = None,
+    dense_first: Annotated[
+        int | None, _option("dense_first", "First positions of a window that stay dense.", min=0)
+    ] = None,
+    speed: Annotated[
+        bool, typer.Option(help="Whether to time decoding as well, dense and sparse taking turns.")
+    ] = True,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of torch; default: its own choice.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "cpu",
+    dtype: Annotated[str | None, _option("dtype", "float32, bfloat16 or float16.")] = None,
+    run: RunOption = None,
+    resume: ResumeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Drop the inputs of a language model's linear layers that matter least: perplexity, savings, speed.
+
+    Example: [bold]evonas sparsify HuggingFaceTB/SmolLM2-135M --method wina --sparsity 0.5[/bold]
+
+    Nothing is trained, and the model's files are only read: no code or pickle of theirs is run. What is scored and what
+    calibrates have no passage in common. Finished measurements are kept: after Ctrl-C the same command with --resume
+    goes on, and a larger grid adds to it.
+    """
+    stem = Path(model).name.removesuffix(".gguf")
+    settings = {
+        "name": "sparsify-" + re.sub(r"[^A-Za-z0-9._+-]+", "-", stem),
+        "model": model,
+        "methods": method,
+        "sparsities": sparsity,
+        "allocations": allocation,
+        "transform": transform,
+        "selection": selection,
+        "texts": text,
+        "calibration": calibration,
+        "tokens": tokens,
+        "calibration_tokens": calibration_tokens,
+        "context": context,
+        "dense_first": dense_first,
+        "speed": speed,
+        "dtype": dtype,
+        "execution": {"device": device, "threads": threads or torch.get_num_threads()},
+    }
+    given = {key: value for key, value in settings.items() if value is not None}
+    study = parse_section(StudyConfig, given, "sparsify")
+    folder = run or Path("runs") / study.name
+    material = pieces.load(study)
+    grid = material.grid(study)
+    outcomes = run_held(
+        study,
+        folder,
+        lambda record, watch: pieces.run_pieces(study, material, grid, record, folder, watch),
+        resume=resume,
+    )
+    rows, facts = results.rows_of(grid, outcomes), material.facts(study)
+    files = show.save_study(study.name, rows, facts, folder)
+    cells = [show.table_cells(row, rows) for row in rows]
+    print_study(study.name, show.columns(rows), cells, files, results.study_json(rows, facts), as_json=as_json)
+    for line in show.failures(rows):
+        terminal.console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
