@@ -51,7 +51,7 @@ def table_cells(group: Group, groups: Sequence[Group]) -> tuple[str, ...]:
         summary_text(group.final) if group.final else "-",
         summary_text(group.metric) if group.metric else "-",
         "-" if faster is None else f"{faster:.2f}x",
-        f"{summary(slopes).mean:.2f}" if slopes else "-",
+        f"{round(summary(slopes).mean, 2) + 0:.2f}" if slopes else "-",
         f"{group.diverged} of {group.runs}",
     )
 
@@ -101,7 +101,7 @@ def pictures_of(name: str, groups: Sequence[Group], separate: Sequence[Separate]
         return panels
 
     pictures = {
-        "curves": (_panels(groups, Group.mean_curve), LOSS | {"xlabel": "steps", "logy": True}),
+        "curves": (_panels(groups, Group.mean_curve), LOSS | {"xlabel": "steps"}),
         "steps": (_panels(groups, lambda group: steps_by_rate(group, groups)), STEPS),
         "magnitude": (_panels(groups, Group.magnitudes), MAGNITUDE),
         "losses": (along("losses"), LOSS | {"xlabel": place}),

@@ -44,6 +44,7 @@ learning_rates = [1e-3, 1e-2]
 seeds = [1, 2]
 separate = true
 """
+STUDIES = Path(__file__).parents[2] / "studies"
 PICTURES = ("curves", "steps", "magnitude", "losses", "metric")
 
 
@@ -139,6 +140,16 @@ def test_settings_are_a_product_or_differ_from_the_first_in_one() -> None:
         ("adam", "leaky_relu", "weight", 0),
         ("sgd", "leaky_relu", "none", 0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "networks", "separate"), [("digits", 576, 180), ("registration", 180, 75), ("rescaling", 64, 80)]
+)
+def test_shipped_studies_have_as_many_runs_as_they_say(name: str, networks: int, separate: int) -> None:
+    path = STUDIES / f"mip_{name}.toml"
+    places = [piece.place for piece in pieces_of(load_as(StudyConfig, path))]
+    assert (places.count(None), len(places) - places.count(None)) == (networks, separate)
+    assert f"# {networks} + {separate} runs" in path.read_text()
 
 
 def test_noise_raises_the_input_dimension_and_the_size_of_theta_still_follows_it(file: Path) -> None:
