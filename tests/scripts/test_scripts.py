@@ -121,6 +121,24 @@ def test_the_benchmark_of_steering_puts_a_step_beside_a_plain_one() -> None:
     assert found["ratio"] == pytest.approx(found["ms"]["LinEAS step"] / found["ms"]["forward + backward"])
 
 
+@pytest.mark.skipif(importlib.util.find_spec("hyperlight") is not None, reason="hyperlight is installed")
+def test_the_benchmark_of_hypernetworks_says_how_to_install_what_it_compares_with() -> None:
+    done = run("bench_hypernet.py", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == ["hyperlight is not installed: pip install hyperlight"]
+
+
+def test_the_benchmark_of_hypernetworks_puts_them_beside_those_of_hyperlight() -> None:
+    pytest.importorskip("hyperlight", reason="pip install hyperlight")
+    sizes = ("--steps", 2, "--seeds", 1, 2, "--learning-rates", 1e-3, "--rounds", 1, "--gammas", 3)
+    done = run("bench_hypernet.py", "--json", "--task", "regularized_classification", "--width", 2, *sizes)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {name: len(rates["0.001"]) for name, rates in found["losses"].items()} == {"evonas": 2, "hyperlight": 2}
+    assert set(found["ms"]["forward"]) == {"evonas", "hyperlight, loop", "hyperlight, weights at once"}
+    assert all(value > 0 for rows in found["ms"].values() for value in rows.values())
+
+
 def test_what_a_search_costs_is_counted_and_a_second_start_computes_nothing_again(tmp_path: Path) -> None:
     pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
     out = tmp_path / "cost"
