@@ -267,6 +267,7 @@ class ObjectivesConfig(Section):
     parameters: bool = False
     stability_margin: bool = False
     lr_sensitivity: bool = False
+    activation_sparsity: bool = False
 
 
 class EvolutionConfig(Section):

@@ -25,6 +25,7 @@ from evonas.graph.genome import Genome
 from evonas.instrument.fit import StopReason, fit
 from evonas.instrument.modules import replace_modules
 from evonas.instrument.surgery import NormActSite, SurgeryWarning, features_of, replace_norm_act
+from evonas.instrument.topk import inner_linear_layers, sparse_inputs
 from evonas.layer.lower import lower
 from evonas.record.outcome import Evaluation, Rejection
 from evonas.tasks.from_config import tasks_from_config
@@ -74,7 +75,7 @@ class Evaluator:
             with compiler:
                 rejection = self._reject(genome, trainings, gated, {h.steps: h for h in hurdles if gated}, compiler)
             objectives = {} if rejection else {t.task.name: t.score() for t in trainings}
-            extras = {} if rejection else self._extras(genome, trainings[0].device)
+            extras = {} if rejection else self._extras(trainings[0])
         except RuntimeError as error:  # torch's out-of-memory error is one too
             rejection = Rejection("execution", "error", detail=str(error).partition("\n")[0])
             objectives, extras = {}, {}
@@ -91,9 +92,9 @@ class Evaluator:
             compiled=compiler.outcome,
         )
 
-    def _extras(self, genome: Genome, device: torch.device) -> dict[str, float]:
-        """The objectives beside those of the tasks."""
-        quality = self.protocols.quality
+    def _extras(self, trained: "_Training") -> dict[str, float]:
+        """The objectives beside those of the tasks, given the training of the first one."""
+        quality, genome = self.protocols.quality, trained.genome
 
         def short(factor: float) -> _Training:
             rate = factor * self.training.learning_rate
@@ -111,7 +112,13 @@ class Evaluator:
             finished = training.stop is StopReason.COMPLETED
             return training.losses[0], late_loss(training.losses) if finished else math.nan
 
-        subject = Subject(genome, self.layer, device, trains, losses)
+        def sparse_metric(sparsity: float) -> float:
+            if not sparsity:
+                return trained.score()
+            with sparse_inputs(inner_linear_layers(trained.network), sparsity):
+                return trained.task.metric(trained.network)
+
+        subject = Subject(genome, self.layer, trained.device, trains, losses, sparse_metric)
         return {name: OBJECTIVES[name].measure(subject) for name in self.objectives}
 
     def stability(self, genome: Genome) -> Rejection | None:

@@ -20,6 +20,8 @@ from evonas.layer.lower import lower
 SHAPE = (32, 32, 16, 16)  # b, c, h, w of the tensor on which layers are timed
 FACTORS = (1 / 9, 1 / 3, 1.0, 3.0, 9.0)  # of the default learning rate, for its sensitivity
 LARGEST_FACTOR = 64.0  # where the ladder of learning rates ends
+SPARSITIES = tuple(step / 20 for step in range(1, 20))
+TOLERANCE = 0.05  # nats by which the loss may rise when inputs are dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Subject:
         device: where the tasks' networks are.
         trains: whether it passes the quality gate's minimum on the first task at this multiple of the default learning
             rate.
+        sparse_metric: the first task's metric of its trained network when the linear layers but the head drop this
+            share of their inputs, see ``evonas.instrument.topk.sparse_inputs``.
         losses: of a training of as many steps as the quality gate's, on the first task at this multiple of the default
             learning rate: the first one, and the mean of the last quarter (NaN where it left the numbers).
     """
@@ -41,6 +45,7 @@ class Subject:
     device: torch.device
     trains: Callable[[float], bool]
     losses: Callable[[float], tuple[float, float]]
+    sparse_metric: Callable[[float], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +110,29 @@ def lr_sensitivity(subject: Subject) -> float:
     return value if math.isfinite(value) else initial
 
 
+def activation_sparsity(subject: Subject) -> float:
+    """Largest of the sparsities .05, .1, ..., .95, in this order, up to which the loss rises by .05 nats or less.
+
+    0 where it rises by more at the first. The loss is -log of the metric, which for language models is the mean cross
+    entropy on the validation text; where the metric is an accuracy, 95 % of it must be left.
+    """
+    least, tolerated = subject.sparse_metric(0.0) * math.exp(-TOLERANCE), 0.0
+    for sparsity in SPARSITIES:
+        if not subject.sparse_metric(sparsity) >= least:
+            break
+        tolerated = sparsity
+    return tolerated
+
+
 OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
     {
         "latency": Objective(-1.0, latency, "forward and backward time / that of BN-ReLU"),
         "parameters": Objective(-1.0, parameters, "trainable values per channel"),
         "stability_margin": Objective(1.0, stability_margin, "largest learning rate that trains / the default"),
         "lr_sensitivity": Objective(-1.0, lr_sensitivity, "mean loss over learning rates minus the best"),
+        "activation_sparsity": Objective(
+            1.0, activation_sparsity, "share of the linear layers' inputs that may be dropped"
+        ),
     }
 )
 

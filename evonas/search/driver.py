@@ -8,7 +8,7 @@ from enum import Enum
 from functools import partial
 from typing import Protocol
 
-from evonas.config import BudgetConfig, SearchConfig
+from evonas.config import ARCHITECTURES, BudgetConfig, SearchConfig
 from evonas.errors import InputError
 from evonas.evaluate.execution import Executor, Pending
 from evonas.evaluate.interrupt import Interrupts, RunInterruptedError
@@ -82,7 +82,7 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
     Raises:
         InputError: an unknown primitive, index set or baseline, an initial layer that is none of the space, or rungs
             that are not ascending, not below the full training, or without a baseline to go by, or a task with the name
-            of another objective.
+            of another objective, or without what an objective needs.
     """
     for name in config.baselines:
         if name not in CATALOGUE:
@@ -102,6 +102,10 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
             raise InputError(
                 "tasks.name", f"{task.name!r} is an objective already", remedy="give the task another name"
             )
+    first = config.tasks[0]
+    if config.objectives.activation_sparsity and first.architecture in ARCHITECTURES:
+        found, accepted = f"{first.label} has no linear layer but its head", "a transformer as the first task"
+        raise InputError("objectives.activation_sparsity", found, accepted=accepted)
     space = SearchSpace.from_config(config.space)
     screens = Screens(config.protocols, config.layer)
     ladder = Ladder(config.rungs, reference)

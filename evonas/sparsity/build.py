@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from evonas.errors import InputError
+from evonas.instrument.topk import kept_count
 from evonas.sparsity.calibration import threshold_at
 from evonas.sparsity.layer import LowRank, SparseLinear, low_rank_factors
 from evonas.sparsity.scores import Magnitude, Method, Scored
-from evonas.sparsity.selection import Prefill, Selector, kept_count
+from evonas.sparsity.selection import Prefill, Selector
 from evonas.sparsity.sites import Site
 from evonas.sparsity.transform import Turned
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from evonas.errors import InputError
+from evonas.instrument.topk import column_norms
 from evonas.seeding import derive_seed
 
 
@@ -105,13 +106,6 @@ class Method:
     transforms: bool = False
     low_rank: bool = False
     gated: bool = False
-
-
-def column_norms(matrix: Tensor) -> Tensor:
-    """c_i = ||W[:, i]||_2, in single precision at least. Shapes: W [m, n] -> [n]."""
-    exact = torch.promote_types(matrix.dtype, torch.float32)
-    norms: Tensor = torch.linalg.vector_norm(matrix.detach(), dim=0, dtype=exact)
-    return norms
 
 
 def _wina(scored: Scored) -> nn.Module:

@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from evonas.errors import InputError
+from evonas.instrument.topk import largest
 from evonas.sparsity.memo import Memo
-
-ROUNDING = 1e-9  # 10 * (1 - 0.9) is a little below 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +53,6 @@ class Selected:
     dropped: int | Tensor
 
 
-def kept_count(inputs: int, sparsity: float) -> int:
-    """K = floor(n (1 - s)), at least 1."""
-    return max(1, int(inputs * (1 - sparsity) + ROUNDING))
-
-
 class Selector(nn.Module):
     """Drops inputs by score; layers that share an input and a rule share one selector, which then works once.
 
@@ -89,11 +82,8 @@ class Selector(nn.Module):
 
     def _mask(self, x: Tensor) -> Selected:
         scores = self.score(x)
-        if self.keep is None:
-            chosen = ~(scores <= self.threshold)  # what is not a number stays, and is seen
-        else:
-            chosen = torch.zeros_like(scores, dtype=torch.bool)
-            chosen.scatter_(-1, scores.topk(self.keep, dim=-1, sorted=False).indices, True)
+        # what is not a number stays, and is seen
+        chosen = ~(scores <= self.threshold) if self.keep is None else largest(scores, self.keep)
         dense = self.prefill.dense(x.shape[1]) if x.ndim == 3 else 0
         if dense:
             chosen[:, :dense] = True

@@ -14,7 +14,7 @@ from evonas.record.markdown import table_head, table_row
 from evonas.record.pictures import draw_panels, to_png
 from evonas.sparsity.results import Row, Score, study_json
 
-BEYOND = 30.0  # times the dense model's perplexity; what is above is not drawn
+BEYOND = 10.0  # times the dense model's perplexity; what is above is not drawn
 SETTING_COLUMNS = ("method", "allocation", "transform", "sparsity", "dropped", "MACs")
 SPEED_COLUMNS = ("tokens/s", "speed-up", "sparse layers")
 

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from evonas.errors import InputError
 from evonas.evaluate.timing import relative_time
 from evonas.files import write_text
+from evonas.instrument.topk import kept_count
 from evonas.sparsity.layer import SparseLinear
 from evonas.sparsity.scores import Magnitude
-from evonas.sparsity.selection import Selector, kept_count
+from evonas.sparsity.selection import Selector
 from evonas.sparsity.sites import site_at
 
 LEVELS = (0.0, 0.25, 0.5, 0.65, 0.8, 0.9)

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from evonas.errors import InputError
+from evonas.instrument.topk import column_norms
 from evonas.sparsity.calibration import Group
 from evonas.sparsity.layer import Rotation
-from evonas.sparsity.scores import column_norms
 from evonas.sparsity.sites import Site
 
 # in this order; the published choice is the key and the gate projection, or the fused layer that holds them

@@ -1,10 +1,11 @@
 """Oracles: a copy of the reference and the reference run several times over for times; parameters counted by hand; the
-learning rate at which gradient descent on a parabola begins to leave its minimum, 2 / curvature.
+learning rate at which gradient descent on a parabola begins to leave its minimum, 2 / curvature; the library of
+sparsity, layer by layer, on the network that was trained.
 """
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -24,8 +25,13 @@ S0 = CATALOGUE["evonorm-s0"]
 CPU = torch.device("cpu")
 
 
-def subject(genome: Genome) -> Subject:
-    return Subject(genome, LayerConfig(), CPU, lambda _: False, lambda _: (1.0, 1.0))
+def subject(
+    genome: Genome = S0,
+    trains: Callable[[float], bool] = lambda _: False,
+    losses: Callable[[float], tuple[float, float]] = lambda _: (1.0, 1.0),
+    sparse_metric: Callable[[float], float] = lambda _: 1.0,
+) -> Subject:
+    return Subject(genome, LayerConfig(), CPU, trains, losses, sparse_metric)
 
 
 def bn_relu() -> nn.Module:
@@ -84,9 +90,7 @@ def test_the_margin_is_the_last_factor_before_the_first_that_fails(limit: float,
         tried.append(factor)
         return factor <= limit
 
-    assert (
-        OBJECTIVES["stability_margin"].measure(Subject(S0, LayerConfig(), CPU, trains, lambda _: (1.0, 1.0))) == margin
-    )
+    assert OBJECTIVES["stability_margin"].measure(subject(trains=trains)) == margin
     assert tried == [2.0**i for i in range(1, len(tried) + 1)]
     assert tried[-1] == min(2 * margin, 64)
 
@@ -169,6 +173,24 @@ def test_lr_sensitivity_is_the_published_mean_over_five_learning_rates(
     finals: tuple[float, ...], expected: float
 ) -> None:
     by_factor = dict(zip((1 / 9, 1 / 3, 1.0, 3.0, 9.0), finals, strict=True))
-    subject = Subject(S0, LayerConfig(), CPU, lambda _: False, lambda factor: (5.0, by_factor[factor]))
-    assert OBJECTIVES["lr_sensitivity"].measure(subject) == pytest.approx(expected)
+    found = subject(losses=lambda factor: (5.0, by_factor[factor]))
+    assert OBJECTIVES["lr_sensitivity"].measure(found) == pytest.approx(expected)
     assert OBJECTIVES["lr_sensitivity"].weight == -1
+
+
+@pytest.mark.parametrize(
+    ("metric", "tolerated"),
+    [
+        (lambda _: 1.0, 0.95),
+        (lambda s: 1.0 - s, 0.0),
+        (lambda s: 0.02 * math.exp(-0.0501 * (s > 0.62)), 0.6),  # nats, whatever the level
+        (lambda s: 0.02 * math.exp(-0.0499 * (s > 0.62)), 0.95),
+        (lambda s: 1.0 if s < 0.32 or s > 0.7 else 0.5, 0.3),  # up to the first that is too much
+        (lambda s: math.nan if s > 0.12 else 1.0, 0.1),
+    ],
+)
+def test_the_tolerated_sparsity_is_the_last_before_the_loss_rises(
+    metric: Callable[[float], float], tolerated: float
+) -> None:
+    assert OBJECTIVES["activation_sparsity"].measure(subject(sparse_metric=metric)) == pytest.approx(tolerated)
+    assert OBJECTIVES["activation_sparsity"].weight == 1

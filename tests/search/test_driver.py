@@ -30,8 +30,9 @@ pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "search_spaces" / "tiny.toml"
+EXTRAS = [name for name in OBJECTIVES if name != "activation_sparsity"]  # all that networks on images have
 EVERY = [
-    *(f"objectives.{name}=true" for name in OBJECTIVES),
+    *(f"objectives.{name}=true" for name in EXTRAS),
     *("protocols.quality.min_accuracy=0.0", "evolution.initial_random=2", "evolution.random_injection=0.1"),
     *("evolution.window=4", "evolution.tournament=1.0", "training.steps=4"),
 ]
@@ -64,11 +65,19 @@ def test_a_search_with_every_objective_runs_resumes_and_goes_by_its_records(algo
     with Archive.open(path) as archive:
         records, (reference,) = list(archive.records(screened_out=True)), archive.baselines().values()
     assert records[:6] == before
-    assert list(reference.extras) == list(OBJECTIVES)
+    assert list(reference.extras) == EXTRAS
     for _, evaluation in records:
-        assert list(evaluation.extras) == (list(OBJECTIVES) if evaluation.objectives else [])
+        assert list(evaluation.extras) == (EXTRAS if evaluation.objectives else [])
     assert any(candidate.proposal.parent is not None for candidate, _ in records)
     assert replayed(settings, records, reference) == [candidate for candidate, _ in records]
+
+
+def test_a_network_without_linear_layers_cannot_be_judged_by_its_activation_sparsity() -> None:
+    with pytest.raises(InputError) as caught:
+        make_search(config.load(TINY, ["objectives.activation_sparsity=true"]))
+    assert str(caught.value).startswith(
+        "objectives.activation_sparsity: preact_resnet has no linear layer but its head"
+    )
 
 
 def test_a_task_with_the_name_of_an_objective_is_refused() -> None:

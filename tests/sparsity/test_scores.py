@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from evonas.errors import InputError
-from evonas.sparsity.scores import METHODS, Magnitude, Noise, Scored, Seen, column_norms, method_named
+from evonas.instrument.topk import column_norms
+from evonas.sparsity.scores import METHODS, Magnitude, Noise, Scored, Seen, method_named
 from evonas.sparsity.selection import Selector
 from evonas.sparsity.transform import right_singular_vectors
 

@@ -4,7 +4,9 @@ Oracles: the model trained with LayerNorm's genome in place of LayerNorm, whose 
 computed window by window.
 """
 
+import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,10 @@ from evonas.errors import InputError
 from evonas.evaluate.evaluator import evaluator_from_config, install
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
+from evonas.instrument.topk import inner_linear_layers
 from evonas.layer.lower import NormActLayer
 from evonas.search.trials import trial_settings
+from evonas.sparsity import sparsify
 from evonas.tasks.language.loss import cross_entropy
 from evonas.tasks.language.task import language_task
 from evonas.tasks.language.text import load, windows
@@ -87,6 +91,52 @@ def test_layers_are_judged_on_language_models(settings: SearchConfig) -> None:
     assert all(1 / 256 < value < 0.1 for value in found.objectives.values())
     assert found.extras["lr_sensitivity"] >= 0
     assert evaluator(Genome.from_text("a = exp(x); b = exp(a); exp(b)")).rejection is not None
+
+
+def test_the_tolerated_sparsity_is_that_of_the_trained_network(
+    settings: SearchConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained longer, so that dropping inputs costs something; the library's WINA layers say how much."""
+    changes = ["training.steps=60", "objectives.lr_sensitivity=false", "objectives.activation_sparsity=true"]
+    evaluator = evaluator_from_config(
+        config.loads(config.dump(settings), [*changes, "rungs.steps=[]", "rungs.reductions=[]"])
+    )
+    trained: list[nn.Module] = []
+    monkeypatch.setattr(
+        "evonas.evaluate.evaluator.inner_linear_layers",
+        lambda network: trained.append(network) or inner_linear_layers(network),
+    )
+    found = evaluator(CATALOGUE["rmsnorm"])
+    network, task = trained[0], evaluator.tasks[0]
+    dense = task.metric(network)
+    assert found.objectives[task.name] == dense
+    rises = {}
+    for step in range(1, 20):
+        with sparsify(network, method="wina", sparsity=step / 20, exclude="head"):
+            rises[step / 20] = math.log(dense / task.metric(network))
+    expected = 0.0
+    for sparsity, rise in rises.items():
+        if rise > 0.05:
+            break
+        expected = sparsity
+    assert 0 < expected < 0.95, rises
+    assert found.extras == {"activation_sparsity": expected}
+
+
+def test_a_search_shows_what_its_layers_tolerate(
+    evonas: Callable[..., tuple[int, str, str]], settings: SearchConfig, tmp_path: Path
+) -> None:
+    file = tmp_path / "search.toml"
+    file.write_text(config.dump(settings.model_copy(update={"baselines": ("rmsnorm",)})))
+    changes = ("objectives.activation_sparsity=true", "objectives.lr_sensitivity=false", "protocols.stability.steps=0")
+    options = [part for change in changes for part in ("--set", change)]
+    status, _, err = evonas("search", file, "--run", tmp_path / "run", "--budget", "3", *options)
+    assert status == 0, err
+    shown = json.loads(evonas("top", tmp_path / "run", "--json")[1])
+    assert [entry["name"] for entry in shown if "activation_sparsity" in entry["extras"]]
+    assert all(0 <= entry["extras"]["activation_sparsity"] <= 0.95 for entry in shown if entry["extras"])
+    out = " ".join(evonas("top", tmp_path / "run", "--pareto")[1].split())
+    assert "activation_sparsity: share of the linear layers' inputs that may be dropped, higher is better" in out
 
 
 def test_trials_on_language_models_are_known_by_their_text(settings: SearchConfig) -> None:
