@@ -1,6 +1,7 @@
 """Tiny models with random weights, in which every gain differs from 1."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,3 +56,15 @@ def make_gpt2() -> nn.Module:
 
 def make_mlp() -> nn.Module:
     return seeded(lambda: nn.Sequential(nn.Linear(12, 20), nn.GELU(), nn.Linear(20, 16), nn.Tanh(), nn.Linear(16, 5)))
+
+
+def save_llama(folder: Path, **changes: Any) -> Path:
+    """A llama and a tokenizer of bytes with a first token, as transformers saves them."""
+    library, bpe = transformers(), pytest.importorskip("tokenizers", reason="pip install 'evonas[lm]'")
+    alphabet = sorted(bpe.pre_tokenizers.ByteLevel.alphabet())
+    found = bpe.Tokenizer(bpe.models.BPE({token: number for number, token in enumerate(["<s>", *alphabet])}, []))
+    found.pre_tokenizer = bpe.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    found.decoder = bpe.decoders.ByteLevel()
+    make_llama(vocab_size=1 + len(alphabet), **changes).save_pretrained(folder)
+    library.PreTrainedTokenizerFast(tokenizer_object=found, bos_token="<s>").save_pretrained(folder)
+    return folder

@@ -49,15 +49,15 @@ def stability_command(
 
     Finished runs are kept: after Ctrl-C the same command with --resume goes on.
     """
-    found = config.load_as(stability_study.StudyConfig, file, _changes(overrides, workers, device))
+    found = config.load_as(stability_study.StudyConfig, file, changes_of(overrides, workers, device))
     pieces, folder = stability_study.pieces_of(found), run or Path("runs") / found.name
-    outcomes = _run(
+    outcomes = run_held(
         found, folder, lambda record, watch: stability_study.run_pieces(found, pieces, record, watch), resume=resume
     )
     swept = sweeps.sweeps_of(outcomes)
     files = stability_show.save_study(found.name, outcomes, swept, folder)
     rows = [stability_show.table_cells(sweep) for sweep in swept]
-    _print(found.name, stability_show.COLUMNS, rows, files, sweeps.study_json(swept), as_json=as_json)
+    print_study(found.name, stability_show.COLUMNS, rows, files, sweeps.study_json(swept), as_json=as_json)
 
 
 @app.command(name="hypernet")
@@ -76,18 +76,18 @@ def hypernet_command(
 
     Finished runs are kept: after Ctrl-C the same command with --resume goes on.
     """
-    found = config.load_as(hypernet_study.StudyConfig, file, _changes(overrides, workers, device))
+    found = config.load_as(hypernet_study.StudyConfig, file, changes_of(overrides, workers, device))
     pieces, folder = hypernet_study.pieces_of(found), run or Path("runs") / found.name
-    outcomes = _run(
+    outcomes = run_held(
         found, folder, lambda record, watch: hypernet_study.run_pieces(found, pieces, record, watch), resume=resume
     )
     groups = hypernet_results.groups_of(outcomes)
     files = hypernet_show.save_study(found.name, outcomes, groups, folder)
     rows = [hypernet_show.table_cells(group, groups) for group in groups]
-    _print(found.name, hypernet_show.COLUMNS, rows, files, hypernet_results.study_json(groups), as_json=as_json)
+    print_study(found.name, hypernet_show.COLUMNS, rows, files, hypernet_results.study_json(groups), as_json=as_json)
 
 
-def _run(
+def run_held(
     settings: Section, folder: Path, work: Callable[[Results, Callable[[Tally], None]], Found], *, resume: bool
 ) -> Found:
     """Hold the folder of a study while its runs are done."""
@@ -104,7 +104,7 @@ def _run(
             raise typer.Exit(INTERRUPTED) from None
 
 
-def _print(
+def print_study(
     title: str,
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
@@ -113,6 +113,7 @@ def _print(
     *,
     as_json: bool,
 ) -> None:
+    """The table and the files that were written, or JSON."""
     if as_json:
         print(json.dumps(found, indent=2))
         return
@@ -122,7 +123,7 @@ def _print(
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
-def _changes(overrides: list[str] | None, workers: int | None, device: str | None) -> list[str]:
+def changes_of(overrides: list[str] | None, workers: int | None, device: str | None) -> list[str]:
     """What options set in a study file, as overrides."""
     changes = [*(overrides or []), *([f"execution.workers={workers}"] if workers is not None else [])]
     return changes + ([f"execution.device={json.dumps(device)}"] if device is not None else [])
