@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from evonas.config import PositiveInt, Section
+from evonas.config import Count, PositiveInt, Section
 from evonas.evaluate.evaluator import find_device
 from evonas.seeding import derive_seed
 from evonas.steering.generator import CLASSES, inputs, load_digits, train_generator
@@ -34,7 +34,7 @@ class ImagesConfig(Section):
     generator_steps: PositiveInt = 1000
     classifier_steps: PositiveInt = 600
     width: PositiveInt = 64
-    trained: int = 0
+    trained: Count = 0
 
 
 class ImageSubject:

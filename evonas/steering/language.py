@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -109,7 +110,7 @@ class Language:
     @property
     def tasks(self) -> tuple[str, ...]:
         """One, called after its scorer."""
-        return (self._config.scorer.name.rpartition("/")[2],)
+        return (Path(self._config.scorer.name).name,)
 
     @property
     def sites(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from evonas.steering.results import Group, study_json
 from evonas.steering.study import NONE, Cell, MeasurePiece, Piece, StudyConfig, maps_of, subject_of
 
 FULL = 1.0  # the strength at which a table shows a method as fitted
-SHOWN_RISES = 4  # times the largest rise that is compared: how far a picture of trade-offs goes
+SHOWN_RISES = 1.5  # times the largest rise that is compared: how far a picture of trade-offs goes
 PICTURES = 12  # images in a row
 WIDE = 4.0  # from this ratio of strengths on their axis is logarithmic
 
@@ -55,7 +55,7 @@ def markdown(name: str, groups: Sequence[Group], rises: Sequence[float]) -> str:
     """The table, and how to read it."""
     lines = [f"# {name}\n", *table_head(*columns(rises)), *(table_row(*table_cells(g, rises)) for g in groups)]
     lines += [
-        "\nMean and deviation over seeds. At a rise of the price: the score where the price has risen so far for the",
+        "\nMean and deviation over seeds; the price is that of the untouched model, then what it rises by. At a rise of the price: the score where the price has risen so far for the",
         "first time, on the line between two measured strengths; in brackets the mean strength, with `>=` where some",
         "seed's largest measured strength costs less, and is what counts.",
     ]

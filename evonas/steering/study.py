@@ -73,6 +73,12 @@ class MethodConfig(FitConfig):
         return FitConfig(**{key: getattr(self, key) for key in FitConfig.model_fields})
 
 
+class SteeringExecution(ExecutionConfig):
+    """``[execution]``, with time for fits of language models."""
+
+    timeout_seconds: Positive = 7200.0
+
+
 class StudyConfig(Section):
     """A study file, of a ``[language]`` model or of ``[images]``.
 
@@ -85,7 +91,7 @@ class StudyConfig(Section):
     methods: Annotated[tuple[MethodConfig, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 3)
     rises: tuple[Positive, ...] = RISES
-    execution: ExecutionConfig = ExecutionConfig(timeout_seconds=7200.0)
+    execution: SteeringExecution = SteeringExecution()
 
     @model_validator(mode="after")
     def _one_subject(self) -> Self:
