@@ -55,9 +55,10 @@ def markdown(name: str, groups: Sequence[Group], rises: Sequence[float]) -> str:
     """The table, and how to read it."""
     lines = [f"# {name}\n", *table_head(*columns(rises)), *(table_row(*table_cells(g, rises)) for g in groups)]
     lines += [
-        "\nMean and deviation over seeds; the price is that of the untouched model, then what it rises by. At a rise of the price: the score where the price has risen so far for the",
-        "first time, on the line between two measured strengths; in brackets the mean strength, with `>=` where some",
-        "seed's largest measured strength costs less, and is what counts.",
+        "\nMean and deviation over seeds; the price is the untouched model's, below it what it rises by. At a rise of",
+        "the price: the score where the price has risen so far for the first time, on the line between two measured",
+        "strengths; in brackets the mean strength, with `>=` where some seed's largest measured strength costs less,",
+        "and is what counts.",
     ]
     lines += [f"\n- {g.task}, {g.label}, seed {seed}: {why}" for g in groups for seed, why in g.failures.items()]
     return "\n".join(lines) + "\n"
