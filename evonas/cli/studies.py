@@ -49,7 +49,7 @@ def stability_command(
 
     Finished runs are kept: after Ctrl-C the same command with --resume goes on.
     """
-    found = config.load_as(stability_study.StudyConfig, file, _changes(overrides, workers, device))
+    found = config.load_as(stability_study.StudyConfig, file, changes_of(overrides, workers, device))
     pieces, folder = stability_study.pieces_of(found), run or Path("runs") / found.name
     outcomes = run_held(
         found, folder, lambda record, watch: stability_study.run_pieces(found, pieces, record, watch), resume=resume
@@ -76,7 +76,7 @@ def hypernet_command(
 
     Finished runs are kept: after Ctrl-C the same command with --resume goes on.
     """
-    found = config.load_as(hypernet_study.StudyConfig, file, _changes(overrides, workers, device))
+    found = config.load_as(hypernet_study.StudyConfig, file, changes_of(overrides, workers, device))
     pieces, folder = hypernet_study.pieces_of(found), run or Path("runs") / found.name
     outcomes = run_held(
         found, folder, lambda record, watch: hypernet_study.run_pieces(found, pieces, record, watch), resume=resume
@@ -123,7 +123,7 @@ def print_study(
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
-def _changes(overrides: list[str] | None, workers: int | None, device: str | None) -> list[str]:
+def changes_of(overrides: list[str] | None, workers: int | None, device: str | None) -> list[str]:
     """What options set in a study file, as overrides."""
     changes = [*(overrides or []), *([f"execution.workers={workers}"] if workers is not None else [])]
     return changes + ([f"execution.device={json.dumps(device)}"] if device is not None else [])

@@ -6,7 +6,8 @@ tensor may come in reduced shape (size 1 along axes it does not vary over): a mo
 axis equals the moment of the value itself, so nothing is ever expanded.
 
 The classes have their gradients in closed form, where those that torch would record read memory more often. They keep
-few tensors, their backward passes are differentiable themselves, and ``torch.func.vmap`` runs through them.
+few tensors, their backward passes are differentiable themselves, and ``torch.func.vmap`` runs through them; moments say
+how, since the rules that torch generates take longer than the moments themselves.
 """
 
 from typing import Any
@@ -17,8 +18,6 @@ from torch import Tensor
 
 class Variance(torch.autograd.Function):
     """Biased variance over ``dims``, kept as size 1; its gradient is 2 (x - mean x) / n."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -37,11 +36,13 @@ class Variance(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         return (x - x.mean(ctx.dims, keepdim=True)) * (ctx.factor * gradient), None
 
+    @staticmethod
+    def vmap(_info: Any, in_dims: tuple[Any, ...], x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, int]:
+        return Variance.apply(x.movedim(in_dims[0], 0), tuple(dim + (dim >= 0) for dim in dims)), 0
+
 
 class MeanSquare(torch.autograd.Function):
     """Mean of squares over ``dims``, kept as size 1; its gradient is 2 x / n."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -57,6 +58,10 @@ class MeanSquare(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
         return x * (ctx.factor * gradient), None
+
+    @staticmethod
+    def vmap(_info: Any, in_dims: tuple[Any, ...], x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, int]:
+        return MeanSquare.apply(x.movedim(in_dims[0], 0), tuple(dim + (dim >= 0) for dim in dims)), 0
 
 
 class Maximum(torch.autograd.Function):

@@ -37,6 +37,15 @@ def ray(model: HyperNetwork, count: int = POINTS) -> Tensor:
 
 
 @torch.no_grad()
+def magnitudes(model: HyperNetwork, gammas: Tensor) -> tuple[Tensor, Tensor]:
+    """||z|| and ||theta(gamma)||, z being gamma mapped to [0, 1]^d.
+
+    Shapes: gammas [n, d] -> [n], [n].
+    """
+    sizes = torch.stack([torch.stack(list(_norms(model, gamma).values())).norm() for gamma in gammas])
+    return model.inputs.unit(gammas, like=sizes).norm(dim=-1), sizes
+
+
 def magnitude_slope(model: HyperNetwork, gammas: Tensor) -> float:
     """The log-log slope of ||theta(gamma)|| against ||z||, z being gamma mapped to [0, 1]^d.
 
@@ -46,8 +55,7 @@ def magnitude_slope(model: HyperNetwork, gammas: Tensor) -> float:
         model: the hypernetwork.
         gammas: [n, d], none of them at the lower end of all ranges; ``ray`` gives some.
     """
-    sizes = torch.stack([torch.stack(list(_norms(model, gamma).values())).norm() for gamma in gammas])
-    return log_log_slope(model.inputs.unit(gammas, like=sizes).norm(dim=-1), sizes)
+    return log_log_slope(*magnitudes(model, gammas))
 
 
 @torch.no_grad()

@@ -1,33 +1,38 @@
 """What a study says: each parametrization at its best learning rate, and the steps to the default's final loss."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import torch
+
+from evonas.errors import InputError
 from evonas.evaluate.statistics import Summary, summary
-from evonas.hypernet.study import Piece
+from evonas.hypernet.diagnostics import log_log_slope
+from evonas.hypernet.settings import SEPARATE, OptimizerName, Piece
+from evonas.hypernet.study import Setting
 from evonas.record.results import Outcome
 
 DEFAULT = "default"
-Setting = tuple[str, str, str]  # optimizer, activation, norm
 Curve = tuple[tuple[int, float], ...]  # step, loss on the fixed batches
+Value = Mapping[str, Any]  # what ``work`` gives
+Points = list[tuple[float, float, float]]  # place, mean, deviation over seeds
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One parametrization with one correction, optimizer, activation and norm, at the best of its learning rates.
+    """One parametrization with one correction and setting, at the best of its learning rates.
 
     Attributes:
         parametrization: its name.
         correction: of the grid; 0 is the parametrization's own.
-        setting: optimizer, activation and norm.
+        setting: optimizer, activation, norm and noise.
         learning_rate: with the lowest mean final loss over seeds, among those where no seed diverged; None if some seed
             diverged at each.
-        curves: by seed, at that rate.
-        metrics: by seed, the metric over the task's grid.
-        diverged: runs that left the finite numbers, over all learning rates, of how many.
+        rates: by learning rate where no seed diverged, and seed: what the run gave.
+        diverged: runs that left the finite numbers or failed, over all learning rates, of how many.
         runs: how many there were.
     """
 
@@ -35,8 +40,7 @@ class Group:
     correction: float
     setting: Setting
     learning_rate: float | None
-    curves: Mapping[int, Curve]
-    metrics: Mapping[int, tuple[float, ...]]
+    rates: Mapping[float, Mapping[int, Value]]
     diverged: int
     runs: int
 
@@ -46,78 +50,151 @@ class Group:
         return self.parametrization + (f" {self.correction:g}" if self.correction else "")
 
     @property
+    def best(self) -> Mapping[int, Value]:
+        """By seed, what runs at the best learning rate gave."""
+        return {} if self.learning_rate is None else self.rates[self.learning_rate]
+
+    @property
     def final(self) -> Summary | None:
         """Final loss over seeds."""
-        return summary([curve[-1][1] for curve in self.curves.values()]) if self.curves else None
+        return summary([final_loss(value) for value in self.best.values()]) if self.best else None
 
     @property
     def metric(self) -> Summary | None:
         """Mean metric over the task's grid, over seeds."""
-        return summary([fmean(values) for values in self.metrics.values()]) if self.metrics else None
+        return summary([fmean(value["metric"]) for value in self.best.values()]) if self.best else None
 
-    def mean_curve(self) -> list[tuple[float, float, float]]:
-        """Step, mean loss and deviation over seeds."""
-        rows = zip(*self.curves.values(), strict=True)
-        found = [(row[0][0], summary([loss for _, loss in row])) for row in rows]
-        return [(step, each.mean, each.std or 0.0) for step, each in found]
+    def mean_curve(self, rate: float | None = None) -> Points:
+        """Step, mean loss and deviation over seeds, at one of ``rates``: the best unless given."""
+        chosen = self.best if rate is None else self.rates[rate]
+        return _over_seeds([[(step, loss) for step, loss in value["curve"]] for value in chosen.values()])
 
-    def steps_to(self, loss: float) -> int | None:
+    def along(self, what: str) -> Points:
+        """``losses`` or ``metric`` at the gammas of the grid: place from 0 to 1 or cost, mean and deviation."""
+        return _over_seeds([along(value, what) for value in self.best.values()])
+
+    def steps_to(self, loss: float, rate: float | None = None) -> int | None:
         """The first step at which the mean loss over seeds is as low; None if it never is."""
-        return next((int(step) for step, mean, _ in self.mean_curve() if mean <= loss), None)
+        return next((int(step) for step, mean, _ in self.mean_curve(rate) if mean <= loss), None)
+
+    def magnitudes(self) -> Points:
+        """||z||, mean and deviation of ||theta|| along a ray at the start."""
+        return _over_seeds([[(z, theta) for z, theta in value["magnitudes"]] for value in self.best.values()])
+
+
+@dataclass(frozen=True, slots=True)
+class Separate:
+    """Plain networks trained for one gamma each, with one optimizer, each at the best of its learning rates.
+
+    Attributes:
+        optimizer: its name.
+        values: by seed, ``losses``, ``metric`` and ``costs`` along the grid, where no network failed or diverged.
+    """
+
+    optimizer: str
+    values: Mapping[int, Value]
+
+    def along(self, what: str) -> Points:
+        """As of a group."""
+        return _over_seeds([along(value, what) for value in self.values.values()])
 
 
 def groups_of(outcomes: Mapping[Piece, Outcome]) -> list[Group]:
     """The groups, in the order of the grid."""
     runs: dict[tuple[str, float, Setting], dict[float, dict[int, Outcome]]] = {}
     for piece, outcome in outcomes.items():
-        setting = (piece.optimizer, piece.activation, piece.norm)
-        by_rate = runs.setdefault((piece.parametrization, piece.correction, setting), {})
-        by_rate.setdefault(piece.learning_rate, {})[piece.seed] = outcome
+        if piece.place is None:
+            setting = (piece.optimizer, piece.activation, piece.norm, piece.noise)
+            by_rate = runs.setdefault((piece.parametrization, piece.correction, setting), {})
+            by_rate.setdefault(piece.learning_rate, {})[piece.seed] = outcome
     return [_group(*key, by_rate) for key, by_rate in runs.items()]
 
 
+def separate_of(outcomes: Mapping[Piece, Outcome]) -> list[Separate]:
+    """The separate networks, by optimizer."""
+    runs: dict[OptimizerName, dict[int, dict[float, dict[int, Outcome]]]] = {}
+    for piece, outcome in outcomes.items():
+        if piece.place is not None:
+            by_rate = runs.setdefault(piece.optimizer, {}).setdefault(piece.place, {})
+            by_rate.setdefault(piece.learning_rate, {})[piece.seed] = outcome
+    found = []
+    for optimizer, places in runs.items():
+        chosen = [_group(SEPARATE, 0.0, (optimizer, "", "", 0), places[place]).best for place in sorted(places)]
+        seeds = [seed for seed in chosen[0] if all(seed in best for best in chosen)]
+        joined = {seed: {key: _joined(best[seed][key] for best in chosen) for key in ALONG} for seed in seeds}
+        found.append(Separate(optimizer, joined))
+    return found
+
+
+ALONG = ("losses", "metric", "costs")
+
+
+def _joined(parts: Iterable[list[float] | None]) -> list[float] | None:
+    lists = list(parts)
+    return None if None in lists else [number for part in lists for number in part or ()]
+
+
 def _group(form: str, correction: float, setting: Setting, by_rate: Mapping[float, Mapping[int, Outcome]]) -> Group:
-    whole = {rate: found for rate, found in by_rate.items() if all(_ended(o) is not None for o in found.values())}
-    best = min(whole, key=lambda rate: fmean(_ended(o) or 0.0 for o in whole[rate].values()), default=None)
-    chosen = {} if best is None else whole[best]
-    values = {seed: outcome.value for seed, outcome in chosen.items() if outcome.value}
+    whole: dict[float, dict[int, Value]] = {}
+    for rate, found in by_rate.items():
+        ended = {seed: outcome.value for seed, outcome in found.items() if outcome.value and outcome.value["metric"]}
+        if len(ended) == len(found):
+            whole[rate] = ended
+    best = min(whole, key=lambda rate: fmean(map(final_loss, whole[rate].values())), default=None)
     every = [outcome for found in by_rate.values() for outcome in found.values()]
-    return Group(
-        form,
-        correction,
-        setting,
-        best,
-        {seed: tuple((int(step), float(loss)) for step, loss in value["curve"]) for seed, value in values.items()},
-        {seed: tuple(value["metric"]) for seed, value in values.items()},
-        sum(_ended(outcome) is None for outcome in every),
-        len(every),
-    )
+    lost = sum(not (outcome.value and outcome.value["metric"]) for outcome in every)
+    return Group(form, correction, setting, best, whole, lost, len(every))
 
 
-def _ended(outcome: Outcome) -> float | None:
-    """The final loss of a run that went through; None if it diverged or failed."""
-    if outcome.value is None or outcome.value["metric"] is None:
-        return None
-    final = outcome.value["curve"][-1][1]
-    return float(final) if final is not None else None
+def final_loss(value: Value) -> float:
+    """The last loss of a run that went through."""
+    return float(value["curve"][-1][1])
 
 
-def speedup(group: Group, groups: list[Group]) -> float | None:
+def along(value: Value, what: str) -> list[tuple[float, float]]:
+    """Points of ``losses`` or ``metric``: over cost, or over the place from 0 to 1 where cost is always the same."""
+    numbers = value[what]
+    places = value["costs"] or [index / max(1, len(numbers) - 1) for index in range(len(numbers))]
+    return list(zip(places, numbers, strict=True))
+
+
+def _over_seeds(rows: Sequence[Sequence[tuple[float, float]]]) -> Points:
+    columns = [(column[0][0], summary([y for _, y in column])) for column in zip(*rows, strict=True)]
+    return [(x, found.mean, found.std or 0.0) for x, found in columns]
+
+
+def reference(group: Group, groups: Sequence[Group]) -> Group | None:
+    """The default parametrization under the same setting, with the best of its corrections; None if all diverged."""
+    defaults = [g for g in groups if g.parametrization == DEFAULT and g.setting == group.setting and g.best]
+    return min(defaults, key=lambda g: g.final.mean if g.final else math.inf, default=None)
+
+
+def speedup(group: Group, groups: Sequence[Group], rate: float | None = None) -> float | None:
     """Steps of the default parametrization over the steps to reach its final loss, under the same setting.
 
-    The default is the one with the lowest final loss among its corrections. inf is not given: None where it is never
-    reached, or there is no default.
+    None where it is never reached, or there is no default.
+
+    Args:
+        group: what is compared.
+        groups: all of the study.
+        rate: a learning rate of the group where no seed diverged; the best unless given.
     """
-    defaults = [g for g in groups if g.parametrization == DEFAULT and g.setting == group.setting and g.final]
-    if not defaults or group.final is None:
+    best = reference(group, groups)
+    if best is None or best.final is None or not group.best:
         return None
-    best = min(defaults, key=lambda g: g.final.mean if g.final else math.inf)
-    assert best.final is not None
-    steps, total = group.steps_to(best.final.mean), next(iter(best.curves.values()))[-1][0]
+    steps, total = group.steps_to(best.final.mean, rate), best.mean_curve()[-1][0]
     return total / steps if steps else None
 
 
-def study_json(groups: list[Group]) -> dict[str, Any]:
+def slope(magnitudes: Sequence[Sequence[float]]) -> float | None:
+    """Log-log slope of ||theta|| against ||z||; None where a size is 0 or not finite."""
+    try:
+        return log_log_slope(*torch.tensor(magnitudes).T)
+    except InputError:
+        return None
+
+
+def study_json(groups: Sequence[Group], separate: Sequence[Separate] = ()) -> dict[str, Any]:
     """All groups as JSON."""
     return {
         "groups": [
@@ -127,14 +204,21 @@ def study_json(groups: list[Group]) -> dict[str, Any]:
                 "optimizer": group.setting[0],
                 "activation": group.setting[1],
                 "norm": group.setting[2],
+                "noise": group.setting[3],
                 "learning_rate": group.learning_rate,
-                "final_loss": {seed: curve[-1][1] for seed, curve in group.curves.items()},
-                "metric": {seed: list(values) for seed, values in group.metrics.items()},
+                "final_loss": {seed: final_loss(value) for seed, value in group.best.items()},
                 "speedup": speedup(group, groups),
-                "curves": {seed: [list(point) for point in curve] for seed, curve in group.curves.items()},
+                "speedups": {f"{rate:g}": speedup(group, groups, rate) for rate in group.rates},
+                "slope": {seed: slope(value["magnitudes"]) for seed, value in group.best.items()},
+                "curves": {seed: value["curve"] for seed, value in group.best.items()},
+                **{key: {seed: value[key] for seed, value in group.best.items()} for key in ALONG},
                 "diverged": group.diverged,
                 "runs": group.runs,
             }
             for group in groups
-        ]
+        ],
+        "separate": [
+            {"optimizer": found.optimizer, **{key: {s: v[key] for s, v in found.values.items()} for key in ALONG}}
+            for found in separate
+        ],
     }

@@ -1,7 +1,7 @@
 """Problems with a setting gamma that one hypernetwork is to solve for all gammas at once."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Unpack
 
@@ -36,10 +36,13 @@ class HyperTask:
         name: what it is called.
         inputs: names, sizes and ranges of gamma.
         primary: from a seed to the freshly initialized network that solves it for one gamma.
-        batches: from a seed to training batches without end; their gammas are uniform over the ranges.
-        loss: from a hypernetwork and a batch to a scalar.
+        batches: from a seed to training batches without end: tuples that begin with gammas [n, d], uniform over the
+            ranges.
+        loss: from a hypernetwork and a batch to a scalar; what it depends on are the first coordinates of gamma.
         metric: from a hypernetwork and gammas [n, d] to n numbers, larger is better.
         grid: gammas [n, d] to take the metric at: all coordinates from the start to the end of their ranges.
+        cost: from a hypernetwork and gammas [n, d] to n numbers: floating point operations of the primary network on
+            an image. None where gamma does not change them.
     """
 
     name: str
@@ -49,6 +52,7 @@ class HyperTask:
     loss: Callable[[HyperNetwork, Any], Tensor]
     metric: Callable[[HyperNetwork, Tensor], Tensor]
     grid: Tensor
+    cost: Callable[[HyperNetwork, Tensor], Tensor] | None = None
 
     def build(self, seed: int, /, **options: Unpack[Options]) -> HyperNetwork:
         """A fresh hypernetwork for this problem.
@@ -92,8 +96,8 @@ def rescaled_classification(
 ) -> HyperTask:
     """Classification at all rescale factors of the feature maps at once: accuracy against computation.
 
-    Each batch has one factor, which sets the size of maps. The metric is accuracy on the scoring images; ``flops``
-    tells what a factor costs.
+    Each batch has one factor, which sets the size of maps, and so the cost. The metric is accuracy on the scoring
+    images.
 
     Args:
         images: from ``evonas.tasks.data.load``.
@@ -105,7 +109,7 @@ def rescaled_classification(
     Source: the problem of arXiv 2304.05448, with another network.
     """
     inputs = Inputs.of(1, factors)
-    return _task(
+    task = _task(
         "rescaled_classification",
         inputs,
         partial(Classifier, layer, width=width, num_classes=images.num_classes),
@@ -113,6 +117,7 @@ def rescaled_classification(
         rescaled_loss,
         partial(_rescaled_accuracies, images.scoring),
     )
+    return replace(task, cost=partial(_rescaled_costs, images.scoring.images[:1]))
 
 
 def registration(
@@ -145,7 +150,7 @@ def registration(
 def regularized_loss(model: HyperNetwork, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Mean over gammas of cross entropy with smoothing and dropout, and of weight decay."""
     gammas, images, labels = batch
-    decay, smoothing, rate = gammas.unbind(-1)
+    decay, smoothing, rate = gammas[:, : len(RATES)].unbind(-1)
     theta = model.predict(gammas)
     logits = model.call_primary(theta, images, rate, in_dims=(None, 0))
     likelihood = functional.log_softmax(logits, dim=-1)  # [gammas, b, classes]
@@ -159,7 +164,7 @@ def regularized_loss(model: HyperNetwork, batch: tuple[Tensor, Tensor, Tensor]) 
 def rescaled_loss(model: HyperNetwork, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Cross entropy at the batch's only rescale factor."""
     (gamma,), images, labels = batch
-    return functional.cross_entropy(model(gamma, images, factor=gamma.item()), labels)
+    return functional.cross_entropy(model(gamma, images, factor=gamma[0].item()), labels)
 
 
 def registration_loss(model: HyperNetwork, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -168,14 +173,14 @@ def registration_loss(model: HyperNetwork, batch: tuple[Tensor, Tensor]) -> Tens
     fields: Tensor = model(gammas, pairs)  # [gammas, b, 2, h, w]
     moving, fixed = pairs.expand(len(gammas), -1, -1, -1, -1).flatten(0, 1).split(1, dim=1)
     errors = (warp(moving, fields.flatten(0, 1)) - fixed).square().mean((1, 2, 3)).view(fields.shape[:2])
-    return torch.lerp(errors, roughness(fields), gammas).mean()
+    return torch.lerp(errors, roughness(fields), gammas[:, :1]).mean()
 
 
 def flops(model: HyperNetwork, gamma: Tensor, images: Tensor) -> int:
-    """Floating point operations of the primary network of ``rescaled_classification`` at a factor gamma [1]."""
+    """Floating point operations of the primary network of ``rescaled_classification`` at a factor gamma [d]."""
     primary = model.materialize(gamma).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        primary(images, factor=gamma.item())
+        primary(images, factor=gamma[0].item())
     return int(counter.get_total_flops())
 
 
@@ -217,7 +222,11 @@ def _accuracies(images: data.LabelledImages, model: HyperNetwork, gammas: Tensor
 
 
 def _rescaled_accuracies(images: data.LabelledImages, model: HyperNetwork, gammas: Tensor) -> Tensor:
-    return torch.tensor([accuracy(images, model.materialize(gamma), factor=gamma.item()) for gamma in gammas])
+    return torch.tensor([accuracy(images, model.materialize(gamma), factor=gamma[0].item()) for gamma in gammas])
+
+
+def _rescaled_costs(images: Tensor, model: HyperNetwork, gammas: Tensor) -> Tensor:
+    return torch.tensor([float(flops(model, gamma, images)) for gamma in gammas])
 
 
 @torch.no_grad()

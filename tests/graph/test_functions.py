@@ -94,6 +94,18 @@ def test_functional_gradients_exist() -> None:
     torch.testing.assert_close(gradient, 2 * (x - x.mean()) / x.numel())
 
 
+@pytest.mark.parametrize("dims", [*ALL.values(), (0, -1)])
+@pytest.mark.parametrize("axis", [0, 2, -1])
+@pytest.mark.parametrize(("ours", "theirs"), UNARY)
+def test_moments_of_several_at_once_are_those_of_each(
+    ours: Callable[..., Tensor], theirs: Callable[..., Tensor], axis: int, dims: tuple[int, ...]
+) -> None:
+    def each(function: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+        return torch.func.vmap(torch.func.vmap(lambda x: function(x, dims), in_dims=axis), in_dims=1)
+
+    assert_same(each(ours), each(theirs), [numbers(2, 3, 4, 5, 2, 3)])
+
+
 def test_the_affine_leaves_its_input_as_it_was() -> None:
     x, scale, shift = numbers(), numbers(*ROW, seed=1), numbers(*ROW, seed=2)
     before = x.clone()

@@ -20,6 +20,7 @@ from evonas.hypernet.tasks import (
     regularized_loss,
     rescaled_classification,
 )
+from evonas.hypernet.variants import with_noise
 from evonas.instrument.fit import StopReason, fit
 from evonas.layer.lower import NormActLayer
 from evonas.tasks.data import ImageData, load
@@ -183,6 +184,34 @@ def test_dropout_has_the_rate_it_is_given_and_keeps_the_mean() -> None:
     zero = dropped == 0
     assert 0.25 < zero.float().mean() < 0.35
     torch.testing.assert_close(dropped[~zero], kept[~zero] / 0.7)
+
+
+def test_noise_changes_the_inputs_and_nothing_of_the_problem(task: HyperTask) -> None:
+    noisy = with_noise(task, 3)
+    size = task.inputs.size
+    assert with_noise(task, 0) is task
+    assert noisy.inputs.size == size + 3
+    batches = [list(islice(t.batches(0), 50)) for t in (task, noisy)]
+    for (own, *rest), (gammas, *others) in zip(*batches, strict=True):
+        assert torch.equal(gammas[:, :size], own)
+        assert all(map(torch.equal, rest, others))
+    noise = torch.cat([gammas[:, size:] for gammas, *_ in batches[1]])
+    assert ((noise >= 0) & (noise <= 1)).all()
+    torch.testing.assert_close(noise.mean(0), torch.full((3,), 0.5), atol=0.2, rtol=0)
+    plain, wide = (t.build(0, correction=0.0).eval() for t in (task, noisy))  # the same network for every gamma
+    losses = [t.loss(m, found[0]) for t, m, found in zip((task, noisy), (plain, wide), batches, strict=True)]
+    assert losses[0] == losses[1]
+    assert torch.equal(task.metric(plain, task.grid), noisy.metric(wide, noisy.grid))
+
+
+def test_only_the_cost_of_rescaling_depends_on_gamma(task: HyperTask) -> None:
+    if task.name != "rescaled_classification":
+        assert task.cost is None
+        return
+    assert task.cost is not None
+    costs = task.cost(task.build(0), task.grid)
+    assert (costs.diff() >= 0).all()
+    assert costs[-1] > costs[0]
 
 
 def test_tasks_can_be_sent_to_other_processes(task: HyperTask) -> None:

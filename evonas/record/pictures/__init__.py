@@ -7,6 +7,7 @@ from evonas.record.pictures.figure import to_array as to_array
 from evonas.record.pictures.figure import to_png as to_png
 from evonas.record.pictures.heatmap import HeatCell as HeatCell
 from evonas.record.pictures.heatmap import draw_heatmap as draw_heatmap
+from evonas.record.pictures.images import draw_images as draw_images
 from evonas.record.pictures.intervals import IntervalRow as IntervalRow
 from evonas.record.pictures.intervals import draw_intervals as draw_intervals
 from evonas.record.pictures.layer import draw_genome as draw_genome

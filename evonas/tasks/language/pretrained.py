@@ -77,7 +77,7 @@ def load_language_model(
     place, options = _place(source)
     library, path = _transformers(), Path(source)
     try:
-        with _quietly(library) if path.exists() else nullcontext():  # a download shows how far it is
+        with quietly(library) if path.exists() else nullcontext():  # a download shows how far it is
             tokenizer = library.AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
             model, loading = library.AutoModelForCausalLM.from_pretrained(
                 place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
@@ -127,7 +127,7 @@ def _transformers() -> Any:
 
 
 @contextmanager
-def _quietly(library: Any) -> Iterator[None]:
+def quietly(library: Any) -> Iterator[None]:
     """No notes meanwhile, nor bars but that of de-quantizing, on a terminal; errors are raised all the same."""
     logging = library.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
