@@ -8,8 +8,9 @@ core-seconds. What is spent is processor time of one thread: proposing, screenin
 where rungs need one. An evaluation depends on the layer and the seed alone, so where a later search trains a layer that
 an earlier one has trained under the same rules, the recorded outcome is used and the recorded time is charged.
 
-FOLDER gets memo/ (outcomes), results.jsonl (a line per arm and seed, with the curve), tb/ (TensorBoard). Started again,
-the script goes on where it was. ``scripts/cost_table.py`` makes the table and the pictures.
+FOLDER gets memo/ (outcomes; elsewhere with --memo), results.jsonl (a line per arm and seed, with the curve), tb/
+(TensorBoard). Started again, the script goes on where it was. ``scripts/cost_table.py`` makes the table and the
+pictures.
 """
 
 import argparse
@@ -126,12 +127,12 @@ class Memo:
         return evaluation, row["seconds"]
 
 
-def run_arm(settings: SearchConfig, arm: str, cap: float, out: Path, *, until_goal: bool) -> Result:
-    """Search until the goal is reached or the cap is spent."""
+def run_arm(settings: SearchConfig, arm: str, cap: float, out: Path, known: Path, *, until_goal: bool) -> Result:
+    """Search until the goal is reached or the cap is spent; outcomes are kept in the folder ``known``."""
     torch.set_num_threads(1)
     keep_memory()
     evaluator = evaluator_from_config(settings)
-    memo = Memo(out / "memo" / f"{_rules(settings)}-{settings.seed}.jsonl", evaluator)
+    memo = Memo(known / f"{_rules(settings)}-{settings.seed}.jsonl", evaluator)
     goal, _ = memo(CATALOGUE[GOAL], (), gated=False)
     assert goal.mean is not None, f"{GOAL} could not be trained"
     result = Result(arm, settings.seed, goal.mean, cap)
@@ -194,10 +195,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--cap", type=float, default=3000.0, help="core-seconds after which an arm gives up")
     parser.add_argument("--to-the-cap", action="store_true", help="go on after the goal is reached, for the curves")
+    parser.add_argument("--memo", type=Path, help="folder of outcomes, to share one; default: OUT/memo")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="a.b=c")
     arguments = parser.parse_args()
-    (arguments.out / "memo").mkdir(parents=True, exist_ok=True)
+    known = arguments.memo or arguments.out / "memo"
+    for folder in (arguments.out, known):
+        folder.mkdir(parents=True, exist_ok=True)
     results = arguments.out / "results.jsonl"
     done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     finished = {(row["arm"], row["seed"]) for row in done}
@@ -206,7 +210,7 @@ def main() -> None:
         running = []
         for arm, seed in wanted:
             overrides = [*arguments.overrides, *ARMS[arm], f"seed={seed}"]
-            job = (config.load(arguments.file, overrides), arm, arguments.cap, arguments.out)
+            job = (config.load(arguments.file, overrides), arm, arguments.cap, arguments.out, known)
             running.append(pool.schedule(run_arm, args=job, kwargs={"until_goal": not arguments.to_the_cap}))
         for future in as_completed(running):
             result: Result = future.result()
