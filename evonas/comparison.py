@@ -145,11 +145,12 @@ def compare(
         margin_over: rank by the smallest gain over this contender on any task; None ranks by the mean over tasks.
     """
     scores = {c.name: _scores_of(results, c) for c in contenders}
-    levels = {name: _by_task(own, tasks) for name, own in scores.items()}
+    summaries = {name: _summaries(own, tasks) for name, own in scores.items()}
 
     def level(name: str) -> float:
         if margin_over is not None:
-            return smallest_gain(levels[name], levels[margin_over])
+            own, base = ({t: s.mean for t, s in summaries[n].items()} for n in (name, margin_over))
+            return smallest_gain(own, base)
         return fmean(scores[name].values()) if scores[name] else 0.0
 
     ranked = sorted(contenders, key=lambda c: (len(tasks) * len(seeds) - len(scores[c.name]), -level(c.name)))
@@ -166,7 +167,7 @@ def compare(
                 rank=0 if contender.baseline else layers.index(contender.name) + 1,
                 scores=own,
                 failures={cell: trial.rejection for cell, trial in trials.items() if trial.rejection is not None},
-                tasks={task: summary(values) for task, values in _values(own, tasks).items()},
+                tasks=summaries[contender.name],
                 mean=summary(means) if means else None,
                 differences={b: paired_difference(own, scores[b], tasks) for b in baselines if b != contender.name},
             )
@@ -213,14 +214,9 @@ def _scores_of(results: Results, contender: Contender) -> dict[Cell, float]:
     return {cell: trial.objectives[cell[0]] for cell, trial in trials.items() if trial.objectives}
 
 
-def _values(scores: Mapping[Cell, float], tasks: Sequence[str]) -> dict[str, list[float]]:
-    """By task that has any: its scores."""
-    found = {task: [value for (name, _), value in scores.items() if name == task] for task in tasks}
-    return {task: values for task, values in found.items() if values}
-
-
-def _by_task(scores: Mapping[Cell, float], tasks: Sequence[str]) -> dict[str, float]:
-    return {task: fmean(values) for task, values in _values(scores, tasks).items()}
+def _summaries(scores: Mapping[Cell, float], tasks: Sequence[str]) -> dict[str, Summary]:
+    by_task = {task: [value for (name, _), value in scores.items() if name == task] for task in tasks}
+    return {task: summary(values) for task, values in by_task.items() if values}
 
 
 def rank_text(standing: Standing) -> str:
