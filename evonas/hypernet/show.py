@@ -12,7 +12,7 @@ from evonas.files import write_text
 from evonas.hypernet.results import Group, Points, Separate, reference, separate_of, slope, speedup, study_json
 from evonas.hypernet.settings import SEPARATE, Piece
 from evonas.hypernet.study import Setting
-from evonas.record.board import Value, open_board
+from evonas.record.board import Value, open_board, redraw_board
 from evonas.record.markdown import table_head, table_row
 from evonas.record.pictures import draw_panels, to_png
 from evonas.record.results import Outcome
@@ -132,13 +132,7 @@ def save_study(name: str, outcomes: Mapping[Piece, Outcome], groups: Sequence[Gr
     pictures = pictures_of(name, groups, separate)
     for picture, figure in pictures.items():
         to_png(figure, folder / f"{picture}.png")
-    if (tb := folder / "tb").exists():
-        for file in tb.rglob("events.*"):
-            file.unlink()  # of what was shown before more runs came
-    with open_board(folder / "tb") as board:
-        for picture, figure in pictures.items():
-            board.figure(picture, figure, 0)
-        board.text("results", text, 0)
+    redraw_board(folder / "tb", pictures, text)
     for piece, outcome in outcomes.items():
         if outcome.value is not None:
             _show(piece, outcome.value, folder / "tb")

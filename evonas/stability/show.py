@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from evonas.evaluate.statistics import Summary, summary_text
 from evonas.files import write_text
-from evonas.record.board import Value, open_board
+from evonas.record.board import Value, open_board, redraw_board
 from evonas.record.markdown import table_head, table_row
 from evonas.record.pictures import draw_panels, to_png
 from evonas.record.results import Outcome
@@ -147,13 +147,7 @@ def _show(
     pictures: Mapping[str, Figure],
     folder: Path,
 ) -> None:
-    if folder.exists():
-        for file in folder.rglob("events.*"):
-            file.unlink()  # of what was shown before more runs came
-    with open_board(folder) as board:
-        for picture, figure in pictures.items():
-            board.figure(picture, figure, 0)
-        board.text("results", markdown(name, sweeps), 0)
+    redraw_board(folder, pictures, markdown(name, sweeps))
     for cell, outcome in outcomes.items():
         if outcome.value is None:
             continue

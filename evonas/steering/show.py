@@ -12,7 +12,7 @@ from torch import Tensor
 
 from evonas.evaluate.statistics import summary, summary_text
 from evonas.files import write_text
-from evonas.record.board import Value, open_board
+from evonas.record.board import Value, open_board, redraw_board
 from evonas.record.markdown import table_head, table_row
 from evonas.record.pictures import draw_images, draw_panels, to_png
 from evonas.record.results import Outcome
@@ -221,13 +221,7 @@ def _show(
     pictures: Mapping[str, Figure],
     folder: Path,
 ) -> None:
-    if folder.exists():
-        for file in folder.rglob("events.*"):
-            file.unlink()  # of what was shown before more runs came
-    with open_board(folder) as board:
-        for picture, figure in pictures.items():
-            board.figure(picture, figure, 0)
-        board.text("results", text, 0)
+    redraw_board(folder, pictures, text)
     runs: dict[Path, list[Cell]] = {}
     for cell in pieces:
         parts = (cell.task.replace(" ", "_"), cell.method, f"sparsity_{cell.sparsity:g}", f"seed_{cell.seed}")
