@@ -10,7 +10,7 @@ from evonas.comparison import Standing, draw_comparison
 from evonas.evaluate.statistics import mean_over_tasks, summary
 from evonas.files import write_text
 from evonas.matrix.result import Matrix
-from evonas.record.board import Value, open_board
+from evonas.record.board import Value, open_board, redraw_board
 from evonas.record.pictures import HeatCell, draw_heatmap, draw_panels, to_png
 
 
@@ -78,13 +78,7 @@ def save_matrix(matrix: Matrix, folder: Path) -> list[Path]:
 
 
 def _show(matrix: Matrix, pictures: Mapping[str, Figure], folder: Path) -> None:
-    if folder.exists():
-        for file in folder.rglob("events.*"):
-            file.unlink()  # of what this command showed before more seeds or layers came
-    with open_board(folder) as board:
-        for name, figure in pictures.items():
-            board.figure(name, figure, 0)
-        board.text("matrix", matrix.markdown(), 0)
+    redraw_board(folder, pictures, matrix.markdown(), tag="matrix")
     for standing in matrix.comparison.standings:
         for task, found in standing.tasks.items():
             name = standing.contender.name

@@ -136,12 +136,12 @@ def open_board(folder: Path | None, *, purge_step: int | None = None) -> Board:
     return NullBoard() if folder is None else TensorBoard(folder, purge_step=purge_step)
 
 
-def redraw_board(folder: Path, pictures: Mapping[str, Figure], text: str) -> None:
-    """Show the pictures and the text of a whole study, in place of all that a folder of boards has shown before."""
+def redraw_board(folder: Path, pictures: Mapping[str, Figure], text: str, *, tag: str = "results") -> None:
+    """Show the pictures and the text of a whole study in place of all that its folder of boards has shown before."""
     if folder.exists():
         for file in folder.rglob("events.*"):
             file.unlink()  # of what was shown before more runs came
     with open_board(folder) as board:
         for picture, figure in pictures.items():
             board.figure(picture, figure, 0)
-        board.text("results", text, 0)
+        board.text(tag, text, 0)
