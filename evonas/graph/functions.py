@@ -1,9 +1,13 @@
 """Torch functions of the primitives that torch itself does not have, numerically guarded by ``eps``.
 
 Everything here uses torch alone and none of its neighbours' state, so that the exporter can copy its source into a
-stand-alone module. Statistics are computed in float32 for half-precision inputs and returned in the input's dtype. A
-tensor may come in reduced shape (size 1 along axes it does not vary over): a moment of a value that repeats along an
-axis equals the moment of the value itself, so nothing is ever expanded.
+stand-alone module. Statistics of half-precision inputs are in single precision, as is all that is computed from them
+and from parameters alone, until it meets a map: the slope of 1 / std can be beyond half precision. A tensor may come in
+reduced shape (size 1 along axes it does not vary over): a moment of a value that repeats along an axis equals the
+moment of the value itself, so nothing is ever expanded.
+
+Under autocast a GPU gives logarithms, powers and reciprocals of half precision in single precision, and all that is
+computed from them would be: results have the dtype of their argument, as on the CPU.
 
 The classes have their gradients in closed form, where those that torch would record read memory more often. They keep
 few tensors, their backward passes are differentiable themselves, and ``torch.func.vmap`` runs through them; moments say
@@ -134,12 +138,27 @@ def maximum(x: Tensor, y: Tensor) -> Tensor:
 
 def slog(x: Tensor, eps: float) -> Tensor:
     """sign(x) ln(abs(x) + eps), the signed logarithm."""
-    return torch.sign(x) * torch.log(x.abs() + eps)
+    return torch.sign(x) * torch.log(x.abs() + eps).to(x.dtype)
 
 
 def ssqrt(x: Tensor, eps: float) -> Tensor:
     """Signed root x / sqrt(abs(x) + eps): about sign(x) sqrt(abs(x)), with a finite slope at 0."""
-    return x * torch.rsqrt(x.abs() + eps)
+    return x * torch.rsqrt(x.abs() + eps).to(x.dtype)
+
+
+def exp(x: Tensor) -> Tensor:
+    """e^x."""
+    return torch.exp(x).to(x.dtype)
+
+
+def square(x: Tensor) -> Tensor:
+    """x^2."""
+    return torch.square(x).to(x.dtype)
+
+
+def reciprocal(x: Tensor) -> Tensor:
+    """1 / x of a divisor that is surely not 0."""
+    return torch.reciprocal(x).to(x.dtype)
 
 
 def widen(x: Tensor) -> Tensor:
@@ -148,9 +167,9 @@ def widen(x: Tensor) -> Tensor:
 
 
 def mean(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """First moment over ``dims``, kept as size 1."""
+    """First moment over ``dims``, kept as size 1, in at least single precision."""
     total = widen(x).sum(dims, keepdim=True)
-    return (total / (x.numel() // total.numel())).to(x.dtype)  # the gradient of torch.mean divides every element
+    return total / (x.numel() // total.numel())  # the gradient of torch.mean divides every element
 
 
 def mean_square(x: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -166,13 +185,13 @@ def variance(x: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 
 def rms(x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
-    """Root of the uncentred second moment over ``dims``: sqrt(mean(x^2) + eps)."""
-    return torch.sqrt(mean_square(x, dims) + eps).to(x.dtype)
+    """Root of the uncentred second moment over ``dims``: sqrt(mean(x^2) + eps), in at least single precision."""
+    return torch.sqrt(mean_square(x, dims) + eps)
 
 
 def std(x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
-    """Root of the biased variance over ``dims``: sqrt(mean((x - mean x)^2) + eps)."""
-    return torch.sqrt(variance(x, dims) + eps).to(x.dtype)
+    """Root of the biased variance over ``dims``: sqrt(mean((x - mean x)^2) + eps), in at least single precision."""
+    return torch.sqrt(variance(x, dims) + eps)
 
 
 def split_groups(x: Tensor, groups: int) -> Tensor:
@@ -199,7 +218,7 @@ def merge_groups(x: Tensor, like: Tensor) -> Tensor:
 
 
 def batch_moment(x: Tensor, running: Tensor, moment: str, eps: float, momentum: float, training: bool) -> Tensor:
-    """A moment over batch and space in the dtype of x: the batch's in training, which ``running`` follows, else that.
+    """A moment over batch and space: the batch's in training, which ``running`` follows, else that.
 
     The raw statistic is the mean (``mean``), the mean square (``rms``) or the biased variance (``std``); the result
     is the statistic itself (``mean``) or sqrt(statistic + eps).
@@ -214,14 +233,19 @@ def batch_moment(x: Tensor, running: Tensor, moment: str, eps: float, momentum: 
             running.copy_(running.lerp(statistic.detach().to(running.dtype), momentum))  # lerp_ has no batching rule
     else:
         statistic = running
-    return (statistic if moment == "mean" else torch.sqrt(statistic + eps)).to(x.dtype)
+    return statistic if moment == "mean" else torch.sqrt(statistic + eps)
 
 
-def per_channel(parameter: Tensor, x: Tensor) -> Tensor:
-    """A parameter [c] as [1, c, 1, 1] in the dtype of x, so that autocast does not widen what follows."""
-    return parameter.view(1, -1, 1, 1).to(x.dtype)
+def per_channel(parameter: Tensor) -> Tensor:
+    """A parameter [c] as [1, c, 1, 1]."""
+    return parameter.view(1, -1, 1, 1)
+
+
+def narrow(x: Tensor, like: Tensor) -> Tensor:
+    """A statistic or parameter in the dtype of the map that it meets."""
+    return x.to(like.dtype)
 
 
 def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Elementwise x * scale + shift, broadcast to x, in one new tensor."""
-    return (x * scale).add_(shift)
+    """Elementwise x * scale + shift in the dtype of x, broadcast to x, in one new tensor."""
+    return (x * scale.to(x.dtype)).add_(shift.to(x.dtype))

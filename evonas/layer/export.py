@@ -61,7 +61,6 @@ _INFIX = {
     torch.mul: "{} * {}",
     torch.div: "{} / {}",
     torch.neg: "-{}",
-    torch.reciprocal: "1 / {}",
 }
 
 

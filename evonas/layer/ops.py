@@ -11,8 +11,8 @@ class BatchMoment(nn.Module):
 
     The raw statistic is the mean (``mean``), the mean square (``rms``) or the biased variance (``std``); the
     result is the statistic itself (``mean``) or sqrt(statistic + eps). running <- (1 - momentum) running +
-    momentum statistic, detached; it starts at 0 for ``mean`` and at 1 otherwise. Statistics are computed in
-    float32 for half precision.
+    momentum statistic, detached; it starts at 0 for ``mean`` and at 1 otherwise. Statistics of half precision are in
+    single precision.
 
     Shapes: x [b, c, h, w] (any axis may have size 1) -> [1, c, 1, 1].
     Source: authors' released EvoNorm-B0 (biased variance, initial 1, decay 0.9).
@@ -27,7 +27,7 @@ class BatchMoment(nn.Module):
         self.register_buffer("running", torch.full((1, channels, 1, 1), initial))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The moment, in the dtype of x."""
+        """The moment, in at least single precision."""
         return batch_moment(x, self.running, self.moment, self.eps, self.momentum, self.training)
 
     def extra_repr(self) -> str:

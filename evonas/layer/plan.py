@@ -76,7 +76,11 @@ X, OUTPUT = Variable("x"), Variable("y")
 
 
 def _of_channel(parameter: str) -> Call:
-    return Call(functions.per_channel, (Parameter(parameter), X))
+    return Call(functions.per_channel, (Parameter(parameter),))
+
+
+def _narrow(value: Expression) -> Call:
+    return Call(functions.narrow, (value, X))
 
 
 ZERO = Call("new_zeros", (X, (1, 1, 1, 1)))
@@ -111,7 +115,7 @@ def _times(factor: Expression | None, scale: Expression) -> Expression:
         return scale
     for one, other in ((factor, scale), (scale, factor)):
         match other:
-            case Call(function, (divisor,)) if function is torch.reciprocal:
+            case Call(function, (divisor,)) if function is functions.reciprocal:
                 return Call(torch.div, (one, divisor))
     return Call(torch.mul, (factor, scale))
 
@@ -180,6 +184,7 @@ class _Planner:
         self.first: dict[str, int] = {}  # of several nodes with one expression, the first is computed
         for position in self.positions:
             self.first.setdefault(self.keys[position], position)
+        self.wide = self._wide()
         self.deferred = self._deferred()
         self.scaled: dict[int, tuple[Expression, Expression]] = {}  # what was deferred, as (value, scale)
         self.batch_calls = 0
@@ -197,7 +202,7 @@ class _Planner:
             return _with_affine(steps, *self.scaled[last])
         output = self._operand(last)
         if self.varies[last] != frozenset("bchw"):
-            steps.append(Step(OUTPUT.name, Call("expand_as", (output, X)), frozenset("bchw")))
+            steps.append(Step(OUTPUT.name, Call("expand_as", (self._in_map(last), X)), frozenset("bchw")))
             output = OUTPUT
         return _with_affine(steps, output, None)
 
@@ -218,10 +223,18 @@ class _Planner:
         if node.op == "mul":
             return left, self._operand(right)
         # one over a guarded divisor may be beyond half precision
-        return (left, Call(torch.reciprocal, (self._operand(right),))) if self.bounded[right] else None
+        return (left, Call(functions.reciprocal, (self._operand(right),))) if self.bounded[right] else None
 
     def _over_map(self, position: int) -> bool:
         return bool(self.varies[position] & {"h", "w"})
+
+    def _wide(self) -> list[bool]:
+        """Per node, whether it is of statistics and parameters alone, which are in single precision, and not a map."""
+        result: list[bool] = []
+        for node, varies in zip(self.nodes, self.varies, strict=True):
+            of_these = node.op != "x" and all(result[i] for i in node.inputs)
+            result.append(bool(node.axes) or (of_these and varies != frozenset("bchw")))
+        return result
 
     def _deferred(self) -> set[int]:
         """The scalings whose result is only scaled further, so that the scales can be multiplied first."""
@@ -239,6 +252,11 @@ class _Planner:
             return Call("new_full", (X, (1, 1, 1, 1), number))
         return ZERO if self.nodes[position].op == "zero" else Variable(self.names[self._of(position)])
 
+    def _in_map(self, position: int) -> Expression:
+        """The operand for an operation on a map, which is in the dtype of x."""
+        operand = self._operand(position)
+        return _narrow(operand) if isinstance(operand, Variable) and self.wide[position] else operand
+
     def _constant(self, position: int) -> float | None:
         return constant(self.nodes[position].op)
 
@@ -248,14 +266,14 @@ class _Planner:
             return _of_channel(node.op)
         if scaling := self._scaling(position):
             source, scale = scaling
-            value, factor = self.scaled.get(source, (self._operand(source), None))
+            value, factor = self.scaled.get(source, (self._in_map(source), None))
             scale = _times(factor, scale)
             if position in self.deferred:
                 self.scaled[position] = value, scale
-            return Call(torch.mul, (value, scale))
-        operands = [self._operand(i) for i in node.inputs]
+            return Call(torch.mul, (value, _narrow(scale)))
         if node.axes:
-            return self._moment(node, operands[0])
+            return self._moment(node, self._operand(node.inputs[0]))
+        operands = [self._operand(i) if self.wide[position] else self._in_map(i) for i in node.inputs]
         if node.op == "div" and self.bounded[node.inputs[1]]:
             over_map = any(self._over_map(i) for i in node.inputs)
             return Call(functions.quotient if over_map else torch.div, tuple(operands))
@@ -265,7 +283,7 @@ class _Planner:
             for limited, limit in (node.inputs, node.inputs[::-1]):
                 if (number := self._constant(limit)) is not None:
                     clamp = torch.clamp_min if node.op == "max" else torch.clamp_max
-                    return Call(clamp, (self._operand(limited), number))
+                    return Call(clamp, (operands[node.inputs.index(limited)], number))
         if node.op == "max" and not self._over_map(node.inputs[0]):
             operands.reverse()  # its gradient keeps the second operand: better the small one
         return _guarded(node.op, *operands)

@@ -172,14 +172,17 @@ def test_the_text_in_the_docstring_reads_back(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "helpers"),
     [
-        ("bn-relu", "Variance MeanSquare widen mean mean_square variance batch_moment per_channel affine BatchMoment"),
-        ("frn-tlu", "MeanSquare Maximum maximum widen mean_square rms per_channel affine"),
+        (
+            "bn-relu",
+            "Variance MeanSquare widen mean mean_square variance batch_moment per_channel narrow affine BatchMoment",
+        ),
+        ("frn-tlu", "MeanSquare Maximum maximum reciprocal widen mean_square rms per_channel narrow affine"),
         (
             "evonorm-b0",
             "Variance MeanSquare Maximum Quotient quotient maximum widen mean mean_square variance std "
-            "batch_moment per_channel affine BatchMoment",
+            "batch_moment per_channel narrow affine BatchMoment",
         ),
-        ("evonorm-s0", "Variance widen variance std split_groups merge_groups per_channel affine fit_groups"),
+        ("evonorm-s0", "Variance widen variance std split_groups merge_groups per_channel narrow affine fit_groups"),
     ],
 )
 def test_only_the_helpers_that_are_needed_are_copied(name: str, helpers: str) -> None:
@@ -195,12 +198,12 @@ def test_every_node_is_one_readable_line() -> None:
     source = source_of(CATALOGUE["evonorm-b0"])
     forward = source.partition("        v1")[2].partition("        weight =")[0]
     assert [line.strip() for line in ("v1" + forward).splitlines()] == [
-        "v1 = per_channel(self.v1, x)  # [1, c, 1, 1]",
+        "v1 = per_channel(self.v1)  # [1, c, 1, 1]",
         "a = self.std_bhw_0(x)  # [1, c, 1, 1]",
-        "b = x * v1",
+        "b = x * narrow(v1, x)",
         "c = std(x, (2, 3), self.eps)  # [b, c, 1, 1]",
-        "d = b + c",
-        "e = maximum(d, a)",
+        "d = b + narrow(c, x)",
+        "e = maximum(d, narrow(a, x))",
         "y = quotient(x, e)",
     ]
 

@@ -16,6 +16,7 @@ from torch.export import Dim
 
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
+from evonas.graph.primitive import PRIMITIVES
 from evonas.layer.lower import NormActLayer, lower
 from evonas.layer.ops import BatchMoment
 
@@ -295,6 +296,18 @@ def test_without_activation_a_layer_is_affine_alone(name: str) -> None:
     assert torch.equal(layer(images()), images() * torch.arange(C).view(1, -1, 1, 1) + 0.5)
 
 
+@every_layer
+@pytest.mark.parametrize("dtype", HALF)
+def test_gradients_are_finite_in_half_precision_where_a_group_hardly_varies(name: str, dtype: torch.dtype) -> None:
+    layer = lower(CATALOGUE[name], C, groups=C // 2)
+    x = images(2, C, 1, 1)
+    x[:, 1::2] = x[:, ::2]  # the groups of two channels have no variance
+    x = x.to(dtype).requires_grad_()
+    layer.to(dtype)(x).sum().backward()
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+
+
 @pytest.mark.gpu
 @every_layer
 @pytest.mark.parametrize("dtype", HALF)
@@ -308,3 +321,21 @@ def test_on_a_gpu_half_precision_agrees_with_float32_on_the_cpu(
     assert output.dtype == dtype
     torch.testing.assert_close(output.float().cpu(), lower(CATALOGUE[name], C)(x.float()), rtol=0.03, atol=0.03)
     assert all(torch.isfinite(b).all() for b in layer.buffers())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("name", [name for name, primitive in PRIMITIVES.items() if primitive.kind == "elementwise"])
+def test_autocast_on_a_gpu_does_not_widen_what_a_primitive_returns(name: str, dtype: torch.dtype) -> None:
+    primitive = PRIMITIVES[name]
+    operands = [images(seed=seed).to("cuda", dtype) for seed in range(primitive.arity)]
+    assert primitive.torch is not None
+    with torch.autocast("cuda", dtype):
+        assert primitive.torch(*operands, *([1e-5] if primitive.guarded else [])).dtype == dtype
+
+
+@pytest.mark.gpu
+@every_layer
+def test_channels_last_is_kept_on_a_gpu(name: str) -> None:
+    layer, x = lower(CATALOGUE[name], C).cuda(), images().cuda().to(memory_format=torch.channels_last)
+    assert layer(x).is_contiguous(memory_format=torch.channels_last)

@@ -401,10 +401,11 @@ IMAGES = idx(pictures(30, 28, 28))
         ("train-images-idx3-ubyte", IMAGES[:-1]),
         ("train-images-idx3-ubyte", IMAGES + b"\x00"),
         ("train-images-idx3-ubyte", b"\x00\x00\x0d" + IMAGES[3:]),  # floats
-        ("train-images-idx3-ubyte", gzip.compress(IMAGES)),
+        ("train-images-idx3-ubyte", gzip.compress(IMAGES, mtime=0)),
         ("train-images-idx3-ubyte.gz", IMAGES),
-        ("train-images-idx3-ubyte.gz", gzip.compress(IMAGES)[:-50]),
+        ("train-images-idx3-ubyte.gz", gzip.compress(IMAGES, mtime=0)[:-50]),
     ],
+    ids=["empty", "magic", "header", "short", "long", "floats", "compressed", "not compressed", "cut off"],
 )
 def test_a_damaged_idx_file_is_named(tmp_path: Path, name: str, content: bytes) -> None:
     write_idx(tmp_path)
