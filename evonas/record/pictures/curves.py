@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from evonas.record.pictures.charts import styled
 from evonas.record.pictures.figure import INK, new_figure
@@ -28,6 +29,10 @@ def draw_curves(
     figure = new_figure(9.6, 4.8)
     axes = styled(figure.add_axes((0.085, 0.125, 0.66, 0.83)))
     axes.set_xscale("log")  # before lines are drawn, of which there may be none
+    for ticks, subs in ((axes.xaxis.set_major_locator, (1.0, 2.0, 5.0)), (axes.xaxis.set_minor_locator, range(2, 10))):
+        ticks(LogLocator(subs=subs))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     for colour, (name, seeds) in zip(COLOURS, curves.items(), strict=False):
         for number, points in enumerate(found for found in seeds if found):
             label = name if number == 0 else None
@@ -36,7 +41,9 @@ def draw_curves(
     for name, value in levels.items():
         style: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 3)), "color": INK, "alpha": 0.6}
         axes.axhline(value, **style)
-        axes.text(end, value, f" {name}", fontsize=8.5, color=INK, va="center")
+        axes.annotate(
+            name, (1, value), (4, 0), axes.get_yaxis_transform(), "offset points", fontsize=8.5, color=INK, va="center"
+        )
     axes.set(xlabel=xlabel, ylabel=f"{ylabel} \u2192")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper left", bbox_to_anchor=(1.13, 1.0), frameon=False, fontsize=9, labelcolor=INK)
