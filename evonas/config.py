@@ -1,53 +1,23 @@
-"""One TOML file is one search: strict TOML to frozen models, and back.
+"""One TOML file is one search: its sections."""
 
-Unknown keys, wrong types and values out of range are refused with the file, the key, what was found and what is
-accepted. ``--set a.b=c`` overrides go through the same door.
-"""
-
-import difflib
-import json
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
+from typing import Annotated, Literal, Self
 
-import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from evonas.errors import InputError
-
-PositiveInt = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
-
-
-def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] > bounds[1]:
-        raise PydanticCustomError("range", "[least, greatest]")
-    return bounds
-
-
-Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
-
-
-class Section(BaseModel):
-    """A table of the file; every key is known, typed and immutable."""
-
-    YOUNG: ClassVar[frozenset[str]] = frozenset()  # keys that older records lack
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    def identity(self) -> dict[str, Any]:
-        """The keys by which records know it; those that are younger than records only where they are set."""
-        fields = type(self).model_fields
-        unset = {key for key in self.YOUNG if getattr(self, key) == fields[key].default}
-        return self.model_dump(mode="json", exclude=unset)
-
-
-AnySection = TypeVar("AnySection", bound=Section)
+from evonas.section import (
+    Count,
+    Fraction,
+    NamedSection,
+    Positive,
+    PositiveInt,
+    Range,
+    Section,
+    load_as,
+    loads_as,
+)
 
 
 class SpaceConfig(Section):
@@ -330,10 +300,9 @@ class RerankConfig(Section):
     tasks: tuple[TaskConfig, ...] = ()
 
 
-class SearchConfig(Section):
+class SearchConfig(NamedSection):
     """A whole search."""
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
     seed: Annotated[int, Field(ge=0)] = 1
     baselines: tuple[str, ...] = ("bn-relu", "gn-relu", "evonorm-s0")
     space: SpaceConfig = SpaceConfig()
@@ -352,124 +321,14 @@ class SearchConfig(Section):
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig:
-    """Read a search from a TOML file, with ``a.b=c`` overrides; see ``load_as``."""
-    return load_as(SearchConfig, path, overrides)
-
-
-def load_as(kind: type[AnySection], path: str | Path, overrides: Sequence[str] = ()) -> AnySection:
-    """Read a configuration from a TOML file, with ``a.b=c`` overrides.
+    """Read a search from a TOML file, with ``a.b=c`` overrides.
 
     Raises:
-        InputError: the file is missing or not TOML, a key is unknown, or a value is of the wrong type or out of range.
+        InputError: as ``load_as``.
     """
-    path = Path(path)
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(str(path), "no such file", remedy=_nearby_files(path)) from None
-    except IsADirectoryError:
-        raise InputError(str(path), "is a folder", accepted="a .toml file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(str(path), f"is not TOML ({error})") from None
-    return _parse_changed(kind, data, overrides, str(path))
+    return load_as(SearchConfig, path, overrides)
 
 
 def loads(text: str, overrides: Sequence[str] = ()) -> SearchConfig:
     """Read a search from TOML text of our own, with overrides; see ``load``."""
-    return _parse_changed(SearchConfig, tomllib.loads(text), overrides, "defaults")
-
-
-def _parse_changed(kind: type[AnySection], data: dict[str, Any], overrides: Sequence[str], where: str) -> AnySection:
-    for override in overrides:
-        _override(data, override)
-    return parse_section(kind, data, where)
-
-
-def parse(data: dict[str, Any], where: str) -> SearchConfig:
-    """Validate already-read TOML data of a search; see ``parse_section``."""
-    return parse_section(SearchConfig, data, where)
-
-
-def parse_section(kind: type[AnySection], data: dict[str, Any], where: str) -> AnySection:
-    """Validate already-read TOML or JSON data; ``where`` names its file in errors.
-
-    Raises:
-        InputError: an unknown key, or a value of the wrong type or out of range.
-    """
-    try:
-        # through JSON: strict validation then still takes arrays for tuples
-        return kind.model_validate_json(json.dumps(data))
-    except TypeError as error:
-        raise InputError(where, f"holds a value of an unsupported type ({error})") from None
-    except ValidationError as error:
-        raise _as_input_error(error, where, kind) from None
-
-
-def dump(config: Section) -> str:
-    """The whole configuration, defaults included, as TOML; ``load`` reads it back to an equal configuration."""
-    return tomli_w.dumps(json.loads(config.model_dump_json(exclude_none=True)))
-
-
-def _override(data: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    where = f"--set {override}"
-    if not equals or not all(key.split(".")):
-        raise InputError(where, "cannot be read", accepted="section.key=value, e.g. evolution.window=100")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a bare word is text: --set data.name=npz
-    *parents, last = key.split(".")
-    place: Any = data
-    for depth, part in enumerate(parents):
-        place = _descend(place, part, where, ".".join(parents[: depth + 1]))
-    if isinstance(place, list):
-        place[_position(place, last, where)] = value
-    else:
-        place[last] = value
-
-
-def _descend(place: Any, part: str, where: str, path: str) -> Any:
-    if isinstance(place, list):
-        return place[_position(place, part, where)]
-    inner = place.setdefault(part, {})
-    if not isinstance(inner, dict | list):
-        raise InputError(where, f"{path} is a value, not a section")
-    return inner
-
-
-def _position(items: list[Any], part: str, where: str) -> int:
-    if not part.isdecimal() or int(part) >= len(items):
-        raise InputError(where, f"no item {part!r}", accepted=f"0 to {len(items) - 1}")
-    return int(part)
-
-
-def _as_input_error(error: ValidationError, where: str, kind: type[Section]) -> InputError:
-    first = error.errors()[0]
-    location = [str(part) for part in first["loc"]]
-    place = f"{where}: {'.'.join(location)}" if location else where
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(kind, location[:-1])
-        close = difflib.get_close_matches(location[-1], known, n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else ""
-        return InputError(place, "unknown key", accepted=", ".join(known), remedy=remedy)
-    if first["type"] == "missing":
-        return InputError(place, "is missing", remedy="add the key")
-    accepted = first["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    more = f"(and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return InputError(place, f"{first['input']!r}", accepted=accepted, remedy=more)
-
-
-def _known_keys(model: Any, location: Sequence[str]) -> list[str]:
-    for part in location:
-        if part.isdigit():
-            continue
-        annotation = model.model_fields[part].annotation
-        model = annotation if isinstance(annotation, type) else get_args(annotation)[0]  # an array of tables
-    return list(model.model_fields)
-
-
-def _nearby_files(path: Path) -> str:
-    folder = path.parent if path.parent.is_dir() else Path("search_spaces")
-    names = sorted(p.name for p in folder.glob("*.toml")) if folder.is_dir() else []
-    return f"{folder} holds {', '.join(names)}" if names else "give the path of a search's .toml file"
+    return loads_as(SearchConfig, text, overrides)

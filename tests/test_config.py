@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from evonas import config
+from evonas import config, section
 from evonas.errors import InputError
 from evonas.graph.space import SearchSpace
 
@@ -42,14 +42,14 @@ def test_a_minimal_file_takes_the_defaults(path: Path) -> None:
 
 def test_every_key_written_out_reads_back(path: Path) -> None:
     search = config.load(path)
-    path.write_text(config.dump(search))
+    path.write_text(section.dump(search))
     assert config.load(path) == search
 
 
 @pytest.mark.parametrize("shipped", SHIPPED, ids=lambda file: file.stem)
 def test_shipped_search_files_load_and_read_back(shipped: Path, path: Path) -> None:
     search = config.load(shipped)
-    path.write_text(config.dump(search))
+    path.write_text(section.dump(search))
     assert config.load(path) == search
     assert SearchSpace.load(shipped) == SearchSpace.from_config(search.space)
 
@@ -79,7 +79,7 @@ def test_values_that_are_not_defaults_read_back(path: Path) -> None:
     assert (search.data.name, search.data.path) == ("npz", "some folder/images.npz")
     assert (search.protocols.numerics.scales, search.evolution.algorithm) == ((0.5,), "nsga2")
     assert search.protocols.propagation.activation == (0.5, 2.0)
-    path.write_text(config.dump(search))
+    path.write_text(section.dump(search))
     assert config.load(path) == search
 
 

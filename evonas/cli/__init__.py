@@ -6,7 +6,6 @@ from evonas.cli import compare as compare  # importing a file of verbs adds them
 from evonas.cli import layers as layers
 from evonas.cli import search as search
 from evonas.cli import sparsify as sparsify
-from evonas.cli import steer as steer
 from evonas.cli import studies as studies
 from evonas.cli.app import INTERRUPTED, app
 from evonas.errors import InputError

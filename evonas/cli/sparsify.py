@@ -1,6 +1,7 @@
 """``evonas sparsify``: what dropping inputs of linear layers costs a language model, and what it saves."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,8 +10,10 @@ import typer
 
 from evonas import terminal
 from evonas.cli.app import JsonOption, app
-from evonas.cli.studies import ResumeOption, RunOption, print_study, run_held
-from evonas.config import parse_section
+from evonas.cli.study_command import ResumeOption, RunOption, Shown, print_study, run_held
+from evonas.evaluate.tally import Tally
+from evonas.record.results import Results
+from evonas.section import parse_section
 from evonas.sparsity import pieces, results, show
 from evonas.sparsity.scores import METHODS
 from evonas.sparsity.study import ALL, StudyConfig
@@ -96,16 +99,16 @@ def sparsify_command(
     study = parse_section(StudyConfig, given, "sparsify")
     folder = run or Path("runs") / study.name
     material = pieces.load(study)
-    grid = material.grid(study)
-    outcomes = run_held(
-        study,
-        folder,
-        lambda record, watch: pieces.run_pieces(study, material, grid, record, folder, watch),
-        resume=resume,
-    )
-    rows, facts = results.rows_of(grid, outcomes), material.facts(study)
-    files = show.save_study(study.name, rows, facts, folder)
-    cells = [show.table_cells(row, rows) for row in rows]
-    print_study(study.name, show.columns(rows), cells, files, results.study_json(rows, facts), as_json=as_json)
-    for line in show.failures(rows):
+    grid, failures = material.grid(study), list[str]()
+
+    def work(record: Results, watch: Callable[[Tally], None]) -> Shown:
+        outcomes = pieces.run_pieces(study, material, grid, record, folder, watch)
+        rows, facts = results.rows_of(grid, outcomes), material.facts(study)
+        failures.extend(show.failures(rows))
+        files = show.save_study(study.name, rows, facts, folder)
+        cells = [show.table_cells(row, rows) for row in rows]
+        return Shown(show.columns(rows), cells, files, results.study_json(rows, facts))
+
+    print_study(study.name, run_held(study, folder, work, resume=resume), as_json=as_json)
+    for line in failures:
         terminal.console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)

@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
 
-from evonas.config import ExecutionConfig, Section
+from evonas.config import ExecutionConfig
 from evonas.evaluate.interrupt import Interrupts
 from evonas.evaluate.tally import Tally
 from evonas.evaluate.workers import Failure, Workers, keep_memory, threads
 from evonas.record.results import Outcome, Results
+from evonas.section import Section
 
 Value = Mapping[str, Any]
 

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from evonas.config import Count, DataConfig, ExecutionConfig, NotNegative, Positive, PositiveInt, Section
+from evonas.config import DataConfig, ExecutionConfig
+from evonas.section import Count, NamedSection, NotNegative, Positive, PositiveInt, Section
 
 Form = Literal["default", "encoding-only", "additive-only", "mip"]
 OptimizerName = Literal["sgd", "momentum", "adam"]
@@ -62,10 +63,9 @@ class GridConfig(Section):
     separate: bool = False
 
 
-class StudyConfig(Section):
+class StudyConfig(NamedSection):
     """A study file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]+$")]
     task: TaskConfig
     data: DataConfig = DataConfig()
     run: RunConfig = RunConfig()

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from evonas import config
+from evonas import section
 from evonas.comparison import Comparison, Contender, compare
 from evonas.config import SearchConfig
 from evonas.evaluate.costs import network_cost
@@ -27,7 +27,7 @@ def matrix_folder(folder: Path, settings: SearchConfig, *, resume: bool) -> Iter
         InputError: there is one already and ``resume`` is not set, there is none and it is, or a search is there.
     """
     with (
-        working_folder(folder, "trials.sqlite", config.dump(settings), resume=resume) as file,
+        working_folder(folder, "trials.sqlite", section.dump(settings), resume=resume) as file,
         Archive.open(file) if file.exists() else Archive.create(file) as archive,
     ):
         yield archive.trials

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from evonas import config
+from evonas import config, section
 from evonas.errors import InputError
 from evonas.files import write_text
 from evonas.record.archive import Archive
@@ -92,7 +92,7 @@ def create_run(path: Path, settings: config.SearchConfig) -> RunFolder:
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     draft.mkdir()
     try:
-        (draft / "config.toml").write_text(config.dump(settings), encoding="utf-8")
+        (draft / "config.toml").write_text(section.dump(settings), encoding="utf-8")
         (draft / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
         Archive.create(draft / "archive.sqlite").close()
         draft.replace(path)

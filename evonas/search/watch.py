@@ -3,13 +3,14 @@
 import time
 from collections import Counter, deque
 
-from evonas.config import SearchConfig, dump
+from evonas.config import SearchConfig
 from evonas.evaluate.objectives import OBJECTIVES
 from evonas.record.board import Board
 from evonas.record.outcome import Candidate, Evaluation, Rejection
 from evonas.record.pictures import draw_front, draw_genome, draw_progress
 from evonas.search.individual import FULL, Individual
 from evonas.search.selection import pareto_front
+from evonas.section import dump
 
 RATE_OVER = 60.0  # seconds over which evaluations per second are averaged
 PICTURES_EVERY = 20  # told evaluations between pictures of fronts and progress

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from evonas.config import Count, ExecutionConfig, PositiveInt, Section
+from evonas.config import ExecutionConfig
 from evonas.errors import InputError
+from evonas.section import Count, NamedSection, PositiveInt, Section
 from evonas.sparsity.allocation import LEVELS
 from evonas.sparsity.scores import METHODS, method_named
 from evonas.sparsity.texts import text_name
@@ -22,7 +23,7 @@ CONTEXT = 512
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 
 
-class StudyConfig(Section):
+class StudyConfig(NamedSection):
     """A study. ``tokens`` are scored of each text, in windows of ``context`` that see nothing but themselves.
 
     ``transform`` says whether models are measured without it, with it, or both. Combinations that a method does not
@@ -30,7 +31,6 @@ class StudyConfig(Section):
     may be ``all``. The first ``dense_first`` positions of each window stay dense.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]+$")]
     model: Annotated[str, Field(min_length=1)]
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = METHODS_SHOWN
     sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = SPARSITIES

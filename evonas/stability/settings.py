@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from evonas.config import Count, NotNegative, Positive, PositiveInt, Section
+from evonas.section import Count, NotNegative, Positive, PositiveInt, Section
 from evonas.tasks.language.settings import ModelConfig
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]

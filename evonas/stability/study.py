@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from evonas.config import Count, ExecutionConfig, Positive, Section, TextConfig, parse_section
+from evonas.config import ExecutionConfig, TextConfig
 from evonas.errors import InputError
 from evonas.evaluate.sensitivity import LEARNING_RATES
 from evonas.evaluate.study import run_study
 from evonas.evaluate.tally import Tally
 from evonas.record.results import Outcome, Results
+from evonas.section import Count, NamedSection, Positive, Section, parse_section
 from evonas.stability.curves import diverges_slowly, spike_steps
 from evonas.stability.probes import Reading
 from evonas.stability.settings import RunConfig
@@ -24,8 +25,6 @@ from evonas.tasks.language.text import Text, batches, load, windows
 CURVE_POINTS = 60  # of a loss curve that is kept
 SPIKE_WINDOW = 100  # desk runs are shorter than the 1000 steps of the definition
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]+$")]
-
 
 class GridConfig(Section):
     """``[grid]``: sizes are names of the ladder, or ``WIDTHxDEPTH``; learning rates are peaks."""
@@ -35,17 +34,15 @@ class GridConfig(Section):
     seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 3)
 
 
-class InterventionConfig(Section):
+class InterventionConfig(NamedSection):
     """``[[interventions]]``: what it is called, and which keys of a run it sets."""
 
-    name: Name
     run: dict[str, Any] = Field(default_factory=dict)
 
 
-class StudyConfig(Section):
+class StudyConfig(NamedSection):
     """A study file. ``run`` holds what all runs share, an intervention what differs; the grid sets the rest."""
 
-    name: Name
     text: TextConfig = TextConfig()
     grid: GridConfig = GridConfig()
     run: dict[str, Any] = Field(default_factory=dict)

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from evonas.config import Count, PositiveInt, Section
 from evonas.evaluate.evaluator import find_device
+from evonas.section import Count, PositiveInt, Section
 from evonas.seeding import derive_seed
 from evonas.steering.generator import CLASSES, inputs, load_digits, train_generator
 from evonas.steering.judge import concept_score, feature_distance, similarity, train_classifier

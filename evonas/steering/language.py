@@ -11,9 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from evonas.config import Count, NotNegative, Positive, PositiveInt, Section
 from evonas.errors import InputError
 from evonas.evaluate.evaluator import find_device
+from evonas.section import Count, NotNegative, Positive, PositiveInt, Section
 from evonas.seeding import derive_seed
 from evonas.steering.evaluation import perplexity
 from evonas.steering.fitting import POST_NORMS

@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from evonas.config import Section, parse_section
 from evonas.errors import InputError
 from evonas.files import write_text, write_whole
+from evonas.section import Section, parse_section
 from evonas.steering.maps import AffineMap
 from evonas.steering.sites import Site
 

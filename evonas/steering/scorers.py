@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import torch
 
-from evonas.config import Section
 from evonas.errors import InputError
+from evonas.section import Section
 from evonas.steering.tokens import batched, encode, padded
 from evonas.tasks.language.pretrained import INSTALL, quietly
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from evonas.config import Count, PositiveInt, Section
 from evonas.errors import InputError
+from evonas.section import Count, PositiveInt, Section
 from evonas.seeding import derive_seed
 from evonas.steering.scorers import load_scorer
 from evonas.tasks.language.corpora import Corpus, read_sentences

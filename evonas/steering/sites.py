@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from evonas.config import PositiveInt, Section
 from evonas.errors import InputError
 from evonas.instrument.modules import matching, unmatched
+from evonas.section import PositiveInt, Section
 from evonas.steering.maps import AffineMap
 from evonas.steering.residual import ResidualWatch
 

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from evonas.config import Count, ExecutionConfig, NotNegative, Positive, PositiveInt, Section
+from evonas.config import ExecutionConfig
 from evonas.errors import InputError
 from evonas.evaluate.study import run_study, spec_text
 from evonas.evaluate.tally import Tally
 from evonas.record.results import Outcome, Results
+from evonas.section import Count, NamedSection, NotNegative, Positive, PositiveInt, Section
 from evonas.steering.fitting import fit
 from evonas.steering.images import ImagesConfig, ImageSubject
 from evonas.steering.intervention import Intervention
@@ -27,8 +28,6 @@ STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 RISES = (0.05, 0.1, 0.2)
 CURVE_POINTS = 60  # of a loss curve that is kept
 MAPS = "maps"  # folder of interventions within that of the study
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]+$")]
 
 
 class FitConfig(Section):
@@ -79,13 +78,12 @@ class SteeringExecution(ExecutionConfig):
     timeout_seconds: Positive = 7200.0
 
 
-class StudyConfig(Section):
+class StudyConfig(NamedSection):
     """A study file, of a ``[language]`` model or of ``[images]``.
 
     ``rises`` are the rises of the price at which methods are compared: 0.1 is a tenth more than the untouched model's.
     """
 
-    name: Name
     language: LanguageConfig | None = None
     images: ImagesConfig | None = None
     methods: Annotated[tuple[MethodConfig, ...], Field(min_length=1)]

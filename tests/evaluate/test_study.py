@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from evonas.config import ExecutionConfig, Section
+from evonas.config import ExecutionConfig
 from evonas.errors import InputError
 from evonas.evaluate.interrupt import RunInterruptedError
 from evonas.evaluate.study import run_study, spec_text
 from evonas.evaluate.tally import Tally
 from evonas.record.results import Outcome, Results
+from evonas.section import Section
 
 
 class Piece(Section):

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from evonas.config import load_as
 from evonas.hypernet.network import HyperNetwork
 from evonas.hypernet.registration import roughness, warp
 from evonas.hypernet.results import groups_of, separate_of, slope, speedup
@@ -22,6 +21,7 @@ from evonas.hypernet.study import pieces_of, settings_of
 from evonas.hypernet.train import build, work
 from evonas.instrument.fit import fit
 from evonas.record.results import Outcome
+from evonas.section import load_as
 from evonas.seeding import derive_seed
 
 FILE = """

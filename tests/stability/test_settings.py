@@ -7,8 +7,9 @@ from itertools import pairwise
 import pytest
 from pydantic import ValidationError
 
-from evonas.config import TextConfig, parse_section
+from evonas.config import TextConfig
 from evonas.errors import InputError
+from evonas.section import parse_section
 from evonas.stability.settings import OptimizerConfig, RunConfig
 from evonas.tasks.language.settings import LADDER, ModelConfig, sized
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from evonas.config import load_as
 from evonas.evaluate.sensitivity import lr_sensitivity, stability_margin
 from evonas.record.results import Outcome
+from evonas.section import load_as
 from evonas.stability.study import Cell, StudyConfig, pieces_of
 from evonas.stability.sweeps import foretold, study_json, sweeps_of
 from evonas.stability.train import train

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from evonas.config import TextConfig, parse_section
+from evonas.config import TextConfig
 from evonas.errors import InputError
 from evonas.instrument.fit import StopReason
+from evonas.section import parse_section
 from evonas.stability.settings import OptimizerConfig, RunConfig
 from evonas.stability.train import RunResult, train
 from evonas.tasks.language.model import Transformer

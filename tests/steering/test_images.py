@@ -76,7 +76,7 @@ def test_wrong_input_is_one_line(evonas: Callable[..., Any], tmp_path: Path) -> 
 
 
 def test_every_shipped_study_loads() -> None:
-    from evonas.config import load_as
+    from evonas.section import load_as
     from evonas.steering.study import StudyConfig
 
     files = sorted((Path(__file__).parents[2] / "studies").glob("steer_*.toml"))

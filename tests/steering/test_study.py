@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from evonas.config import load_as
 from evonas.errors import InputError
+from evonas.section import load_as
 from evonas.steering import Intervention, fit
 from evonas.steering.study import Cell, FitPiece, StudyConfig, maps_of, pieces_of, subject_of, work
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from evonas import config
+from evonas import config, section
 from evonas.config import LayerConfig, SearchConfig, TaskConfig, TextConfig
 from evonas.errors import InputError
 from evonas.evaluate.evaluator import evaluator_from_config, install
@@ -99,7 +99,7 @@ def test_the_tolerated_sparsity_is_that_of_the_trained_network(
     """Trained longer, so that dropping inputs costs something; the library's WINA layers say how much."""
     changes = ["training.steps=60", "objectives.lr_sensitivity=false", "objectives.activation_sparsity=true"]
     evaluator = evaluator_from_config(
-        config.loads(config.dump(settings), [*changes, "rungs.steps=[]", "rungs.reductions=[]"])
+        config.loads(section.dump(settings), [*changes, "rungs.steps=[]", "rungs.reductions=[]"])
     )
     trained: list[nn.Module] = []
     monkeypatch.setattr(
@@ -127,7 +127,7 @@ def test_a_search_shows_what_its_layers_tolerate(
     evonas: Callable[..., tuple[int, str, str]], settings: SearchConfig, tmp_path: Path
 ) -> None:
     file = tmp_path / "search.toml"
-    file.write_text(config.dump(settings.model_copy(update={"baselines": ("rmsnorm",)})))
+    file.write_text(section.dump(settings.model_copy(update={"baselines": ("rmsnorm",)})))
     changes = ("objectives.activation_sparsity=true", "objectives.lr_sensitivity=false", "protocols.stability.steps=0")
     options = [part for change in changes for part in ("--set", change)]
     status, _, err = evonas("search", file, "--run", tmp_path / "run", "--budget", "3", *options)

@@ -1,0 +1,95 @@
+"""What the verbs for studies share: options, and the way from a file to a held folder, runs, and a table."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from evonas import section, terminal
+from evonas.cli.app import INTERRUPTED, JsonOption, app
+from evonas.evaluate.interrupt import RunInterruptedError
+from evonas.evaluate.tally import Tally
+from evonas.record.results import Results
+from evonas.record.run import working_folder
+from evonas.section import NamedSection
+
+RunOption = Annotated[Path | None, typer.Option(help="Where everything goes; default: runs/<name>.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with, or add to, what the folder holds.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a study found: a table, the files with its pictures and data, and the same for ``--json``."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    files: Sequence[Path]
+    data: dict[str, Any]
+
+
+Work = Callable[[Results, Callable[[Tally], None]], Shown]
+AnyStudy = TypeVar("AnyStudy", bound=NamedSection)
+
+
+def add_study(name: str, settings: type[AnyStudy], prepare: Callable[[AnyStudy, Path], Work], description: str) -> None:
+    """Add a verb that runs the studies of FILE.toml.
+
+    Args:
+        name: of the verb.
+        settings: what a file holds.
+        prepare: from the settings and the folder to the work; what is wrong with them is said here, before there is a
+            folder.
+        description: for ``--help``.
+    """
+
+    def command(
+        file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The study.")],
+        run: RunOption = None,
+        resume: ResumeOption = False,
+        overrides: Annotated[
+            list[str] | None, typer.Option("--set", metavar="a.b=c", help="Set a key of the file; may be repeated.")
+        ] = None,
+        workers: Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")] = None,
+        device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        study = section.load_as(settings, file, _changes(overrides, workers, device))
+        folder = run or Path("runs") / study.name
+        print_study(study.name, run_held(study, folder, prepare(study, folder), resume=resume), as_json=as_json)
+
+    app.command(name=name, help=description)(command)
+
+
+def run_held(settings: NamedSection, folder: Path, work: Work, *, resume: bool) -> Shown:
+    """Hold the folder of a study while its runs are done."""
+    console = terminal.console(stderr=True)
+    with (
+        working_folder(folder, "study.sqlite", section.dump(settings), resume=resume) as file,
+        Results.open(file) as record,
+    ):
+        try:
+            with terminal.TrialProgress(console, "runs") as progress:
+                return work(record, progress)
+        except (RunInterruptedError, KeyboardInterrupt):
+            console.print("interrupted; finished runs are recorded, go on with --resume", highlight=False)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def print_study(title: str, shown: Shown, *, as_json: bool) -> None:
+    """The table and the files that were written, or JSON."""
+    if as_json:
+        print(json.dumps(shown.data, indent=2))
+        return
+    console = terminal.console()
+    console.print(terminal.plain_table(title, shown.columns, shown.rows))
+    for path in shown.files:
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+def _changes(overrides: list[str] | None, workers: int | None, device: str | None) -> list[str]:
+    """What options set in a study file, as overrides."""
+    changes = [*(overrides or []), *([f"execution.workers={workers}"] if workers is not None else [])]
+    return changes + ([f"execution.device={json.dumps(device)}"] if device is not None else [])
