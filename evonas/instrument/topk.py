@@ -1,7 +1,7 @@
 """Linear layers that see only the inputs that count most: scores, counts, masks, and hooks that apply them."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import torch
@@ -39,15 +39,11 @@ def sparse_inputs(layers: Iterable[nn.Linear], sparsity: float) -> Iterator[None
 
     Source: the score of WINA (Chen et al. 2025), without its transform; ``evonas.sparsity`` has the method.
     """
-    handles = []
-    try:
+    with ExitStack() as hooks:
         for layer in layers:
             keep, scale = kept_count(layer.in_features, sparsity), column_norms(layer.weight)
-            handles.append(layer.register_forward_pre_hook(partial(_drop, keep, scale)))
+            hooks.enter_context(layer.register_forward_pre_hook(partial(_drop, keep, scale)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _drop(keep: int, scale: Tensor, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:

@@ -128,11 +128,8 @@ def _runs(model: nn.Module, block: str, batch: Any) -> list[Callable[[], Any]]:
     def note(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         calls.append(partial(part, *inputs, **named))
 
-    handle = part.register_forward_pre_hook(note, with_kwargs=True)
-    try:
+    with part.register_forward_pre_hook(note, with_kwargs=True):
         call(model, batch)
-    finally:
-        handle.remove()
     return calls
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -44,15 +45,14 @@ def normalized_groups(model: nn.Module, sites: Sequence[Site], batch: Any) -> tu
         if isinstance(output, Tensor):
             written[id(output)] = (norm, output)
 
-    handles = [site.module.register_forward_pre_hook(partial(note_input, site)) for site in sites if not site.stride]
-    norms = [part for part in model.modules() if "norm" in type(part).__name__.lower()]
-    handles += [norm.register_forward_hook(note_output) for norm in norms]
-    try:
-        with inference(model):
-            call(model, batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, inference(model):
+        for site in sites:
+            if not site.stride:
+                hooks.enter_context(site.module.register_forward_pre_hook(partial(note_input, site)))
+        for part in model.modules():
+            if "norm" in type(part).__name__.lower():
+                hooks.enter_context(part.register_forward_hook(note_output))
+        call(model, batch)
     found: dict[int, list[Site]] = {}
     for site, x in read.items():
         if id(x) in written:
@@ -82,13 +82,10 @@ def score_samples(
         drawn[site.name].append(values.float())
 
     for number, batch in enumerate(batches):
-        handles = [site.module.register_forward_pre_hook(partial(note, number, site, score)) for site, score in scores]
-        try:
-            with inference(model):
-                call(model, batch)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with ExitStack() as hooks, inference(model):
+            for site, score in scores:
+                hooks.enter_context(site.module.register_forward_pre_hook(partial(note, number, site, score)))
+            call(model, batch)
     return {name: torch.cat(parts).sort().values for name, parts in drawn.items() if parts}
 
 

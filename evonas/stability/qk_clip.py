@@ -1,5 +1,6 @@
 """QK-clip: shrinks query and key weights of heads whose attention logits grew too large."""
 
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -31,18 +32,17 @@ class QkClip:
         self.limit = limit
         self._attentions = [block.attention for block in model.blocks]
         self._largest: dict[int, Tensor] = {}
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._hooks = ExitStack()
 
     def __enter__(self) -> Self:
         for index, attention in enumerate(self._attentions):
-            self._handles.append(attention.attend.register_forward_pre_hook(partial(self._see, index)))
+            self._hooks.enter_context(attention.attend.register_forward_pre_hook(partial(self._see, index)))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while self._handles:
-            self._handles.pop().remove()
+        self._hooks.close()
 
     @torch.no_grad()
     def after_step(self) -> None:

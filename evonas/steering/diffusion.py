@@ -69,11 +69,8 @@ def denoiser_inputs(
             calls.append(signature.bind(*args, **kwargs).arguments)
 
         generator = torch.Generator().manual_seed(derive_seed(seed, "latents", number))
-        handle = denoiser.register_forward_pre_hook(note, with_kwargs=True)
-        try:
+        with denoiser.register_forward_pre_hook(note, with_kwargs=True):
             pipeline(list(part), generator=generator, output_type="latent", **call)
-        finally:
-            handle.remove()
         if not calls:
             raise InputError(type(pipeline).__name__, "did not call its denoiser", remedy="give it a step or more")
         rows = len(next(iter(calls[0].values())))

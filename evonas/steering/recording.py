@@ -1,7 +1,7 @@
 """Pooled activations at sites, from forward passes that end where the last one has spoken."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -31,21 +31,20 @@ class Recorder:
 
     def __init__(self, model: nn.Module, sites: Sequence[Site], pooling: Pooling) -> None:
         self._model, self._sites, self._pooling = model, sites, pooling
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._hooks = ExitStack()
         self._pooled: dict[str, Tensor] = {}
         self._mask: Tensor | None = None
 
     def __enter__(self) -> Self:
         for site in self._sites:
             module = self._model.get_submodule(site.name)
-            self._handles.append(module.register_forward_hook(partial(self._note, site)))
+            self._hooks.enter_context(module.register_forward_hook(partial(self._note, site)))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while self._handles:
-            self._handles.pop().remove()
+        self._hooks.close()
 
     def __call__(self, batch: Batch) -> list[Tensor]:
         """Pooled activations [b, d] of each site; gradients flow where they are enabled.

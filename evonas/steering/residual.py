@@ -1,5 +1,6 @@
 """Which modules write the residual stream of a network, seen from the sums that one forward pass takes."""
 
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,7 +32,7 @@ class ResidualWatch(TorchDispatchMode):
         super().__init__()
         self.writers: set[str] = set()
         self._leaves = [module for module in model.modules() if not any(True for _ in module.children())]
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._hooks = ExitStack()
         self._inside = 0  # leaves that are running
         self._names: dict[int, set[str]] = {}  # by address of storage
         self._kept: list[Tensor] = []
@@ -39,8 +40,8 @@ class ResidualWatch(TorchDispatchMode):
 
     def __enter__(self) -> Self:
         for leaf in self._leaves:
-            self._handles.append(leaf.register_forward_pre_hook(self._begin))
-            self._handles.append(leaf.register_forward_hook(self._end))
+            self._hooks.enter_context(leaf.register_forward_pre_hook(self._begin))
+            self._hooks.enter_context(leaf.register_forward_hook(self._end))
         super().__enter__()
         return self
 
@@ -48,8 +49,7 @@ class ResidualWatch(TorchDispatchMode):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
-        while self._handles:
-            self._handles.pop().remove()
+        self._hooks.close()
 
     def mark(self, name: str, output: Tensor) -> None:
         """Follow this output under a name."""

@@ -1,7 +1,7 @@
 """Where maps stand: modules found by name, what they put out, and the hooks that steer and record."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -80,8 +80,7 @@ def find_sites(model: nn.Module, patterns: Iterable[str], batch: Batch) -> tuple
             raise unmatched(pattern, modules, f"modules of this {type(model).__name__}")
         chosen.update(found)
     outputs: dict[str, tuple[int, Literal[-1, 1]]] = {}  # features and axis, in the order of calls
-    handles = []
-    with ResidualWatch(model) as watch:
+    with ResidualWatch(model) as watch, ExitStack() as hooks:
 
         def note(name: str, module: nn.Module, _inputs: object, output: Any) -> None:
             if name in outputs:
@@ -93,13 +92,9 @@ def find_sites(model: nn.Module, patterns: Iterable[str], batch: Batch) -> tuple
             outputs[name] = (tensor.shape[axis], axis)
             watch.mark(name, tensor)
 
-        try:
-            for name in chosen:
-                handles.append(modules[name].register_forward_hook(partial(note, name)))
-            run(model, batch)
-        finally:
-            for handle in handles:
-                handle.remove()
+        for name in chosen:
+            hooks.enter_context(modules[name].register_forward_hook(partial(note, name)))
+        run(model, batch)
     for name in sorted(chosen - outputs.keys()):
         raise _uncallable(name, "not called in a forward pass")
     return tuple(
@@ -121,15 +116,11 @@ def steered(model: nn.Module, sites: Sequence[Site], maps: Sequence[AffineMap]) 
     Raises:
         InputError: from the forward pass, where an output has not as many neurons as the map.
     """
-    handles = []
-    try:
+    with ExitStack() as hooks:
         for site, affine in zip(sites, maps, strict=True):
             module = model.get_submodule(site.name)
-            handles.append(module.register_forward_hook(partial(_steer, site, affine)))
+            hooks.enter_context(module.register_forward_hook(partial(_steer, site, affine)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def require_sites(model: nn.Module, sites: Sequence[Site], origin: str) -> list[nn.Module]:
