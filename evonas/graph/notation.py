@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -13,7 +14,8 @@ from evonas.graph.primitive import ATOM, INDEX_SETS, INITIAL_NODES, constant, co
 Nodes = tuple[Node, ...]
 
 FORMAT = "evonas-genome/1"
-LARGEST_FORMULA = 48  # operations; a larger one gets definitions for the parts used more than once
+SHORTEST_DEFINED = 20  # characters of a part that is used more than once and gets a name of its own
+LARGEST_FORMULA = 48  # operations; in a larger one all such parts do
 
 _NAME = r"(?:(?P<name>[A-Za-z_]\w*)\s*=\s*)?"
 _CALL = re.compile(_NAME + r"(?P<op>[A-Za-z_]\w*)\s*(?:\[\s*(?P<axes>\w*)\s*\])?\s*\((?P<args>[^()]*)\)")
@@ -130,19 +132,18 @@ def formula(nodes: Nodes, *, latex: bool = False) -> str:
     sizes: list[int] = []
     for node in nodes:
         sizes.append(1 + sum(sizes[i] for i in node.inputs))
-    if sizes[-1] <= LARGEST_FORMULA:
-        return _expression(nodes, len(nodes) - 1, {}, latex)[0]
-    uses = [i for node in nodes for i in node.inputs]
+    shortest = SHORTEST_DEFINED if sizes[-1] <= LARGEST_FORMULA else 0
+    uses = Counter(i for node in nodes for i in node.inputs)
     named: dict[int, str] = {}
     definitions, names = [], _names()
     for position in range(NUM_INITIAL, len(nodes)):
-        if uses.count(position) > 1:
+        if uses[position] > 1 and len(_expression(nodes, position, named, latex=False)[0]) >= shortest:
             definition = _expression(nodes, position, named, latex)[0]
             named[position] = next(names)
             definitions.append(f"{named[position]} = {definition}")
     result = _expression(nodes, len(nodes) - 1, named, latex)[0]
     if not definitions:
-        return result  # long, but nothing in it repeats
+        return result
     separator, where = (",\\; ", "\\;\\mathrm{where}\\; ") if latex else ("; ", " where ")
     return result + where + separator.join(definitions)
 
