@@ -14,6 +14,7 @@ from evonas.graph.variation import mutate as mutate
 from evonas.instrument.fit import StopReason as StopReason
 from evonas.instrument.fit import Trace as Trace
 from evonas.instrument.fit import fit as fit
+from evonas.instrument.memory import keep_memory as keep_memory
 from evonas.instrument.modules import replace_modules as replace_modules
 from evonas.instrument.statistics import recalibrate as recalibrate
 from evonas.instrument.surgery import NormActSite as NormActSite

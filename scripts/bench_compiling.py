@@ -26,9 +26,9 @@ from torch import nn
 
 from evonas.config import SearchConfig, load
 from evonas.evaluate.evaluator import evaluator_from_config, install, make_optimizer
-from evonas.evaluate.workers import keep_memory
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.space import SearchSpace
+from evonas.instrument.memory import keep_memory
 from evonas.layer.compiling import LayerCompiler
 from evonas.layer.lower import lower
 

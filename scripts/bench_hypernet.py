@@ -27,11 +27,11 @@ from torch import Tensor, nn
 
 from evonas.config import DataConfig
 from evonas.evaluate.evaluator import find_device
-from evonas.evaluate.workers import keep_memory
 from evonas.hypernet.settings import RunConfig
 from evonas.hypernet.tasks import HyperTask
 from evonas.hypernet.train import TASKS
 from evonas.instrument.fit import StopReason, fit
+from evonas.instrument.memory import keep_memory
 from evonas.seeding import derive_seed
 from evonas.tasks.data import ImageData, load
 

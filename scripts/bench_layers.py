@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from evonas.config import LayerConfig, ProtocolsConfig
 from evonas.evaluate.protocols import Screens
-from evonas.evaluate.workers import keep_memory
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
+from evonas.instrument.memory import keep_memory
 from evonas.layer.lower import lower
 from evonas.record.outcome import Rejection
 

@@ -31,9 +31,9 @@ from evonas import config
 from evonas.config import SearchConfig
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
 from evonas.evaluate.rungs import Hurdle
-from evonas.evaluate.workers import keep_memory
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
+from evonas.instrument.memory import keep_memory
 from evonas.record.board import open_board
 from evonas.record.outcome import Candidate, Evaluation, Rejection
 from evonas.search.driver import make_search

@@ -15,7 +15,7 @@ README = Path(__file__).parents[1] / "README.md"
 NAMES = {
     *("CATALOGUE", "Genome", "Node", "SearchSpace", "mutate", "NormActLayer", "lower", "export"),
     *("NormActSite", "norm_act_sites", "replace_norm_act", "replace_modules", "SurgeryWarning", "recalibrate"),
-    *("StopReason", "Trace", "fit", "Task", "Evaluator"),
+    *("StopReason", "Trace", "fit", "Task", "Evaluator", "keep_memory"),
     *("Candidate", "Evaluation", "Rejection", "Search", "Archive", "InputError"),
 }
 

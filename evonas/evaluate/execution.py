@@ -13,8 +13,9 @@ from typing import Protocol, Self
 from evonas.config import SearchConfig
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
 from evonas.evaluate.rungs import Hurdle
-from evonas.evaluate.workers import Failure, Workers, keep_memory, threads
+from evonas.evaluate.workers import Failure, Workers, threads
 from evonas.graph.genome import Genome
+from evonas.instrument.memory import keep_memory
 from evonas.record.outcome import Evaluation, Rejection
 
 Pending = Callable[[], Evaluation]

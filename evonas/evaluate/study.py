@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from evonas.config import ExecutionConfig
 from evonas.evaluate.interrupt import Interrupts
 from evonas.evaluate.tally import Tally
-from evonas.evaluate.workers import Failure, Workers, keep_memory, threads
+from evonas.evaluate.workers import Failure, Workers, threads
+from evonas.instrument.memory import keep_memory
 from evonas.record.results import Outcome, Results
 from evonas.section import Section
 

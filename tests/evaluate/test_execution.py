@@ -17,9 +17,10 @@ from evonas.config import SearchConfig
 from evonas.errors import InputError
 from evonas.evaluate import execution
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
-from evonas.evaluate.execution import InProcess, Job, LocalPool, keep_memory, make_executor
+from evonas.evaluate.execution import InProcess, Job, LocalPool, make_executor
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
+from evonas.instrument.memory import keep_memory
 from evonas.record.outcome import Evaluation, Rejection
 
 TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"

@@ -2,14 +2,11 @@
 one that hangs, one that runs out of memory, and a mistake of people.
 """
 
-import ctypes
 import multiprocessing
 import os
-import platform
 import signal
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ import pytest
 import torch
 
 from evonas.errors import InputError
-from evonas.evaluate.workers import Failure, Workers, keep_memory, threads
+from evonas.evaluate.workers import Failure, Workers, threads
 
 TIMEOUT = 3.0
 
@@ -148,35 +145,3 @@ def test_the_number_of_threads_holds_meanwhile(error: Exception | None) -> None:
     except KeyError:
         assert error is not None
     assert torch.get_num_threads() == before
-
-
-class Libc:
-    """Stands in for glibc's ``mallopt``, which says 0 to what it does not take."""
-
-    def __init__(self, largest_mmap_threshold: int) -> None:
-        self.largest, self.taken = largest_mmap_threshold, dict[int, int]()
-
-    def mallopt(self, option: int, value: int) -> int:
-        if option == -3 and value > self.largest:
-            return 0
-        self.taken[option] = value
-        return 1
-
-
-@pytest.mark.parametrize("largest", [1 << 25, 1 << 40])
-def test_old_and_new_glibc_keep_what_they_can(monkeypatch: pytest.MonkeyPatch, largest: int) -> None:
-    libc = Libc(largest)
-    monkeypatch.setattr(platform, "system", lambda: "Linux")
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.31"))
-    monkeypatch.setattr(ctypes, "CDLL", lambda _name: libc)
-    keep_memory()
-    # without the second, the first alone would fix glibc's adaptive threshold at its low start
-    assert libc.taken == {-1: 1 << 30, -3: min(largest, 1 << 30)}
-
-
-@pytest.mark.parametrize(("system", "libc"), [("Darwin", ""), ("Windows", ""), ("Linux", "")])
-def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch, system: str, libc: str) -> None:
-    monkeypatch.setattr(platform, "system", lambda: system)
-    monkeypatch.setattr(platform, "libc_ver", lambda: (libc, ""))
-    monkeypatch.setattr(ctypes, "CDLL", partial(pytest.fail, "asked for a C library"))
-    keep_memory()
