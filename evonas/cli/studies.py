@@ -9,6 +9,7 @@ from evonas.hypernet import results as hypernet_results
 from evonas.hypernet import show as hypernet_show
 from evonas.hypernet import study as hypernet_study
 from evonas.record.results import Results
+from evonas.report import find_layer
 from evonas.stability import show as stability_show
 from evonas.stability import study as stability_study
 from evonas.stability import sweeps
@@ -21,6 +22,7 @@ RESUMED = "Finished runs are kept: after Ctrl-C the same command with --resume g
 
 def stability(study: stability_study.StudyConfig, folder: Path) -> Work:
     """Learning-rate sweeps."""
+    study = _with_layers(study)
     pieces = stability_study.pieces_of(study)
 
     def work(record: Results, watch: Callable[[Tally], None]) -> Shown:
@@ -31,6 +33,18 @@ def stability(study: stability_study.StudyConfig, folder: Path) -> Work:
         return Shown(stability_show.COLUMNS, rows, files, sweeps.study_json(swept))
 
     return work
+
+
+def _with_layers(study: stability_study.StudyConfig) -> stability_study.StudyConfig:
+    """The study with RUN#rank and .json files as text forms, which is what records of runs hold."""
+    interventions = []
+    for intervention in study.interventions:
+        layer = intervention.run.get("layer", "")
+        if isinstance(layer, str) and ("#" in layer or layer.endswith(".json")):
+            text = find_layer(layer).genome.active().to_text()
+            intervention = intervention.model_copy(update={"run": {**intervention.run, "layer": text}})
+        interventions.append(intervention)
+    return study.model_copy(update={"interventions": tuple(interventions)})
 
 
 def hypernet(study: hypernet_study.StudyConfig, folder: Path) -> Work:

@@ -57,12 +57,16 @@ class RunConfig(Section):
     """One training.
 
     ``z_loss`` weighs log^2 Z in the loss; ``qk_clip`` is the largest attention logit a head may have after a step; 0
-    turns each off. ``validation`` is the number of windows of text that give the validation loss. Probes are read
-    every ``probe_every`` steps and at the last one, never if 0. ``dtype`` is that of activations (autocast).
+    turns each off. ``layer``, a catalogue name or a text form, stands in the place of all norms but those of queries
+    and keys, with ``groups`` and the model's ``norm_eps``; without one they are ``model.norm``. ``validation`` is the
+    number of windows of text that give the validation loss. Probes are read every ``probe_every`` steps and at the last
+    one, never if 0. ``dtype`` is that of activations (autocast).
     """
 
     seed: Count = 1
     model: ModelConfig = ModelConfig()
+    layer: str = ""
+    groups: PositiveInt = 4
     optimizer: OptimizerConfig = OptimizerConfig()
     steps: PositiveInt = 1000
     batch_size: PositiveInt = 16

@@ -16,6 +16,7 @@ from evonas.evaluate.tally import Tally
 from evonas.record.results import Outcome, Results
 from evonas.section import Count, NamedSection, Positive, Section, parse_section
 from evonas.stability.curves import diverges_slowly, spike_steps
+from evonas.stability.layers import norm_of
 from evonas.stability.probes import Reading
 from evonas.stability.settings import RunConfig
 from evonas.stability.train import train
@@ -154,7 +155,13 @@ def _run(study: StudyConfig, intervention: InterventionConfig, size: str, rate: 
     }
     for key in _leaves(cell) & _leaves(data):
         raise InputError(f"run.{key}", "is set by hand", remedy="the grid, the text and [execution] set it")
-    return parse_section(RunConfig, _merged(data, cell), f"interventions: {intervention.name}, size {size}")
+    run = parse_section(RunConfig, _merged(data, cell), f"interventions: {intervention.name}, size {size}")
+    if run.layer:
+        try:
+            norm_of(run.layer, run.groups, run.model.norm_eps)
+        except InputError as error:
+            raise error.at(f"interventions: {intervention.name}") from None
+    return run
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from evonas.evaluate.evaluator import find_device
 from evonas.evaluate.sensitivity import diverged
 from evonas.instrument.fit import StopReason, fit
 from evonas.seeding import derive_seed
+from evonas.stability.layers import norm_of
 from evonas.stability.optimizer import GradientClip, make_optimizer, make_schedule
 from evonas.stability.probes import Probes, Reading
 from evonas.stability.qk_clip import QkClip
@@ -71,6 +72,7 @@ def train(
         config: everything but the text.
         text: where tokens come from.
         make_norm: makes the layers in place of the norms, from their width; ``config.model.norm`` is then their name.
+            Without one they are ``config.layer`` or ``config.model.norm``.
         on_probe: called with each reading of the probes.
 
     Raises:
@@ -85,7 +87,11 @@ def train(
     seed = derive_seed(config.seed, "batches")
     stream = batches(text.train.to(device), context, config.batch_size, seed)
     validation = windows(text.validation.to(device), context, config.validation)
-    model = build(config.model, config.seed, make_norm).to(device)
+    settings = config.model
+    if config.layer and make_norm is None:
+        make_norm = norm_of(config.layer, config.groups, settings.norm_eps)
+        settings = settings.model_copy(update={"norm": f"layer {config.layer}"})
+    model = build(settings, config.seed, make_norm).to(device)
     optimizer = make_optimizer(model, config.optimizer)
     schedule = make_schedule(optimizer, config.optimizer, config.steps)
     gradient_clip = GradientClip(optimizer, config.optimizer.clip)

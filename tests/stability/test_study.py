@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from evonas.evaluate.sensitivity import lr_sensitivity, stability_margin
+from evonas.graph.genome import Genome
 from evonas.record.results import Outcome
 from evonas.section import load_as
 from evonas.stability.study import Cell, StudyConfig, pieces_of
@@ -199,3 +200,38 @@ def test_an_empty_text_is_refused(evonas: Callable[..., Any], file: Path, tmp_pa
     status, _, err = evonas("stability", file, *text, "--run", tmp_path / "run")
     assert (status, len(err.splitlines())) == (2, 1)
     assert "nothing to train on" in err
+
+
+def test_layers_of_every_notation_stand_in_the_place_of_norms(
+    evonas: Callable[..., Any], file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cube.json").write_text(Genome.from_text("a = square(x); mul(a, x)").to_json())
+    for layer in ("dyt", "tanh(x)", str(tmp_path / "cube.json")):
+        layers = f'interventions=[{{name="found", run={{layer="{layer}"}}}}]'
+        run = tmp_path / layer.replace("/", "-")
+        status, out, err = evonas(
+            "stability", file, "--run", run, "--json", "--set", layers, "--set", 'grid.sizes=["16x1"]'
+        )
+        assert status == 0, err
+        (sweep,) = json.loads(out)["sweeps"]
+        assert all(math.isfinite(loss) for losses in sweep["losses"].values() for loss in losses.values())
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        ("nonsense", "catalogue"),
+        ("bn-relu", "index sets of bchw"),
+        ("a = std[td](x); div(x, a)", "std[td] looks at later tokens"),
+        ("noise(x)", "noise"),
+    ],
+)
+def test_a_layer_that_cannot_stand_there_is_refused(
+    evonas: Callable[..., Any], file: Path, tmp_path: Path, layer: str, says: str
+) -> None:
+    layers = f'interventions=[{{name="found", run={{layer="{layer}"}}}}]'
+    status, _, err = evonas("stability", file, "--run", tmp_path / "run", "--set", layers)
+    assert status == 2
+    assert "interventions: found" in err
+    assert says.replace("catalogue", "layernorm") in err
+    assert not (tmp_path / "run").exists()

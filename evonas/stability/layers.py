@@ -1,0 +1,32 @@
+"""Layers in the place of a proxy's norms."""
+
+from functools import partial
+
+from evonas.errors import InputError
+from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.genome import Genome
+from evonas.graph.primitive import INDEX_SETS
+from evonas.layer.lower import lower
+from evonas.layer.plan import layout_of
+from evonas.tasks.language.model import NormFactory
+
+
+def norm_of(layer: str, groups: int, eps: float) -> NormFactory:
+    """What makes a layer from the width of a model, lowered for tokens.
+
+    Args:
+        layer: a catalogue name or a text form.
+        groups: of ``gd``.
+        eps: guard of roots and divisions.
+
+    Raises:
+        InputError: neither of these, a layer of maps, or one that would see the tokens that a causal model predicts.
+    """
+    if layer not in CATALOGUE and "(" not in layer:
+        raise InputError("layer", repr(layer), accepted=f"a text form such as 'tanh(x)', or {', '.join(CATALOGUE)}")
+    genome = CATALOGUE[layer] if layer in CATALOGUE else Genome.from_text(layer).active()
+    layout_of(genome, "btd")
+    for node in genome.nodes:
+        if node.axes and INDEX_SETS[node.axes].over_tokens:
+            raise InputError("layer", f"{node.op}[{node.axes}] looks at later tokens", accepted="moments over d and gd")
+    return partial(lower, genome, layout="btd", groups=groups, eps=eps)
