@@ -235,3 +235,13 @@ def test_a_layer_that_cannot_stand_there_is_refused(
     assert "interventions: found" in err
     assert says.replace("catalogue", "layernorm") in err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["qk_layernorm", "stability_interventions", "stability_depth_width", "stability_layers"]
+)
+def test_shipped_studies_can_be_run(name: str) -> None:
+    study = load_as(StudyConfig, Path(__file__).parents[2] / "studies" / f"{name}.toml")
+    grid = study.grid
+    runs = len(grid.sizes) * len(grid.learning_rates) * len(grid.seeds) * len(study.interventions)
+    assert len(pieces_of(study)) == runs >= 63
