@@ -23,6 +23,7 @@ from evonas.instrument.fit import fit
 from evonas.record.results import Outcome
 from evonas.section import load_as
 from evonas.seeding import derive_seed
+from studies import assert_one_line
 
 FILE = """
 name = "tiny"
@@ -213,8 +214,5 @@ def test_separate_networks_are_at_the_best_learning_rate_of_each_place() -> None
 def test_wrong_input_is_one_line(
     evonas: Callable[..., Any], file: Path, tmp_path: Path, change: str, words: list[str]
 ) -> None:
-    status, _, err = evonas("hypernet", file, "--set", change, "--run", tmp_path / "run")
-    assert status == 2
-    assert len(err.splitlines()) == 1, err
-    assert all(word in err for word in words), err
+    assert_one_line(evonas("hypernet", file, "--set", change, "--run", tmp_path / "run"), words)
     assert not (tmp_path / "run").exists()

@@ -25,6 +25,7 @@ from evonas.sparsity.show import columns, draw_perplexity, failures, markdown, t
 from evonas.sparsity.study import Place, Setting, Source, StudyConfig, check, grid_of, settings_of
 from evonas.sparsity.texts import calibration_windows, scored_windows
 from evonas.tasks.language.pretrained import load_language_model
+from studies import assert_one_line
 
 SMALL = ("--tokens", 160, "--calibration-tokens", 64, "--context", 32)
 
@@ -164,10 +165,7 @@ def test_wrong_input_is_one_line(
 ) -> None:
     options, words = BAD[name]
     monkeypatch.chdir(tmp_path)
-    status, _, err = evonas("sparsify", saved, *SMALL, *options)
-    assert status == 2
-    assert len(err.splitlines()) == 1, err
-    assert all(word in err for word in words), err
+    assert_one_line(evonas("sparsify", saved, *SMALL, *options), words)
     assert not list(tmp_path.iterdir())
 
 
@@ -177,9 +175,7 @@ def test_a_model_that_is_not_there_is_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.gguf").write_text("no model")
     for model, said in (("./models/none", "no such folder or file"), ("notes.gguf", "is no GGUF file")):
-        status, _, err = evonas("sparsify", model)
-        assert (status, len(err.splitlines())) == (2, 1)
-        assert said in err
+        assert_one_line(evonas("sparsify", model), [said])
 
 
 def setting(method: str, *, transform: bool = False, allocation: str = "uniform") -> Setting:

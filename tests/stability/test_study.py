@@ -6,13 +6,9 @@ margin, on those losses; a study that was stopped and went on, against one that 
 
 import json
 import math
-import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +22,7 @@ from evonas.stability.study import Cell, StudyConfig, pieces_of
 from evonas.stability.sweeps import foretold, study_json, sweeps_of
 from evonas.stability.train import train
 from evonas.tasks.language.text import load
+from studies import assert_one_line, kill_after
 
 FILE = """
 name = "tiny"
@@ -145,29 +142,13 @@ def test_the_largest_size_is_foretold_from_the_others() -> None:
 
 
 def test_a_killed_study_goes_on_to_the_same_table(file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "evonas", "stability", str(file), "--set", "run.steps=150", "--run"]
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True, timeout=240)
-    killed = tmp_path / "killed"
-    process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    record, end = killed / "study.sqlite", time.monotonic() + 120
-    while not record.exists() or count(record) < 3:
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert 3 <= count(record) < 16
-    subprocess.run([*command, str(killed), "--resume"], check=True, capture_output=True, timeout=240)
-    one, other = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "killed"))
+    command = [sys.executable, "-m", "evonas", "stability", str(file), "--set", "run.steps=150"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, "--run", str(whole)], check=True, capture_output=True, timeout=240)
+    assert 3 <= kill_after(3, command, killed) < 16
+    subprocess.run([*command, "--run", str(killed), "--resume"], check=True, capture_output=True, timeout=240)
+    one, other = (json.loads((folder / "results.json").read_text()) for folder in (whole, killed))
     assert one == other
-
-
-def count(record: Path) -> int:
-    """How many outcomes there are; read only, as another process is writing."""
-    try:
-        with closing(sqlite3.connect(f"{record.as_uri()}?mode=ro", uri=True)) as connection:
-            return int(connection.execute("SELECT count(*) FROM results").fetchone()[0])
-    except sqlite3.OperationalError:  # being made
-        return 0
 
 
 @pytest.mark.parametrize(
@@ -187,19 +168,14 @@ def test_wrong_input_is_one_line(
     evonas: Callable[..., Any], file: Path, tmp_path: Path, changes: list[str], words: list[str]
 ) -> None:
     options = [part for change in changes for part in ("--set", change)]
-    status, _, err = evonas("stability", file, *options, "--run", tmp_path / "run")
-    assert status == 2
-    assert len(err.splitlines()) == 1, err
-    assert all(word in err for word in words), err
+    assert_one_line(evonas("stability", file, *options, "--run", tmp_path / "run"), words)
     assert not (tmp_path / "run").exists()
 
 
 def test_an_empty_text_is_refused(evonas: Callable[..., Any], file: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
     text = ("--set", 'text.name="file"', "--set", f"text.path={str(tmp_path / 'empty.txt')!r}")
-    status, _, err = evonas("stability", file, *text, "--run", tmp_path / "run")
-    assert (status, len(err.splitlines())) == (2, 1)
-    assert "nothing to train on" in err
+    assert_one_line(evonas("stability", file, *text, "--run", tmp_path / "run"), ["nothing to train on"])
 
 
 def test_layers_of_every_notation_stand_in_the_place_of_norms(
@@ -220,7 +196,7 @@ def test_layers_of_every_notation_stand_in_the_place_of_norms(
 @pytest.mark.parametrize(
     ("layer", "says"),
     [
-        ("nonsense", "catalogue"),
+        ("nonsense", "layernorm"),
         ("bn-relu", "index sets of bchw"),
         ("a = std[td](x); div(x, a)", "std[td] looks at later tokens"),
         ("noise(x)", "noise"),
@@ -230,10 +206,9 @@ def test_a_layer_that_cannot_stand_there_is_refused(
     evonas: Callable[..., Any], file: Path, tmp_path: Path, layer: str, says: str
 ) -> None:
     layers = f'interventions=[{{name="found", run={{layer="{layer}"}}}}]'
-    status, _, err = evonas("stability", file, "--run", tmp_path / "run", "--set", layers)
-    assert status == 2
-    assert "interventions: found" in err
-    assert says.replace("catalogue", "layernorm") in err
+    assert_one_line(
+        evonas("stability", file, "--run", tmp_path / "run", "--set", layers), ["interventions: found", says]
+    )
     assert not (tmp_path / "run").exists()
 
 

@@ -5,13 +5,8 @@ untouched model generates.
 """
 
 import json
-import signal
-import sqlite3
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +16,7 @@ from evonas.errors import InputError
 from evonas.section import load_as
 from evonas.steering import Intervention, fit
 from evonas.steering.study import Cell, FitPiece, StudyConfig, maps_of, pieces_of, subject_of, work
+from studies import assert_one_line, kill_after
 
 
 def test_the_grid_is_seeds_by_methods_by_sparsities_by_strengths(file: Path) -> None:
@@ -130,32 +126,16 @@ def test_a_training_that_diverges_costs_its_own_cells_alone(
 
 def test_a_killed_study_goes_on_to_the_same_table(evonas: Callable[..., Any], file: Path, tmp_path: Path) -> None:
     changes = ["--set", "seeds=[1,2,3,4]", "--set", "language.decoding.max_new_tokens=16"]
-    killed = tmp_path / "killed"
-    command = [sys.executable, "-m", "evonas", "steer", str(file), *changes, "--run", str(killed)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    record, end = killed / "study.sqlite", time.monotonic() + 200
-    while not record.exists() or count(record) < 14:  # past the fits
-        assert time.monotonic() < end
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert 14 <= count(record) < 12 + 20
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    past_the_fits = 14
+    found = kill_after(past_the_fits, [sys.executable, "-m", "evonas", "steer", str(file), *changes], killed)
+    assert past_the_fits <= found < 12 + 20
     status, _, err = evonas("steer", file, *changes, "--run", killed, "--resume")
     assert status == 0, err
-    status, _, err = evonas("steer", file, *changes, "--run", tmp_path / "whole")
+    status, _, err = evonas("steer", file, *changes, "--run", whole)
     assert status == 0, err
-    one, other = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "killed"))
+    one, other = (json.loads((folder / "results.json").read_text()) for folder in (whole, killed))
     assert one == other
-
-
-def count(record: Path) -> int:
-    """How many outcomes there are; read only, as another process is writing."""
-    try:
-        with closing(sqlite3.connect(f"{record.as_uri()}?mode=ro", uri=True)) as connection:
-            return int(connection.execute("SELECT count(*) FROM results").fetchone()[0])
-    except sqlite3.OperationalError:  # being made
-        return 0
 
 
 def test_half_written_maps_are_not_read(file: Path, tmp_path: Path) -> None:
@@ -194,10 +174,7 @@ def test_wrong_input_is_one_line(
     evonas: Callable[..., Any], file: Path, tmp_path: Path, changes: list[str], words: list[str]
 ) -> None:
     options = [part for change in changes for part in ("--set", change)]
-    status, _, err = evonas("steer", file, *options, "--run", tmp_path / "run")
-    assert status == 2
-    assert len(err.splitlines()) == 1, err
-    assert all(word in err for word in words), err
+    assert_one_line(evonas("steer", file, *options, "--run", tmp_path / "run"), words)
     assert not (tmp_path / "run").exists()
 
 

@@ -1,0 +1,39 @@
+"""What tests of studies share: input that is refused, and a process that is killed."""
+
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+
+def assert_one_line(outcome: tuple[int, str, str], words: Sequence[str]) -> None:
+    """A call of the command line was refused, in one line that says all this."""
+    status, _, err = outcome
+    assert status == 2
+    assert len(err.splitlines()) == 1, err
+    assert all(word in err for word in words), err
+
+
+def kill_after(outcomes: int, command: Sequence[str], folder: Path, *, seconds: float = 200) -> int:
+    """Run a study into a folder until so many outcomes are recorded, kill it, and say how many there are."""
+    process = subprocess.Popen([*command, "--run", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    record, end = folder / "study.sqlite", time.monotonic() + seconds
+    while not record.exists() or _count(record) < outcomes:
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return _count(record)
+
+
+def _count(record: Path) -> int:
+    """Read only, as another process is writing."""
+    try:
+        with closing(sqlite3.connect(f"{record.as_uri()}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM results").fetchone()[0])
+    except sqlite3.OperationalError:  # being made
+        return 0
