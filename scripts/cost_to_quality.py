@@ -72,7 +72,11 @@ ARMS: Mapping[str, list[str]] = {  # the search file is the last; each arm befor
 
 @dataclass(slots=True)
 class Result:
-    """How one arm did under one seed; ``curve`` has (core-seconds, best mean accuracy so far) at every gain."""
+    """How one arm did under one seed.
+
+    ``curve`` has (core-seconds, best mean accuracy so far) at every gain, ``scores`` (core-seconds, mean accuracy) of
+    every layer trained in full.
+    """
 
     arm: str
     seed: int
@@ -88,6 +92,7 @@ class Result:
     layer: str = ""
     rejections: dict[str, int] = field(default_factory=dict)
     curve: list[tuple[float, float]] = field(default_factory=list)
+    scores: list[tuple[float, float]] = field(default_factory=list)
 
 
 class Memo:
@@ -154,6 +159,8 @@ def run_arm(settings: SearchConfig, arm: str, cap: float, out: Path, known: Path
         search.tell(candidate.index, evaluation)
         _charge(result, time.process_time() - started)
         _count(result, candidate, evaluation)
+        if evaluation.mean is not None:
+            result.scores.append((result.core_seconds, evaluation.mean))
         if evaluation.mean is not None and evaluation.mean > result.best:
             result.best, result.layer = evaluation.mean, candidate.genome.active().to_text()
             result.curve.append((result.core_seconds, result.best))

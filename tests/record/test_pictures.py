@@ -347,6 +347,12 @@ def test_curves_are_steps_with_a_colour_and_a_name_per_procedure_and_a_line_per_
         assert 0 <= box.y0 < box.y1 <= figure.bbox.height, text
 
 
+def test_no_procedure_is_left_out_where_there_are_more_than_colours() -> None:
+    curves = {f"arm {number}": [[(1.0, 0.5)]] for number in range(20)}
+    figure = draw_curves(curves, levels={}, end=9.0, xlabel="cost", ylabel="best")
+    assert len(figure.axes[0].lines) == 20
+
+
 def test_searches_that_found_nothing_can_be_drawn(tmp_path: Path) -> None:
     figure = draw_curves({"a": [[]], "b": [[], []]}, levels={"goal": 0.5}, end=9.0, xlabel="cost", ylabel="best")
     assert len(figure.axes[0].lines) == 1

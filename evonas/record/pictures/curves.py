@@ -1,6 +1,7 @@
 """Pictures of several searches side by side: the best score by what it cost."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -9,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from evonas.record.pictures.charts import styled
 from evonas.record.pictures.figure import INK, new_figure
 
-COLOURS = ("#c13b2e", "#2f6db3", "#0f8577", "#7a4cb0", "#c98a1b", "#5b6770", "#b4519b", "#3b8ec2")
+COLOURS = ("#c13b2e", "#2f6db3", "#0f8577", "#7a4cb0", "#c98a1b", "#5b6770", "#b4519b", "#3b8ec2", "#8a8f3c")
 
 Curve = Sequence[tuple[float, float]]
 
@@ -33,7 +34,7 @@ def draw_curves(
         ticks(LogLocator(subs=subs))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    for colour, (name, seeds) in zip(COLOURS, curves.items(), strict=False):
+    for colour, (name, seeds) in zip(cycle(COLOURS), curves.items(), strict=False):
         for number, points in enumerate(found for found in seeds if found):
             label = name if number == 0 else None
             xs, ys = [x for x, _ in points], [y for _, y in points]
