@@ -192,13 +192,18 @@ def test_the_table_of_costs_has_medians_ratios_and_lower_bounds(tmp_path: Path) 
                 at, spent = outcomes[seed - 1]
                 curve = [(5.0, 0.25), *([(at, 0.5), (at + 1, 0.625)] if at else [])]
                 row = {"arm": arm, "seed": seed, "goal": 0.5, "core_seconds": spent, "curve": curve}
-                file.write(json.dumps({**row, "candidates": 1000 * seed, "trained_in_full": seed}) + "\n")
+                row |= {"candidates": 1000 * seed, "trained_in_full": seed, "best": curve[-1][1]}
+                scores = [(9.0, 0.1), *((1.0 * number, number / 8) for number in range(seed + 3))]
+                file.write(json.dumps(row | ({"scores": scores} if arm == "ours" else {})) + "\n")  # others are older
     done = run("cost_table.py", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[2:5] == [
-        "| published | 1, 2, 3 | 100, > 1,000, 200 | 200 | 1.0 | 1,000, 2,000, 3,000 | 1, 2, 3 |",
-        "| ours | 1, 2, 3 | 10, 40, 20 | 20 | 10.0 | 1,000, 2,000, 3,000 | 1, 2, 3 |",
-        "| random | 1, 2, 3 | > 1,000, 300, > 1,000 | > 1,000 | 0.2 | 1,000, 2,000, 3,000 | 1, 2, 3 |",
+        "| published | 1, 2, 3 | 100, > 1,000, 200 | 200 | 1.0 | 1,000, 2,000, 3,000 | 1, 2, 3 "
+        "| 0.6250, 0.2500, 0.6250 |  |",
+        "| ours | 1, 2, 3 | 10, 40, 20 | 20 | 10.0 | 1,000, 2,000, 3,000 | 1, 2, 3 | 0.6250, 0.6250, 0.6250 "
+        "| 0.1700, 0.2700, 0.3750 |",
+        "| random | 1, 2, 3 | > 1,000, 300, > 1,000 | > 1,000 |  | 1,000, 2,000, 3,000 | 1, 2, 3 "
+        "| 0.2500, 0.6250, 0.2500 |  |",
     ]
     as_json = json.loads(run("cost_table.py", tmp_path, "--json").stdout)
     assert {arm: row["core_seconds"] for arm, row in as_json.items()} == {
