@@ -10,7 +10,6 @@ from pydantic_core import PydanticCustomError
 from evonas.section import (
     Count,
     Fraction,
-    NamedSection,
     Positive,
     PositiveInt,
     Range,
@@ -300,9 +299,10 @@ class RerankConfig(Section):
     tasks: tuple[TaskConfig, ...] = ()
 
 
-class SearchConfig(NamedSection):
+class SearchConfig(Section):
     """A whole search."""
 
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
     seed: Annotated[int, Field(ge=0)] = 1
     baselines: tuple[str, ...] = ("bn-relu", "gn-relu", "evonorm-s0")
     space: SpaceConfig = SpaceConfig()

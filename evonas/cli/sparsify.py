@@ -1,17 +1,14 @@
 """``evonas sparsify``: what dropping inputs of linear layers costs a language model, and what it saves."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
-from evonas import terminal
 from evonas.cli.app import JsonOption, app
-from evonas.cli.study_command import ResumeOption, RunOption, Shown, print_study, run_held
-from evonas.evaluate.tally import Tally
+from evonas.cli.study_command import ResumeOption, RunOption, Shown, Watch, print_study, run_held
 from evonas.record.results import Results
 from evonas.section import parse_section
 from evonas.sparsity import pieces, results, show
@@ -99,16 +96,14 @@ def sparsify_command(
     study = parse_section(StudyConfig, given, "sparsify")
     folder = run or Path("runs") / study.name
     material = pieces.load(study)
-    grid, failures = material.grid(study), list[str]()
+    grid = material.grid(study)
 
-    def work(record: Results, watch: Callable[[Tally], None]) -> Shown:
+    def work(record: Results, watch: Watch) -> Shown:
         outcomes = pieces.run_pieces(study, material, grid, record, folder, watch)
         rows, facts = results.rows_of(grid, outcomes), material.facts(study)
-        failures.extend(show.failures(rows))
         files = show.save_study(study.name, rows, facts, folder)
         cells = [show.table_cells(row, rows) for row in rows]
-        return Shown(show.columns(rows), cells, files, results.study_json(rows, facts))
+        data = results.study_json(rows, facts)
+        return Shown(show.columns(rows), cells, files, data, show.failures(rows))
 
     print_study(study.name, run_held(study, folder, work, resume=resume), as_json=as_json)
-    for line in failures:
-        terminal.console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,10 +1,8 @@
 """``evonas stability``, ``evonas hypernet`` and ``evonas steer``: studies, which are grids of runs."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from evonas.cli.study_command import Shown, Work, add_study
-from evonas.evaluate.tally import Tally
+from evonas.cli.study_command import Shown, Watch, Work, add_study
 from evonas.hypernet import results as hypernet_results
 from evonas.hypernet import show as hypernet_show
 from evonas.hypernet import study as hypernet_study
@@ -25,7 +23,7 @@ def stability(study: stability_study.StudyConfig, folder: Path) -> Work:
     study = _with_layers(study)
     pieces = stability_study.pieces_of(study)
 
-    def work(record: Results, watch: Callable[[Tally], None]) -> Shown:
+    def work(record: Results, watch: Watch) -> Shown:
         outcomes = stability_study.run_pieces(study, pieces, record, watch)
         swept = sweeps.sweeps_of(outcomes)
         files = stability_show.save_study(study.name, outcomes, swept, folder)
@@ -51,7 +49,7 @@ def hypernet(study: hypernet_study.StudyConfig, folder: Path) -> Work:
     """Convergence of hypernetworks."""
     pieces = hypernet_study.pieces_of(study)
 
-    def work(record: Results, watch: Callable[[Tally], None]) -> Shown:
+    def work(record: Results, watch: Watch) -> Shown:
         outcomes = hypernet_study.run_pieces(study, pieces, record, watch)
         groups = hypernet_results.groups_of(outcomes)
         files = hypernet_show.save_study(study.name, outcomes, groups, folder)
@@ -65,7 +63,7 @@ def steer(study: steering_study.StudyConfig, folder: Path) -> Work:
     """Steering methods at matched price."""
     pieces = steering_study.pieces_of(study)
 
-    def work(record: Results, watch: Callable[[Tally], None]) -> Shown:
+    def work(record: Results, watch: Watch) -> Shown:
         outcomes = steering_study.run_pieces(study, pieces, folder, record, watch)
         groups = steering_results.groups_of(pieces, outcomes)
         files = steering_show.save_study(study, pieces, outcomes, groups, folder)

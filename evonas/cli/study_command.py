@@ -22,15 +22,17 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with, or add
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a study found: a table, the files with its pictures and data, and the same for ``--json``."""
+    """What a study found: a table, the files with its pictures and data, the same for ``--json``, and what failed."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     files: Sequence[Path]
     data: dict[str, Any]
+    failures: Sequence[str] = ()
 
 
-Work = Callable[[Results, Callable[[Tally], None]], Shown]
+Watch = Callable[[Tally], None]
+Work = Callable[[Results, Watch], Shown]
 AnyStudy = TypeVar("AnyStudy", bound=NamedSection)
 
 
@@ -79,14 +81,16 @@ def run_held(settings: NamedSection, folder: Path, work: Work, *, resume: bool) 
 
 
 def print_study(title: str, shown: Shown, *, as_json: bool) -> None:
-    """The table and the files that were written, or JSON."""
+    """The table and the files that were written, or JSON; after them, as errors, what failed."""
     if as_json:
         print(json.dumps(shown.data, indent=2))
-        return
-    console = terminal.console()
-    console.print(terminal.plain_table(title, shown.columns, shown.rows))
-    for path in shown.files:
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    else:
+        console = terminal.console()
+        console.print(terminal.plain_table(title, shown.columns, shown.rows))
+        for path in shown.files:
+            console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    for line in shown.failures:
+        terminal.console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _changes(overrides: list[str] | None, workers: int | None, device: str | None) -> list[str]:

@@ -145,7 +145,7 @@ def test_a_killed_study_goes_on_to_the_same_table(file: Path, tmp_path: Path) ->
     command = [sys.executable, "-m", "evonas", "stability", str(file), "--set", "run.steps=150"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([*command, "--run", str(whole)], check=True, capture_output=True, timeout=240)
-    assert 3 <= kill_after(3, command, killed) < 16
+    assert 3 <= kill_after(3, command, killed, seconds=120) < 16
     subprocess.run([*command, "--run", str(killed), "--resume"], check=True, capture_output=True, timeout=240)
     one, other = (json.loads((folder / "results.json").read_text()) for folder in (whole, killed))
     assert one == other
