@@ -17,7 +17,7 @@ from evonas.evaluate.protocols import fingerprint
 from evonas.evaluate.statistics import smallest_gain
 from evonas.evaluate.tally import Tally
 from evonas.files import write_text
-from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.catalogue import CATALOGUE, catalogued
 from evonas.record.archive import Archive
 from evonas.record.board import Board
 from evonas.record.pictures import draw_genome, to_png
@@ -65,8 +65,7 @@ def rerank_settings(config: SearchConfig) -> SearchConfig:
         InputError: an unknown baseline, or two tasks of one name.
     """
     for name in config.rerank.baselines:
-        if name not in CATALOGUE:
-            raise InputError("rerank.baselines", f"unknown layer {name!r}", accepted=", ".join(CATALOGUE))
+        catalogued(name, "rerank.baselines")
     known = _baselines(config)
     if config.rerank.margin_over not in {None, *known}:
         raise InputError("rerank.margin_over", f"no baseline {config.rerank.margin_over!r}", accepted=", ".join(known))

@@ -12,6 +12,7 @@ For transformers: LayerNorm, RMSNorm; DyT: Zhu et al. 2025 (arXiv 2503.10622); D
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from evonas.errors import InputError
 from evonas.graph.genome import Genome
 
 
@@ -41,3 +42,31 @@ _TEXTS = {
 }
 
 CATALOGUE: Mapping[str, Genome] = MappingProxyType({name: Genome.from_text(text) for name, text in _TEXTS.items()})
+
+
+def catalogued(name: str, where: str) -> Genome:
+    """The catalogue's layer of the name that stands at ``where``.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in CATALOGUE:
+        raise InputError(where, f"unknown layer {name!r}", accepted=", ".join(CATALOGUE))
+    return CATALOGUE[name]
+
+
+def catalogued_or_text(text: str, where: str) -> Genome:
+    """The layer that a catalogue name or a text form means, which stands at ``where``.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if text in CATALOGUE:
+        return CATALOGUE[text]
+    if "(" not in text:
+        accepted = f"a text form such as 'sigmoid(x)', or a catalogue name: {', '.join(CATALOGUE)}"
+        raise InputError(where, repr(text), accepted=accepted)
+    try:
+        return Genome.from_text(text)
+    except InputError as error:
+        raise error.at(f"{where} {text!r}") from None

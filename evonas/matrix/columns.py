@@ -7,7 +7,7 @@ from evonas import config
 from evonas.comparison import Contender
 from evonas.config import DataConfig, SearchConfig, TaskConfig
 from evonas.errors import InputError
-from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.catalogue import catalogued
 from evonas.report import Layer
 
 DESK = {  # what an architecture's name alone means: small enough for images of 8 to 32 pixels and two cores
@@ -97,12 +97,9 @@ def contenders_of(layers: Mapping[str, Layer], baselines: Sequence[str]) -> list
     Raises:
         InputError: a baseline that is not in the catalogue, or two layers of one name.
     """
-    for name in baselines:
-        if name not in CATALOGUE:
-            raise InputError("--baseline", repr(name), accepted=", ".join(CATALOGUE))
+    known = [Contender(name, catalogued(name, "--baseline"), baseline=True) for name in dict.fromkeys(baselines)]
     named = [(_name(text, layer), layer) for text, layer in layers.items()]
-    found = [Contender(name, layer.genome) for name, layer in named if name not in baselines]
-    found += [Contender(name, CATALOGUE[name], baseline=True) for name in dict.fromkeys(baselines)]
+    found = [Contender(name, layer.genome) for name, layer in named if name not in baselines] + known
     names = [contender.name for contender in found]
     for name in names:
         if names.count(name) > 1:

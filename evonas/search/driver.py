@@ -17,7 +17,7 @@ from evonas.evaluate.propagation import propagation
 from evonas.evaluate.protocols import Screens
 from evonas.evaluate.rungs import Ladder
 from evonas.evaluate.workers import threads
-from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.catalogue import CATALOGUE, catalogued, catalogued_or_text
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.record.archive import Archive
@@ -85,8 +85,7 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
             of another objective, or without what an objective needs.
     """
     for name in config.baselines:
-        if name not in CATALOGUE:
-            raise InputError("baselines", f"unknown layer {name!r}", accepted=", ".join(CATALOGUE))
+        catalogued(name, "baselines")
     rungs = config.rungs.steps
     if list(rungs) != sorted({*rungs}) or any(steps >= config.training.steps for steps in rungs):
         accepted = f"ascending numbers below training.steps, {config.training.steps}"
@@ -115,11 +114,9 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
 
 
 def _initial(text: str, space: SearchSpace) -> Genome:
-    if text not in CATALOGUE and "(" not in text:
-        accepted = f"a text form such as 'sigmoid(x)', or a catalogue name: {', '.join(CATALOGUE)}"
-        raise InputError("evolution.initial", repr(text), accepted=accepted)
+    genome = catalogued_or_text(text, "evolution.initial")
     try:
-        return space.padded(CATALOGUE[text] if text in CATALOGUE else Genome.from_text(text))
+        return space.padded(genome)
     except InputError as error:
         raise error.at(f"evolution.initial {text!r}") from None
 
