@@ -316,7 +316,7 @@ def test_intervals_have_a_panel_per_baseline_with_a_row_per_layer() -> None:
         assert 0 <= box.y0 < box.y1 <= height, text
 
 
-def test_curves_are_steps_with_a_colour_and_a_name_per_procedure_and_a_line_per_seed() -> None:
+def test_curves_are_steps_with_a_colour_and_a_name_per_procedure_and_lines_for_seeds_and_their_mean() -> None:
     curves = {
         "ours-random": [[], [(4.0, 0.25), (20.0, 0.5)]],  # under its first seed it found nothing
         "ours": [[(1.0, 0.5)], [(2.0, 0.25), (3.0, 0.75), (9.0, 1.0)]],
@@ -328,10 +328,12 @@ def test_curves_are_steps_with_a_colour_and_a_name_per_procedure_and_a_line_per_
         [[4.0, 0.25], [20.0, 0.5], [50.0, 0.5]],
         [[1.0, 0.5], [50.0, 0.5]],
         [[2.0, 0.25], [3.0, 0.75], [9.0, 1.0], [50.0, 1.0]],
+        [[2.0, 0.375], [3.0, 0.625], [9.0, 0.75], [50.0, 0.75]],  # the mean over seeds, once both have a value
     ]
     assert {line.get_drawstyle() for line in lines} == {"steps-post"}  # a value holds from its own cost on
     colours = [line.get_color() for line in lines]
-    assert colours[0] != colours[1] == colours[2]
+    assert colours[0] != colours[1] == colours[2] == colours[3]
+    assert lines[3].get_linewidth() > lines[1].get_linewidth()
     assert set(np.asarray(level.get_ydata()).tolist()) == {0.625}
     legend = axes.get_legend()
     assert legend is not None

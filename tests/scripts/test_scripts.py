@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import ttest_1samp
 
 from evonas.graph.catalogue import CATALOGUE
 from evonas.record.board import open_board
@@ -205,6 +207,17 @@ def test_the_table_of_costs_has_medians_ratios_and_lower_bounds(tmp_path: Path) 
         "| random | 1, 2, 3 | > 1,000, 300, > 1,000 | > 1,000 |  | 1,000, 2,000, 3,000 | 1, 2, 3 "
         "| 0.2500, 0.6250, 0.2500 |  |",
     ]
+    against = run("cost_table.py", tmp_path, "--against", "random")
+    differences = [0.375, -0.375, 0.375]
+    low, high = ttest_1samp(differences, 0.0).confidence_interval()
+    expected = f"{100 * np.mean(differences):+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
+    assert f"| published | 3 | {expected} | - |" in against.stdout.splitlines()
+    assert not any(line.startswith("| random | 3 |") for line in against.stdout.splitlines())
+    refused = run("cost_table.py", tmp_path, "--against", "nothing")
+    assert (refused.returncode, refused.stderr.splitlines()[-1].partition("error: ")[2]) == (
+        2,
+        "--against: 'nothing' has no results; accepted: published, ours, random",
+    )
     as_json = json.loads(run("cost_table.py", tmp_path, "--json").stdout)
     assert {arm: row["core_seconds"] for arm, row in as_json.items()} == {
         arm: [at or spent for at, spent in outcomes] for arm, outcomes in found.items()

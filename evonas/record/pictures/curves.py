@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import NDArray
 
 from evonas.record.pictures.charts import styled
 from evonas.record.pictures.figure import INK, new_figure
@@ -13,12 +15,15 @@ from evonas.record.pictures.figure import INK, new_figure
 COLOURS = ("#c13b2e", "#2f6db3", "#0f8577", "#7a4cb0", "#c98a1b", "#5b6770", "#b4519b", "#3b8ec2", "#8a8f3c")
 
 Curve = Sequence[tuple[float, float]]
+Line = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def draw_curves(
     curves: Mapping[str, Sequence[Curve]], *, levels: Mapping[str, float], end: float, xlabel: str, ylabel: str
 ) -> Figure:
-    """Best value so far by cost, a colour for each procedure, a line for each of its seeds.
+    """Best value so far by cost, a colour for each procedure: a line for each of its seeds, a broad one for their mean.
+
+    The mean begins at the cost from which every seed has a value; where one found nothing there is no mean.
 
     Args:
         curves: per procedure and seed, the points (cost, best value from there on); none if nothing was found.
@@ -35,10 +40,14 @@ def draw_curves(
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     for colour, (name, seeds) in zip(cycle(COLOURS), curves.items(), strict=False):
-        for number, points in enumerate(found for found in seeds if found):
+        lines = [_until(end, points) for points in seeds if points]
+        several = len(lines) > 1
+        for number, line in enumerate(lines):
+            width, alpha = (0.9, 0.4) if several else (1.4, 1.0)
             label = name if number == 0 else None
-            xs, ys = [x for x, _ in points], [y for _, y in points]
-            axes.plot([*xs, end], [*ys, ys[-1]], drawstyle="steps-post", color=colour, linewidth=1.4, label=label)
+            axes.plot(*line, drawstyle="steps-post", color=colour, linewidth=width, alpha=alpha, label=label)
+        if several and len(lines) == len(seeds):
+            axes.plot(*_mean(lines), drawstyle="steps-post", color=colour, linewidth=2.4)
     for name, value in levels.items():
         style: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 3)), "color": INK, "alpha": 0.6}
         axes.axhline(value, **style)
@@ -47,5 +56,20 @@ def draw_curves(
         )
     axes.set(xlabel=xlabel, ylabel=f"{ylabel} \u2192")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.13, 1.0), frameon=False, fontsize=9, labelcolor=INK)
+        legend = axes.legend(loc="upper left", bbox_to_anchor=(1.13, 1.0), frameon=False, fontsize=9, labelcolor=INK)
+        for handle in legend.get_lines():
+            handle.set(linewidth=1.8, alpha=1.0)
     return figure
+
+
+def _until(end: float, points: Curve) -> Line:
+    xs, ys = zip(*points, strict=True)
+    return np.array([*xs, end]), np.array([*ys, ys[-1]])
+
+
+def _mean(lines: Sequence[Line]) -> Line:
+    """The mean of step functions where all have begun."""
+    costs = np.unique(np.concatenate([xs for xs, _ in lines]))
+    costs = costs[costs >= max(xs[0] for xs, _ in lines)]
+    values = [ys[np.searchsorted(xs, costs, side="right") - 1] for xs, ys in lines]
+    return costs, np.mean(values, axis=0)
