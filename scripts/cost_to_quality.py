@@ -3,8 +3,8 @@
 python scripts/cost_to_quality.py SEARCH.toml --out FOLDER [--arm NAME ...] [--seeds 1 2 3] [--cap 3000] [--set a.b=c]
 
 Every arm works on the same tasks with the same full budget per layer, the search file's, and stops when a layer trained
-in full has a mean validation accuracy of at least EvoNorm-S0's under the same seed, or when it has spent --cap
-core-seconds. What is spent is processor time of one thread: proposing, screening, training, and the reference curve
+in full has a mean validation accuracy of at least EvoNorm-S0's under the same seed, when it has spent --cap
+core-seconds, or when it finds no new layer in ``evolution.max_proposals`` proposals (its line says ``exhausted``). What is spent is processor time of one thread: proposing, screening, training, and the reference curve
 where rungs need one. An evaluation depends on the layer and the seed alone, so where a later search trains a layer that
 an earlier one has trained under the same rules, the recorded outcome is used and the recorded time is charged.
 
@@ -37,6 +37,7 @@ from evonas.instrument.memory import keep_memory
 from evonas.record.board import open_board
 from evonas.record.outcome import Candidate, Evaluation, Rejection
 from evonas.search.driver import make_search
+from evonas.search.engine import SearchExhaustedError
 
 GOAL = "evonorm-s0"
 # a filter of 20 % after 100 steps, then every survivor in full; nothing is known of a layer before it is trained
@@ -83,6 +84,7 @@ class Result:
     goal: float
     cap: float
     reached: bool = False
+    exhausted: bool = False
     core_seconds: float = 0.0
     driving_seconds: float = 0.0
     candidates: int = 0
@@ -149,10 +151,15 @@ def run_arm(settings: SearchConfig, arm: str, cap: float, out: Path, known: Path
     board = open_board(out / "tb" / f"{arm}-{settings.seed}")
     while result.core_seconds < cap and not (result.reached and until_goal):
         started = time.process_time()
-        while search.may_ask:
-            waiting.append((search.ask(), search.hurdles()))
-        candidate, hurdles = waiting.popleft()
+        while search.may_ask and not result.exhausted:
+            try:
+                waiting.append((search.ask(), search.hurdles()))
+            except SearchExhaustedError:
+                result.exhausted = True
         _charge(result, time.process_time() - started)
+        if not waiting:
+            break
+        candidate, hurdles = waiting.popleft()
         evaluation, spent = memo(candidate.genome, hurdles)
         result.core_seconds += spent
         started = time.process_time()
@@ -223,8 +230,9 @@ def main() -> None:
             result: Result = future.result()
             file.write(json.dumps(asdict(result)) + "\n")
             file.flush()
-            how = "reached" if result.reached else "not reached"
-            print(f"{result.arm} seed {result.seed}: {how}, {result.core_seconds:.0f} core-seconds, {result.best:.4f}")
+            how = f"{'' if result.reached else 'not '}reached{', exhausted' if result.exhausted else ''}"
+            spent = f"{result.core_seconds:.0f} core-seconds"
+            print(f"{result.arm} seed {result.seed}: {how}, {spent}, {result.best:.4f}", flush=True)
 
 
 if __name__ == "__main__":
