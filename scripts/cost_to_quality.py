@@ -3,10 +3,10 @@
 python scripts/cost_to_quality.py SEARCH.toml --out FOLDER [--arm NAME ...] [--seeds 1 2 3] [--cap 3000] [--set a.b=c]
 
 Every arm works on the same tasks with the same full budget per layer, the search file's, and stops when a layer trained
-in full has a mean validation accuracy of at least EvoNorm-S0's under the same seed, when it has spent --cap core-
-seconds, or when it finds no new layer in ``evolution.max_proposals`` proposals (its line says ``exhausted``). What is
-spent is processor time of one thread: proposing, screening, training, and the reference curve where rungs need one. An
-evaluation depends on the layer and the seed alone, so where a later search trains a layer that an earlier one has
+in full has a mean validation accuracy of at least EvoNorm-S0's under the same seed, when it has spent --cap
+core-seconds, or when it finds no new layer in ``evolution.max_proposals`` proposals (its line says ``exhausted``). What
+is spent is processor time of one thread: proposing, screening, training, and the reference curve where rungs need one.
+An evaluation depends on the layer and the seed alone, so where a later search trains a layer that an earlier one has
 trained under the same rules, the recorded outcome is used and the recorded time is charged.
 
 FOLDER gets memo/ (outcomes; elsewhere with --memo), results.jsonl (a line per arm and seed, with the curve), tb/

@@ -182,6 +182,18 @@ def test_what_a_search_costs_is_counted_and_a_second_start_computes_nothing_agai
         assert len(set(picture.convert("L").tobytes())) > 8
 
 
+def test_a_search_that_finds_nothing_new_ends_with_what_it_has_spent(tmp_path: Path) -> None:
+    pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
+    command = ("cost_to_quality.py", TINY, "--out", tmp_path, "--arm", "ours-random", "--cap", 1e6, "--to-the-cap")
+    done = run(*command, "--seeds", 1, "--set", "evolution.max_proposals=1", "--set", "rungs.steps=[2]")
+    assert done.returncode == 0, done.stderr
+    assert "exhausted" in done.stdout
+    row = json.loads((tmp_path / "results.jsonl").read_text())
+    assert row["exhausted"]
+    assert row["screened_out"] == 0  # one proposal for each candidate, and the first that a screen rejects is the end
+    assert row["driving_seconds"] < row["core_seconds"] < 600
+
+
 def test_the_table_of_costs_has_medians_ratios_and_lower_bounds(tmp_path: Path) -> None:
     found = {  # core-seconds at which the goal was reached, or what was spent without, per seed
         "published": [(100.0, 900.0), (None, 1000.0), (200.0, 900.0)],
