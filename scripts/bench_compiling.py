@@ -25,7 +25,9 @@ from rich.table import Table
 from torch import nn
 
 from evonas.config import SearchConfig, load
-from evonas.evaluate.evaluator import evaluator_from_config, install, make_optimizer
+from evonas.evaluate.evaluator import evaluator_from_config
+from evonas.evaluate.install import install
+from evonas.evaluate.training import make_optimizer
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.space import SearchSpace
 from evonas.instrument.memory import keep_memory

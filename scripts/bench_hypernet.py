@@ -26,10 +26,10 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from evonas.config import DataConfig
-from evonas.evaluate.evaluator import find_device
 from evonas.hypernet.settings import RunConfig
 from evonas.hypernet.tasks import HyperTask
 from evonas.hypernet.train import TASKS
+from evonas.instrument.device import find_device
 from evonas.instrument.fit import StopReason, fit
 from evonas.instrument.memory import keep_memory
 from evonas.seeding import derive_seed

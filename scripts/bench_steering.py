@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from evonas.evaluate.evaluator import find_device
+from evonas.instrument.device import find_device
 from evonas.steering import fit
 from evonas.steering.fitting import POST_NORMS
 

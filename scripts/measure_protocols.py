@@ -21,8 +21,10 @@ import torch
 from rich.progress import track
 
 from evonas import config
-from evonas.evaluate.evaluator import Evaluator, evaluator_from_config, install, make_optimizer
+from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
+from evonas.evaluate.install import install
 from evonas.evaluate.protocols import Screens, fingerprint
+from evonas.evaluate.training import make_optimizer
 from evonas.evaluate.workers import Failure, Workers
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome

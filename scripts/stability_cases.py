@@ -21,7 +21,9 @@ from rich.progress import track
 from rich.table import Table
 
 from evonas import config
-from evonas.evaluate.evaluator import Evaluator, evaluator_from_config, install, make_optimizer
+from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
+from evonas.evaluate.install import install
+from evonas.evaluate.training import make_optimizer
 from evonas.evaluate.workers import Failure, Workers
 from evonas.graph.genome import Genome
 from evonas.instrument.fit import StopReason, fit

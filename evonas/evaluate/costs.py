@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from evonas.config import LayerConfig
-from evonas.evaluate.evaluator import install, install_layers
+from evonas.evaluate.install import install, install_layers
 from evonas.evaluate.timing import relative_time
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome

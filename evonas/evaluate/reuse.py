@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from evonas.config import SearchConfig
-from evonas.evaluate.evaluator import find_device
 from evonas.evaluate.execution import Executor, Pending
 from evonas.evaluate.protocols import fingerprint
 from evonas.evaluate.rungs import STAGE as RUNGS
 from evonas.evaluate.rungs import Hurdle, scores_at
 from evonas.graph.genome import Genome
+from evonas.instrument.device import find_device
 from evonas.record.cache import EvaluationCache
 from evonas.record.outcome import Evaluation, Rejection
 from evonas.record.run import PACKAGES, environment

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from evonas.config import DataConfig
-from evonas.evaluate.evaluator import find_device
 from evonas.graph.catalogue import CATALOGUE
 from evonas.hypernet.diagnostics import magnitudes, ray
 from evonas.hypernet.network import HyperNetwork
 from evonas.hypernet.settings import NO_NORM, Piece
 from evonas.hypernet.tasks import HyperTask, registration, regularized_classification, rescaled_classification
 from evonas.hypernet.variants import at_gamma, with_noise
+from evonas.instrument.device import find_device
 from evonas.instrument.fit import StopReason, fit
 from evonas.seeding import derive_seed
 from evonas.tasks import data

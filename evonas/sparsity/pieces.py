@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from evonas.errors import InputError
-from evonas.evaluate.evaluator import find_device
 from evonas.evaluate.study import run_study, spec_text
 from evonas.evaluate.tally import Tally
+from evonas.instrument.device import find_device
 from evonas.record.results import Outcome, Results
 from evonas.sparsity.accounting import decode_costs, total
 from evonas.sparsity.allocation import Costs, Curve

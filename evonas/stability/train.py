@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from evonas.errors import InputError
-from evonas.evaluate.evaluator import find_device
 from evonas.evaluate.sensitivity import diverged
+from evonas.instrument.device import find_device
 from evonas.instrument.fit import StopReason, fit
 from evonas.seeding import derive_seed
 from evonas.stability.layers import norm_of

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from evonas.evaluate.evaluator import find_device
+from evonas.instrument.device import find_device
 from evonas.section import Count, PositiveInt, Section
 from evonas.seeding import derive_seed
 from evonas.steering.generator import CLASSES, inputs, load_digits, train_generator

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from evonas.errors import InputError
-from evonas.evaluate.evaluator import find_device
+from evonas.instrument.device import find_device
 from evonas.section import Count, NotNegative, Positive, PositiveInt, Section
 from evonas.seeding import derive_seed
 from evonas.steering.evaluation import perplexity

@@ -6,7 +6,7 @@ here, whose losses and scores are known.
 import math
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
@@ -15,24 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracles import MAP_LAYERS
+from made_tasks import made_task
 from torch import Tensor, nn
 
 from evonas import config
 from evonas.config import LayerConfig, ProtocolsConfig, QualityConfig, TrainingConfig
 from evonas.errors import InputError
-from evonas.evaluate.evaluator import (
-    TRACE_POINTS,
-    Evaluator,
-    evaluator_from_config,
-    find_device,
-    install,
-    make_optimizer,
-)
+from evonas.evaluate.evaluator import TRACE_POINTS, Evaluator, evaluator_from_config
+from evonas.evaluate.install import install
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
-from evonas.layer.lower import NormActLayer
-from evonas.layer.ops import BatchMoment
 from evonas.record.outcome import COMPILED, Evaluation, Rejection
 from evonas.tasks.task import Task
 
@@ -61,38 +53,6 @@ def timeless(evaluation: Evaluation) -> Evaluation:
 
 def with_training(evaluator: Evaluator, **changes: Any) -> Evaluator:
     return replace(evaluator, training=evaluator.training.model_copy(update=changes))
-
-
-def network(seed: int = 0) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return nn.Sequential(
-            nn.Conv2d(3, 8, 3),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.Conv2d(8, 4, 1),
-            nn.BatchNorm2d(4),
-            nn.Flatten(),
-            nn.Linear(16, 2),
-        )
-
-
-def made_task(
-    name: str = "made", loss: Callable[[nn.Module, Any], Tensor] | None = None, metric: float | BaseException = 0.5
-) -> Task:
-    """A task with a dictated score, on images of noise."""
-
-    def batches(seed: int) -> Iterator[Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        while True:
-            yield torch.randn((4, 3, 4, 4), generator=generator)
-
-    def score(_model: nn.Module) -> float:
-        if isinstance(metric, BaseException):
-            raise metric
-        return metric
-
-    return Task(name, network, batches, loss or (lambda model, batch: model(batch).square().mean()), score)
 
 
 def made(*tasks: Task, steps: int = 6, gate: int = 3, minimum: float = 0.4) -> Evaluator:
@@ -276,90 +236,6 @@ def test_a_training_that_ends_early_has_the_first_points_of_a_whole_one() -> Non
     found = made(made_task(loss=falling(), metric=0.1), steps=100, gate=23)(S0)
     assert found.rejection is not None
     assert found.traces["made"] == ((5, 996.0), (10, 991.0), (15, 986.0), (20, 981.0))
-
-
-def test_installing_fills_every_site_of_a_copy() -> None:
-    original = network()
-    before = {name: value.clone() for name, value in original.state_dict().items()}
-    model = install(original, B0, LayerConfig(groups=3, eps=1e-3, momentum=0.25))
-    layers = [module for module in model.modules() if isinstance(module, NormActLayer)]
-    assert [(layer.num_features, layer.act, layer.genome) for layer in layers] == [(8, True, B0), (4, False, B0)]
-    assert [layer.groups for layer in layers] == [2, 2]  # the largest number up to 3 that divides the channels
-    (moment,) = (module for module in model.modules() if isinstance(module, BatchMoment))
-    assert (moment.eps, moment.momentum) == (1e-3, 0.25)
-    assert not any(isinstance(module, nn.BatchNorm2d | nn.ReLU) for module in model.modules())
-    assert sum(isinstance(module, nn.BatchNorm2d) for module in original.modules()) == 2
-    assert all(torch.equal(before[name], value) for name, value in original.state_dict().items())
-
-
-def test_a_layer_with_batch_statistics_works_in_evaluation_mode(evaluator: Evaluator) -> None:
-    task = evaluator.tasks[0]
-    model = install(task.build(1), B0, evaluator.layer).train()
-    images, labels = next(task.batches(1))
-    running = [value.clone() for name, value in model.named_buffers() if "running" in name]
-    task.loss(model, (images, labels)).backward()
-    assert running
-    assert not any(
-        torch.equal(a, b) for a, b in zip(running, (v for n, v in model.named_buffers() if "running" in n), strict=True)
-    )
-    with torch.no_grad():
-        together = model.eval()(images)
-        alone = torch.cat([model(image[None]) for image in images])
-    torch.testing.assert_close(alone, together)  # no image sees another
-    assert torch.isfinite(together).all()
-    with torch.no_grad():
-        assert not torch.allclose(model.train()(images), together)
-
-
-@pytest.mark.parametrize("name", MAP_LAYERS)
-def test_weight_decay_spares_the_vectors(name: str) -> None:
-    model = install(network(), CATALOGUE[name], LayerConfig())
-    decayed, spared = make_optimizer(model, TrainingConfig(weight_decay=0.25)).param_groups
-    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.25, 0.0)
-    ids = {key: {id(p) for p in group["params"]} for key, group in (("decayed", decayed), ("spared", spared))}
-    assert not ids["decayed"] & ids["spared"]
-    named = {name: id(p) for name, p in model.named_parameters()}
-    assert ids["decayed"] | ids["spared"] == set(named.values())
-    matrices = {name for name, i in named.items() if i in ids["decayed"]}
-    assert matrices == {"0.weight", "3.weight", "6.weight"}
-    for layer in (module for module in model.modules() if isinstance(module, NormActLayer)):
-        assert {id(p) for p in layer.parameters()} <= ids["spared"]
-
-
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_the_optimizer_takes_its_numbers_from_the_configuration(momentum: float) -> None:
-    optimizer = make_optimizer(network(), TrainingConfig(learning_rate=0.3, momentum=momentum))
-    for group in optimizer.param_groups:
-        assert (group["lr"], group["momentum"], group["nesterov"]) == (0.3, momentum, momentum > 0)
-
-
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_the_schedule_spans_the_whole_training(schedule: str) -> None:
-    places: list[float] = []
-
-    def drift(model: nn.Module, batch: Tensor) -> Tensor:
-        """The bias moves by the learning rate, as its gradient is -1."""
-        bias = model.get_submodule("6").bias
-        places.append(bias[0].item())
-        return 0 * model(batch).sum() - bias.sum()
-
-    settings = TrainingConfig(steps=8, learning_rate=0.5, momentum=0.0, schedule=schedule)
-    lenient = ProtocolsConfig(quality=QualityConfig(steps=3, min_accuracy=0.0))
-    Evaluator((made_task(loss=drift),), settings, lenient, LayerConfig(), seed=1)(S0)
-    expected = [0.5 * (1 if schedule == "constant" else (1 + math.cos(math.pi * i / 8)) / 2) for i in range(7)]
-    assert np.diff(places) == pytest.approx(expected, abs=1e-6)
-
-
-def test_auto_is_a_device_that_exists() -> None:
-    assert find_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert find_device("cpu") == torch.device("cpu")
-
-
-@pytest.mark.parametrize("name", ["", "gpu", "cuda:99", "cuda:x", "hpu", "meta", "cpu cpu"])
-def test_a_device_that_cannot_be_used_is_an_error(name: str) -> None:
-    with pytest.raises(InputError) as caught:
-        find_device(name)
-    assert str(caught.value) == f"execution.device: {name!r}; accepted: auto, cpu, cuda, cuda:0, ..."
 
 
 def test_wrong_devices_are_told_before_data_are_loaded() -> None:

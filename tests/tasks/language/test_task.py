@@ -16,7 +16,8 @@ from torch import nn
 from evonas import config, section
 from evonas.config import LayerConfig, SearchConfig, TaskConfig, TextConfig
 from evonas.errors import InputError
-from evonas.evaluate.evaluator import evaluator_from_config, install
+from evonas.evaluate.evaluator import evaluator_from_config
+from evonas.evaluate.install import install
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.instrument.topk import inner_linear_layers
