@@ -1,5 +1,6 @@
 """Where curves, texts and pictures of a run are shown: TensorBoard, or nowhere."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -86,6 +87,8 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path, *, purge_step: int | None = None) -> None:
+        if purge_step is not None:
+            _wait_for_a_later_name(folder)
         self._writer = SummaryWriter(str(folder), purge_step=purge_step)  # type: ignore[no-untyped-call]
 
     def scalar(self, tag: str, value: float, step: int) -> None:
@@ -129,6 +132,15 @@ class TensorBoard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _wait_for_a_later_name(folder: Path) -> None:
+    """Event files are read in the order of their names, which begin with the second; a second at the most."""
+    seconds = (file.name.split(".")[3] for file in folder.glob("events.out.tfevents.*"))
+    latest = max((int(second) for second in seconds if second.isdecimal()), default=0)
+    now = time.time()
+    if int(now) == latest:
+        time.sleep(latest + 1 - now)
 
 
 def open_board(folder: Path | None, *, purge_step: int | None = None) -> Board:

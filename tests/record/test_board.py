@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from evonas.record.board import Board, NullBoard, TensorBoard, open_board
 from evonas.record.pictures import draw_progress, to_array
@@ -77,7 +78,11 @@ def test_hyperparameters_stay_in_the_same_run_with_their_metrics(tmp_path: Path)
     assert [e.value for e in events.Scalars("final/best")] == [0.75]
 
 
-def test_a_resumed_run_replaces_what_was_logged_from_its_first_step_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("opened", [0, 9])  # before: files of one second are numbered, and 10 is read before 9
+def test_a_resumed_run_replaces_what_was_logged_from_its_first_step_on(
+    opened: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(opened))
     with open_board(tmp_path) as board:
         for step in range(6):
             board.scalar("loss", 1.0, step)
