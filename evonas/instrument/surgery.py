@@ -73,11 +73,12 @@ def norm_act_sites(model: nn.Module) -> tuple[NormActSite, ...]:
     untraceable ones), functional norms (``F.batch_norm``), activations spelled out (``x * x.sigmoid()``).
 
     Args:
-        model: the network; optional inputs of its ``forward`` are taken at their defaults.
+        model: the network; it is left untouched. Optional inputs of its ``forward`` are taken at their defaults.
 
     Raises:
         InputError: fx cannot trace the model.
     """
+    model = copy.deepcopy(model)  # a forward that keeps values would keep the tracer's stand-ins for them
     return _sites(trace(model), dict(model.named_modules()))
 
 

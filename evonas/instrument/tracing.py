@@ -77,7 +77,7 @@ def trace(model: nn.Module, *, keep_constants: bool = False) -> fx.Graph:
     """The graph of ``model`` in its present mode, with a node for every norm and activation.
 
     Args:
-        model: the network, left as it was unless ``keep_constants``.
+        model: the network, left as it was unless ``keep_constants``, but for what its forward keeps, such as a cache.
         keep_constants: whether tensors that fx meets on the way stay on the model, where a GraphModule needs them.
 
     Raises:

@@ -406,6 +406,24 @@ def test_a_model_with_two_paths_is_refused_rather_than_frozen_in_one() -> None:
         replace_norm_act(TwoPaths(), tanh)
 
 
+def test_what_a_forward_keeps_is_not_replaced_by_the_tracers_stand_ins() -> None:
+    class Caching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.act = nn.BatchNorm2d(4), nn.ReLU()
+            self.cache: dict[str, Tensor] = {}
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.cache["normed"] = self.norm(x)
+            return self.act(self.cache["normed"])
+
+    model = Caching()
+    assert len(norm_act_sites(model)) == 1
+    assert model.cache == {}
+    replace_norm_act(model, lambda _: Tanh(4))
+    assert model.cache == {}
+
+
 def test_a_foreign_site_is_refused() -> None:
     foreign = NormActSite("stem.bn", "ReLU", 4, ("stem_bn", "stem_relu"), fused=False)
     with pytest.raises(InputError, match=r"stem\.bn at stem_bn -> stem_relu is not a site of this Small.*bn1, bn2"):
