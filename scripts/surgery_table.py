@@ -168,8 +168,7 @@ def evolved(model: nn.Module) -> nn.Module:
 
 def require_same_bits(model: nn.Module, x: Tensor) -> None:
     """Each pair exchanged for a copy of its own norm and activation must change nothing."""
-    nodes = {node.name: node for node in trace(copy.deepcopy(model)).nodes}
-    modules = dict(model.named_modules())
+    nodes, modules = {node.name: node for node in trace(model).nodes}, dict(model.named_modules())
 
     def own(site: evonas.NormActSite) -> nn.Module:
         norm = copy.deepcopy(modules[site.norm])

@@ -78,7 +78,6 @@ def norm_act_sites(model: nn.Module) -> tuple[NormActSite, ...]:
     Raises:
         InputError: fx cannot trace the model.
     """
-    model = copy.deepcopy(model)  # a forward that keeps values would keep the tracer's stand-ins for them
     return _sites(trace(model), dict(model.named_modules()))
 
 

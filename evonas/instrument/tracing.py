@@ -1,5 +1,6 @@
 """Traces a network with ``torch.fx`` down to its norms and activations, for both of its modes at once."""
 
+import copy
 import math
 import sys
 import traceback
@@ -77,13 +78,15 @@ def trace(model: nn.Module, *, keep_constants: bool = False) -> fx.Graph:
     """The graph of ``model`` in its present mode, with a node for every norm and activation.
 
     Args:
-        model: the network, left as it was unless ``keep_constants``, but for what its forward keeps, such as a cache.
+        model: the network, left as it was unless ``keep_constants``.
         keep_constants: whether tensors that fx meets on the way stay on the model, where a GraphModule needs them.
 
     Raises:
         InputError: fx cannot trace the model; names the line of its code.
     """
-    attributes = set(vars(model))
+    if not keep_constants:
+        # fx leaves the tensors it meets on the model, and a forward that caches its values would keep stand-ins of them
+        model = copy.deepcopy(model)
     try:
         return SiteTracer().trace(model)
     except Exception as error:
@@ -94,10 +97,6 @@ def trace(model: nn.Module, *, keep_constants: bool = False) -> fx.Graph:
             remedy="give a part of it whose forward does not branch on tensor values, e.g. its backbone, or replace "
             "modules by name with replace_modules(model, {pattern: factory})",
         ) from error
-    finally:
-        # fx leaves the tensors it meets on the way on the model, where only a GraphModule needs them
-        for name in () if keep_constants else set(vars(model)) - attributes:
-            delattr(model, name)
 
 
 def _line_of(error: Exception) -> str:
