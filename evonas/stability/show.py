@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from evonas.evaluate.statistics import Summary, summary_text
+from evonas.evaluate.statistics import Interval, Summary, summary, summary_text
 from evonas.files import write_text
 from evonas.record.board import Value, open_board, redraw_board
 from evonas.record.markdown import table_head, table_row
@@ -17,7 +17,7 @@ from evonas.record.pictures import draw_panels, to_png
 from evonas.record.results import Outcome
 from evonas.stability.prediction import ALL_DIVERGED, LOSS_SUFFERS
 from evonas.stability.study import Cell
-from evonas.stability.sweeps import FOLLOWED, Sweep, foretold, spread, study_json
+from evonas.stability.sweeps import FOLLOWED, Sweep, against_first, foretold, spread, study_json
 
 COLUMNS = (
     "intervention",
@@ -73,6 +73,18 @@ def draw_sensitivity(sweeps: Sequence[Sweep], title: str) -> Figure:
     return draw_panels({"": series}, xlabel="parameters", ylabel="LR sensitivity", title=title)
 
 
+def draw_output_logits(sweeps: Sequence[Sweep], title: str) -> Figure:
+    """Log Z of the output logits at the end over learning rates; a panel per intervention, a line per size."""
+    panels: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
+    for sweep in sweeps:
+        found = {rate: summary(values) for rate, values in sweep.ends("log_z").items()}
+        points = [(rate, each.mean, each.std or 0.0) for rate, each in found.items()]
+        panels.setdefault(sweep.intervention, {})[sweep.size] = points
+    return draw_panels(
+        panels, xlabel="peak learning rate", ylabel="log Z of the output logits, at the end", title=title
+    )
+
+
 def draw_followed(sweeps: Sequence[Sweep], what: str, title: str) -> Figure:
     """A probe at the end over the number of parameters, a line for each learning rate; hollow: foretold."""
     panels: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
@@ -101,6 +113,8 @@ def save_study(name: str, outcomes: Mapping[Cell, Outcome], sweeps: Sequence[Swe
     write_text(folder / "results.md", markdown(name, sweeps))
     write_text(folder / "results.csv", runs_csv(outcomes))
     pictures = {"losses": draw_losses(sweeps, name), "sensitivity": draw_sensitivity(sweeps, name)}
+    if any(sweep.ends("log_z") for sweep in sweeps):
+        pictures["output_logits"] = draw_output_logits(sweeps, name)
     for what in FOLLOWED:
         if any(sweep.followed(FOLLOWED[what]) for sweep in sweeps):
             pictures[what.replace(" ", "_")] = draw_followed(sweeps, what, name)
@@ -111,10 +125,17 @@ def save_study(name: str, outcomes: Mapping[Cell, Outcome], sweeps: Sequence[Swe
 
 
 def markdown(name: str, sweeps: Sequence[Sweep]) -> str:
-    """The table, and what was foretold of the largest size."""
+    """The table, differences to the first intervention, and what was foretold of the largest size."""
     lines = [f"# {name}\n", *table_head(*COLUMNS)]
     lines += [table_row(*table_cells(sweep)) for sweep in sweeps]
     lines += [f"\n- {sweep.intervention}, {sweep.size}: {why}" for sweep in sweeps for why in sweep.failures.values()]
+    if differences := against_first(sweeps):
+        head = ("intervention", "size", "LR sensitivity", "best loss")
+        lines += [f"\nAgainst {differences[0].first}, paired by seed, 95 % intervals:\n", *table_head(*head)]
+        lines += [
+            table_row(found.intervention, found.size, _bounds(found.sensitivity), _bounds(found.best_loss))
+            for found in differences
+        ]
     predictions = study_json(sweeps)["predictions"]
     if predictions:
         head = ("intervention", "what", "learning rate", "foretold", "interval", "measured", "factor", "doubts")
@@ -166,3 +187,8 @@ def _show(
 
 def _text(found: Summary | None) -> str:
     return "-" if found is None else summary_text(found)
+
+
+def _bounds(found: Interval) -> str:
+    bounds = "" if found.low is None or found.high is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
+    return f"{found.mean:+.4f}{bounds}"

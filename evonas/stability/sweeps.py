@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
 from evonas.errors import InputError
 from evonas.evaluate.sensitivity import diverged, lr_sensitivity, stability_margin
-from evonas.evaluate.statistics import Summary, summary
+from evonas.evaluate.statistics import Interval, Summary, summary, t_interval
 from evonas.record.results import Outcome
 from evonas.stability.prediction import HeldOut, hold_out
 from evonas.stability.study import Cell
@@ -87,12 +87,18 @@ class Sweep:
         summaries = {rate: summary(values) for rate, values in sorted(by_rate.items())}
         return {rate: (found.mean, found.std or 0.0) for rate, found in summaries.items()}
 
+    def ends(self, name: str) -> dict[float, list[float]]:
+        """What a probe read last under each seed, by learning rate, where every seed has a number."""
+        by_rate: dict[float, list[float | None]] = {}
+        for (rate, _), values in self.last.items():
+            by_rate.setdefault(rate, []).append(values.get(name))
+        return {
+            rate: [v for v in found if v is not None] for rate, found in sorted(by_rate.items()) if None not in found
+        }
+
     def followed(self, name: str) -> dict[float, float]:
         """Geometric mean over seeds of a probe's last value, by learning rate, where every seed has one above 0."""
-        by_rate: dict[float, list[float]] = {}
-        for (rate, _), values in self.last.items():
-            by_rate.setdefault(rate, []).append(values.get(name) or 0.0)
-        return {r: math.exp(fmean(map(math.log, v))) for r, v in sorted(by_rate.items()) if v and min(v) > 0}
+        return {rate: math.exp(fmean(map(math.log, v))) for rate, v in self.ends(name).items() if min(v) > 0}
 
 
 def sweeps_of(outcomes: Mapping[Cell, Outcome]) -> list[Sweep]:
@@ -141,6 +147,44 @@ def foretold(sweeps: Sequence[Sweep], intervention: str, name: str) -> dict[floa
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Against:
+    """An intervention minus the first one of the study at the same size, paired by seed.
+
+    Attributes:
+        intervention: its name.
+        first: the name of the one it is held against.
+        size: as the file calls it.
+        sensitivity: of the LR sensitivity; below 0 is less sensitive.
+        best_loss: of the loss at the best learning rate.
+    """
+
+    intervention: str
+    first: str
+    size: str
+    sensitivity: Interval
+    best_loss: Interval
+
+
+def against_first(sweeps: Sequence[Sweep]) -> list[Against]:
+    """Differences to the first intervention, in the order of the sweeps, where both have a common whole seed."""
+    firsts = {sweep.size: sweep for sweep in reversed(sweeps) if sweep.intervention == sweeps[0].intervention}
+    found = []
+    for sweep in sweeps:
+        first = firsts.get(sweep.size)
+        if first is None or first is sweep:
+            continue
+        seeds = [seed for seed in sweep.whole if seed in first.whole]
+        gains = [sweep.sensitivities[seed] - first.sensitivities[seed] for seed in seeds]
+        losses = [
+            sweep.best[seed][1] - first.best[seed][1] for seed in seeds if seed in sweep.best and seed in first.best
+        ]
+        if losses and all(map(math.isfinite, gains)):
+            names = (sweep.intervention, first.intervention, sweep.size)
+            found.append(Against(*names, t_interval(gains), t_interval(losses)))
+    return found
+
+
 def study_json(sweeps: Sequence[Sweep]) -> dict[str, Any]:
     """All of it as JSON; what is not finite is null."""
     return {
@@ -168,6 +212,7 @@ def study_json(sweeps: Sequence[Sweep]) -> dict[str, Any]:
             }
             for sweep in sweeps
         ],
+        "against_first": [asdict(found) for found in against_first(sweeps)],
         "predictions": [
             {
                 "intervention": intervention,

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.stats
 
 from evonas.evaluate.sensitivity import lr_sensitivity, stability_margin
 from evonas.graph.genome import Genome
 from evonas.record.results import Outcome
 from evonas.section import load_as
+from evonas.stability.show import markdown
 from evonas.stability.study import Cell, StudyConfig, pieces_of
-from evonas.stability.sweeps import foretold, study_json, sweeps_of
+from evonas.stability.sweeps import against_first, foretold, study_json, sweeps_of
 from evonas.stability.train import train
 from evonas.tasks.language.text import load
 from studies import assert_one_line, kill_after
@@ -97,6 +99,7 @@ def test_a_study_gives_what_its_runs_give_and_goes_on_where_it_was(
     for name in ("results.md", "results.csv", "results.json", "losses.png", "sensitivity.png"):
         assert (run / name).stat().st_size > 100
     assert (run / "max_attention_logit.png").is_file()
+    assert (run / "output_logits.png").is_file()
     assert list((run / "tb" / "none" / "16x1" / "lr_0.1" / "seed_1").glob("events.*"))
     assert len((run / "results.csv").read_text().splitlines()) == 1 + 16
 
@@ -139,6 +142,42 @@ def test_the_largest_size_is_foretold_from_the_others() -> None:
     found = foretold(sweeps_of(outcomes), "i", "blocks.0.max_logit")
     assert found[1e-2].prediction.size == 25600
     assert found[1e-2].factor == pytest.approx(1.0)  # a line in log-log axes
+
+
+def test_interventions_are_held_against_the_first_seed_by_seed() -> None:
+    plain = {
+        cell(rate, seed): outcome(loss) for seed in (1, 2) for rate, loss in ((1e-3, 3.0), (1e-2, 2.0 + seed / 10))
+    }
+    better = {
+        cell(rate, seed, intervention="j"): outcome(loss)
+        for seed, low in ((1, 2.5), (2, 2.4))
+        for rate, loss in ((1e-3, low), (1e-2, 2.0))
+    }
+    (found,) = against_first(sweeps_of(plain | better))
+    assert (found.intervention, found.first, found.size) == ("j", "i", "a")
+    first, second = 0.5 / 2 - 0.9 / 2, 0.4 / 2 - 0.8 / 2  # mean over two learning rates of what is lost
+    assert found.sensitivity.mean == pytest.approx((first + second) / 2)
+    differences = [2.0 - 2.1, 2.0 - 2.2]
+    expected = scipy.stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+    assert (found.best_loss.low, found.best_loss.high) == pytest.approx((expected.low, expected.high))
+    assert f"| j | a | {found.sensitivity.mean:+.4f} [" in markdown("m", sweeps_of(plain | better))
+    assert study_json(sweeps_of(plain | better))["against_first"][0]["best_loss"]["count"] == 2
+
+
+def test_nothing_is_held_against_a_first_intervention_without_a_common_seed() -> None:
+    outcomes = {cell(1e-3, 1): outcome(3.0), cell(1e-3, 2, intervention="j"): outcome(2.0)}
+    assert against_first(sweeps_of(outcomes)) == []
+
+
+def test_a_probe_ends_somewhere_only_where_every_seed_has_read_it() -> None:
+    def read(value: float | None) -> dict[str, Any]:
+        return {"readings": [[8, {"log_z": value}]]}
+
+    outcomes = {cell(1e-3, 1): outcome(3.0, **read(-4.0)), cell(1e-3, 2): outcome(3.0, **read(-6.0))}
+    outcomes |= {cell(1e-2, 1): outcome(3.0, **read(None)), cell(1e-2, 2): outcome(3.0, **read(1.0))}
+    (sweep,) = sweeps_of(outcomes)
+    assert sweep.ends("log_z") == {1e-3: [-4.0, -6.0]}
+    assert sweep.followed("log_z") == {}  # a geometric mean needs numbers above 0
 
 
 def test_a_killed_study_goes_on_to_the_same_table(file: Path, tmp_path: Path) -> None:
@@ -213,7 +252,8 @@ def test_a_layer_that_cannot_stand_there_is_refused(
 
 
 @pytest.mark.parametrize(
-    "name", ["qk_layernorm", "stability_interventions", "stability_depth_width", "stability_layers"]
+    "name",
+    ["qk_layernorm", "stability_interventions", "stability_depth_width", "stability_layers", "stability_mu_param"],
 )
 def test_shipped_studies_can_be_run(name: str) -> None:
     study = load_as(StudyConfig, Path(__file__).parents[2] / "studies" / f"{name}.toml")
