@@ -33,7 +33,10 @@ def sparsify_command(
         list[float] | None, _option("sparsities", "Share of inputs to drop, less than 1; may be repeated.")
     ] = None,
     allocation: Annotated[
-        list[str] | None, _option("allocations", "uniform, or greedy: by what dropping costs; may be repeated.")
+        list[str] | None,
+        _option(
+            "allocations", "uniform; greedy or fisher: by what dropping costs a block or the model; may be repeated."
+        ),
     ] = None,
     transform: Annotated[
         str | None, _option("transform", "off, on or both: a basis in which key and gate columns are orthogonal.")

@@ -12,6 +12,7 @@ from evonas.errors import InputError
 from evonas.sparsity.allocation import LEVELS, Costs, block_curves, greedy
 from evonas.sparsity.build import Builder
 from evonas.sparsity.calibration import normalized_groups, score_samples
+from evonas.sparsity.fisher import fisher_curves
 from evonas.sparsity.layer import SparseLinear
 from evonas.sparsity.report import Settings, SparsityReport
 from evonas.sparsity.scores import METHODS, Method, Seen, method_named
@@ -20,7 +21,8 @@ from evonas.sparsity.sites import EXCLUDED, Site, linear_sites
 from evonas.sparsity.transform import turn
 
 SELECTIONS = ("topk", "threshold")
-ALLOCATIONS = ("uniform", "greedy")
+MEASURED = {"greedy": block_curves, "fisher": fisher_curves}  # allocations that go by what dropping costs
+ALLOCATIONS = ("uniform", *MEASURED)
 # in an MLP: the last layer, the module of its activation, and the layer whose output the activation gates
 DOWN, ACTIVATION, UP = ("down_proj", "c_proj", "fc2", "w2"), ("act_fn", "activation_fn", "act"), ("up_proj", "w3")
 
@@ -56,9 +58,11 @@ def sparsify(
         selection: ``topk`` keeps K = floor(n (1 - s)) inputs of each token; ``threshold`` keeps those that score above
             a quantile of the calibration scores, and so more of some tokens than of others.
         allocation: ``uniform`` gives all layers the same sparsity. ``greedy`` gives all blocks the same, and each
-            splits it among its layers by what dropping costs at the block's output.
-        costs: what ``greedy`` goes by, as ``SparsityReport.costs`` gave it under the same settings; without it they are
-            measured, which takes about eight forward passes of a block for each of its layers and batches.
+            splits it among its layers by what dropping costs at the block's output. ``fisher`` splits it among all
+            layers of the model by what dropping costs at the model's output, see ``fisher``.
+        costs: what an allocation goes by, as ``SparsityReport.costs`` gave it under the same settings; without it they
+            are measured: ``greedy`` takes about eight forward passes of a block for each of its layers and batches,
+            ``fisher`` about ten of the model.
         transform: multiply in a basis in which the columns of key and gate weights are orthogonal; see ``transform``.
             The layers that read a normalization then need one more product with an n x n matrix.
         include: patterns of layer names, ``*`` within a part, ``**`` for any number of parts.
@@ -96,7 +100,8 @@ def sparsify(
         elif allocation == "uniform" or sparsity == 0:
             shares = dict.fromkeys(sites, sparsity)
         else:
-            costs = _costs(sites, costs) if costs is not None else block_curves(model, sites, build, batches)
+            measure = MEASURED[allocation]
+            costs = _costs(sites, costs) if costs is not None else measure(model, sites, build, batches)
             shares = _split(sites, costs, sparsity)
         placed = _placed(model, shares, build, sparse_when)
     except BaseException:
@@ -129,6 +134,8 @@ def _check(
     if allocation != "uniform" and (named or sparsity > LEVELS[-1]):  # type: ignore[operator]  # a number if not named
         found = "by layer" if named else str(sparsity)
         raise InputError("sparsity", f"{found}, with allocation {allocation}", accepted=f"a number up to {LEVELS[-1]}")
+    if allocation == "fisher" and method.gated:  # its scores are made while the model runs
+        raise InputError("allocation", f"method {method.name} has no fisher", accepted="uniform, greedy")
     if transform and not method.transforms:
         able = ", ".join(other.name for other in METHODS.values() if other.transforms)
         raise InputError("transform", f"method {method.name} has none", accepted=able)

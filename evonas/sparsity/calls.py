@@ -29,18 +29,29 @@ def output_of(result: Any) -> Tensor:
     """The tensor that matters in what a module gave: itself, its logits, or the first of several."""
     if isinstance(result, Tensor):
         return result
-    output: Tensor = result["logits"] if isinstance(result, Mapping) and "logits" in result else result[0]
+    output: Tensor = result["logits"] if is_distribution(result) else result[0]
     return output
+
+
+def is_distribution(result: Any) -> bool:
+    """Whether a model says that what it gave are logits."""
+    return isinstance(result, Mapping) and "logits" in result
+
+
+@contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; the modes of all parts are put back."""
+    modes = {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
 
 
 @contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
     """Evaluation without gradients; the modes of all parts are put back."""
-    modes = {part: part.training for part in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
+    with evaluation(model), torch.no_grad():
+        yield

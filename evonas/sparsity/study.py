@@ -34,7 +34,7 @@ class StudyConfig(NamedSection):
     model: Annotated[str, Field(min_length=1)]
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = METHODS_SHOWN
     sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = SPARSITIES
-    allocations: Annotated[tuple[Literal["uniform", "greedy"], ...], Field(min_length=1)] = ("uniform",)
+    allocations: Annotated[tuple[Literal["uniform", "greedy", "fisher"], ...], Field(min_length=1)] = ("uniform",)
     transform: Literal["off", "on", "both"] = "off"
     selection: Literal["topk", "threshold"] = "topk"
     texts: Annotated[tuple[str, ...], Field(min_length=1)] = ("topics",)
@@ -153,8 +153,8 @@ def check(study: StudyConfig) -> None:
     """
     settings_of(study)
     highest = max(study.sparsities)
-    if "greedy" in study.allocations and highest > LEVELS[-1]:
-        raise InputError("sparsity", f"{highest:g}, with allocation greedy", accepted=f"up to {LEVELS[-1]}")
+    if highest > LEVELS[-1] and (split := [each for each in study.allocations if each != "uniform"]):
+        raise InputError("sparsity", f"{highest:g}, with allocation {split[0]}", accepted=f"up to {LEVELS[-1]}")
     names = [text_name(text) for text in study.texts]
     for name in names:
         if names.count(name) > 1:
@@ -176,7 +176,7 @@ def settings_of(study: StudyConfig) -> list[Setting]:
             (transform, allocation)
             for transform, allocation in product(transforms, dict.fromkeys(study.allocations))
             if not (transform and (not method.transforms or name in PLAIN))
-            and not (allocation == "greedy" and (method.gated or name in PLAIN))
+            and not (allocation != "uniform" and (method.gated or name in PLAIN))
         ]
         if not combinations and not every:
             able = [other.name for other in METHODS.values() if other.transforms and other.name not in PLAIN]

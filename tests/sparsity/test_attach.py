@@ -45,7 +45,10 @@ class State:
         assert torch.equal(self.model(self.ids).logits, self.logits)
 
 
-@pytest.mark.parametrize("options", [{}, {"transform": True}, {"allocation": "greedy"}, {"selection": "threshold"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"transform": True}, {"allocation": "greedy"}, {"allocation": "fisher"}, {"selection": "threshold"}],
+)
 def test_at_sparsity_0_the_model_is_the_dense_one_to_the_last_bit(
     options: dict[str, Any], llama: nn.Module, ids: Tensor
 ) -> None:
@@ -56,13 +59,25 @@ def test_at_sparsity_0_the_model_is_the_dense_one_to_the_last_bit(
         assert {layer.kernel for layer in report.layers} == {"dense"}
 
 
-OPTIONS = [{}, {"selection": "threshold"}, {"allocation": "greedy"}, {"sparse_when": always}, {"transform": True}]
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"selection": "threshold"},
+    {"allocation": "greedy"},
+    {"allocation": "fisher"},
+    {"sparse_when": always},
+    {"transform": True},
+]
 
 
 @pytest.mark.parametrize("make", [make_llama, make_phi3, make_gpt2])
 @pytest.mark.parametrize(
     ("method", "options"),
-    [(name, way) for name, method in METHODS.items() for way in OPTIONS if method.transforms or "transform" not in way],
+    [
+        (name, way)
+        for name, method in METHODS.items()
+        for way in OPTIONS
+        if (method.transforms or "transform" not in way) and not (method.gated and way == {"allocation": "fisher"})
+    ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else getattr(value, "__name__", str(value)),
 )
 def test_restoring_gives_the_same_model_to_the_last_bit(
@@ -91,11 +106,19 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no number": ({"sparsity": float("nan")}, "sparsity: nan"),
     "an unknown method": ({"method": "wanda"}, "method: 'wanda'; accepted: teal, wina, cats, r-sparse, random"),
     "an unknown selection": ({"selection": "best"}, "selection: 'best'; accepted: topk, threshold"),
-    "an unknown allocation": ({"allocation": "fair"}, "allocation: 'fair'; accepted: uniform, greedy"),
+    "an unknown allocation": ({"allocation": "fair"}, "allocation: 'fair'; accepted: uniform, greedy, fisher"),
     "no calibration for thresholds": ({"selection": "threshold"}, "calibration: no batches, and selection threshold"),
     "no calibration for a split": (
         {"allocation": "greedy"},
         "calibration: no batches, and allocation greedy needs them",
+    ),
+    "no calibration for a split of the model": (
+        {"allocation": "fisher"},
+        "calibration: no batches, and allocation fisher needs them",
+    ),
+    "a split that a method has not": (
+        {"method": "cats", "allocation": "fisher"},
+        "allocation: method cats has no fisher; accepted: uniform, greedy",
     ),
     "no calibration for a basis": ({"transform": True}, "calibration: no batches, and transform needs them"),
     "an empty calibration": ({"transform": True, "calibration": []}, "calibration: no batches"),

@@ -145,7 +145,7 @@ BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
         ("--allocation", "greedy", "--sparsity", 0.97),
         ("sparsity: 0.97, with allocation greedy", "up to 0.95"),
     ),
-    "an unknown allocation": (("--allocation", "fair"), ("allocations.0: 'fair'", "'uniform' or 'greedy'")),
+    "an unknown allocation": (("--allocation", "fair"), ("allocations.0: 'fair'", "'uniform', 'greedy' or 'fisher'")),
     "an unknown transform": (("--transform", "yes"), ("transform: 'yes'", "'off', 'on' or 'both'")),
     "a transform that a method has not": (
         ("--method", "cats", "--transform", "on"),
@@ -195,6 +195,8 @@ def test_methods_are_combined_with_what_they_have() -> None:
         *("cats", "r-sparse", "r-sparse, greedy", "random"),
     ]
     assert [each.method for each in settings_of(study(methods=("all",), transform="on"))] == ["teal", "wina"]
+    split = settings_of(study(methods=("all",), allocations=("fisher",)))
+    assert [each.label for each in split] == ["teal, fisher", "wina, fisher", "r-sparse, fisher"]
     with pytest.raises(InputError, match="method random: has no transform off and allocation greedy"):
         check(study(methods=("random",), allocations=("greedy",)))
 
