@@ -130,8 +130,10 @@ def markdown(name: str, sweeps: Sequence[Sweep]) -> str:
     lines += [table_row(*table_cells(sweep)) for sweep in sweeps]
     lines += [f"\n- {sweep.intervention}, {sweep.size}: {why}" for sweep in sweeps for why in sweep.failures.values()]
     if differences := against_first(sweeps):
-        head = ("intervention", "size", "LR sensitivity", "best loss")
-        lines += [f"\nAgainst {differences[0].first}, paired by seed, 95 % intervals:\n", *table_head(*head)]
+        lines += [
+            f"\nAgainst {differences[0].first}, paired by seed, 95 % intervals:\n",
+            *table_head("intervention", "size", "LR sensitivity", "best loss"),
+        ]
         lines += [
             table_row(found.intervention, found.size, _bounds(found.sensitivity), _bounds(found.best_loss))
             for found in differences

@@ -19,6 +19,7 @@ from evonas.errors import InputError
 from evonas.record.results import Outcome
 from evonas.sparsity import sparsify
 from evonas.sparsity.allocation import block_curves
+from evonas.sparsity.attach import MEASURED
 from evonas.sparsity.pieces import Measuring
 from evonas.sparsity.results import rows_of
 from evonas.sparsity.show import columns, draw_perplexity, failures, markdown, table_cells
@@ -109,9 +110,7 @@ def test_a_killed_study_goes_on_to_the_same_result(
     options = ("--allocation", "greedy", "--selection", "threshold", "--sparsity", 0.4, "--sparsity", 0.6)
     command = ("sparsify", saved, *SMALL, *options, "--no-speed", "--run")
     measured: list[Any] = []
-    monkeypatch.setattr(
-        "evonas.sparsity.attach.block_curves", lambda *given: measured.append(given) or block_curves(*given)
-    )
+    monkeypatch.setitem(MEASURED, "greedy", lambda *given: measured.append(given) or block_curves(*given))
     assert evonas(*command, tmp_path / "whole")[0] == 0
     assert len(measured) == 2  # costs, once for each method
     work, done = Measuring.__call__, list[Any]()
