@@ -6,11 +6,11 @@ configuration.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
-from evonas.config import SearchConfig
+from evonas.config import ExecutionConfig, SearchConfig
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
 from evonas.evaluate.rungs import Hurdle
 from evonas.evaluate.workers import Failure, Workers, threads
@@ -33,6 +33,17 @@ class Job:
     def run(self, evaluator: Evaluator) -> Evaluation:
         """Do it."""
         return evaluator(self.genome, gated=self.gated, hurdles=self.hurdles, seed=self.seed)
+
+
+class EvaluatorJob(Protocol):
+    """Work for a worker that has the evaluator of a configuration; it travels, so it is small."""
+
+    def run(self, evaluator: Evaluator) -> Any:
+        """Do it."""
+        ...
+
+
+Pool = Workers[None, tuple[SearchConfig, EvaluatorJob], Any]
 
 
 class Executor(Protocol):
@@ -78,13 +89,16 @@ class InProcess:
 
 
 class LocalPool:
-    """Worker processes on this machine; one that is killed, hangs or runs out of memory costs its candidate only."""
+    """Worker processes on this machine; one that is killed, hangs or runs out of memory costs its candidate only.
 
-    def __init__(self, config: SearchConfig) -> None:
-        self._seed, section = config.seed, config.execution
-        self._workers = Workers(
-            evaluations, config, workers=section.workers, threads=section.threads, timeout=section.timeout_seconds
-        )
+    Args:
+        config: whose evaluations they do.
+        pool: processes that others use as well, and that stay when this one is closed; by default its own.
+    """
+
+    def __init__(self, config: SearchConfig, pool: Pool | None = None) -> None:
+        self._config, self._own = config, pool is None
+        self._pool = pool or make_pool(config.execution)
 
     def submit(
         self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
@@ -95,14 +109,14 @@ class LocalPool:
             InputError: workers keep dying before they evaluate anything.
         """
         job = Job(genome, gated, tuple(hurdles), seed)
-        return partial(self._wait, self._workers.submit(job), job)
+        return partial(self._wait, self._pool.submit((self._config, job)), job)
 
     def _wait(self, pending: Callable[[], Evaluation | Failure], job: Job) -> Evaluation:
         found = pending()
         if isinstance(found, Evaluation):
             return found
         rejection = Rejection("execution", found.reason, "", found.limit, found.limit, found.detail)
-        return Evaluation(job.genome.key, self._seed if job.seed is None else job.seed, rejection=rejection)
+        return Evaluation(job.genome.key, self._config.seed if job.seed is None else job.seed, rejection=rejection)
 
     def __enter__(self) -> Self:
         return self
@@ -110,13 +124,20 @@ class LocalPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._workers.__exit__(kind, error, trace)  # what still runs was not told and is asked for again on resume
+        if self._own:
+            self._pool.__exit__(kind, error, trace)  # what still runs was not told and is asked for again on resume
 
 
-def evaluations(config: SearchConfig) -> Callable[[Job], Evaluation]:
-    """What does the jobs of a search in a worker."""
-    evaluator = evaluator_from_config(config)
-    return lambda job: job.run(evaluator)
+def make_pool(execution: ExecutionConfig, workers: int | None = None) -> Pool:
+    """Worker processes for jobs of any configuration; each keeps the evaluator of the last one it met."""
+    number = workers or execution.workers
+    return Workers(evaluations, None, workers=number, threads=execution.threads, timeout=execution.timeout_seconds)
+
+
+def evaluations(_: None) -> Callable[[tuple[SearchConfig, EvaluatorJob]], Any]:
+    """What does jobs in a worker."""
+    evaluator = lru_cache(maxsize=1)(evaluator_from_config)
+    return lambda task: task[1].run(evaluator(task[0]))
 
 
 def make_executor(config: SearchConfig) -> Executor:

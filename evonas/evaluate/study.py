@@ -56,7 +56,7 @@ def run_study(
         coming = _outcomes(missing, work, execution, stack)
         for _ in missing:
             spec, outcome = interrupts.wait(partial(next, coming))
-            found[spec] = Outcome(None, _words(outcome)) if isinstance(outcome, Failure) else outcome
+            found[spec] = Outcome(None, str(outcome)) if isinstance(outcome, Failure) else outcome
             results.record(spec_text(spec), found[spec])
             watch(Tally(len(found), len(distinct), len(found) - known))
     return {spec: found[spec] for spec in distinct}
@@ -90,8 +90,3 @@ def contained(work: Callable[[S], Value]) -> Callable[[S], Outcome]:
         return Outcome(value, "", time.perf_counter() - started)
 
     return outcome
-
-
-def _words(failure: Failure) -> str:
-    limit = f"{failure.limit:g} s" if failure.limit else ""
-    return ": ".join(part for part in (failure.reason, failure.detail or limit) if part)

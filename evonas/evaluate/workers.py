@@ -43,6 +43,10 @@ class Failure:
     detail: str = ""
     limit: float | None = None
 
+    def __str__(self) -> str:
+        limit = f"{self.limit:g} s" if self.limit else ""
+        return ": ".join(part for part in (self.reason, self.detail or limit) if part)
+
 
 class Workers(Generic[Setup, Job, Result]):
     """A pool of processes, each of which prepares once and then does jobs. Use as a context manager.

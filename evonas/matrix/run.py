@@ -2,16 +2,22 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 from evonas import section
 from evonas.comparison import Comparison, Contender, compare
 from evonas.config import SearchConfig
+from evonas.errors import InputError
 from evonas.evaluate.costs import network_cost
-from evonas.evaluate.evaluator import evaluator_from_config
+from evonas.evaluate.evaluator import Evaluator
+from evonas.evaluate.execution import LocalPool, Pool, make_pool
+from evonas.evaluate.interrupt import Interrupts
 from evonas.evaluate.tally import Tally
-from evonas.evaluate.workers import threads
+from evonas.evaluate.workers import Failure
+from evonas.graph.genome import Genome
 from evonas.matrix.result import Columns, Place
 from evonas.record.archive import Archive
 from evonas.record.run import working_folder
@@ -40,7 +46,7 @@ def train_cells(
     trials: Trials,
     watch: Callable[[Tally], None],
 ) -> Comparison:
-    """Train every cell that is not recorded.
+    """Train every cell that is not recorded, in worker processes: whatever one of them does, the others go on.
 
     Args:
         columns: by name, one task each.
@@ -53,7 +59,10 @@ def train_cells(
         InputError: missing data, or a task that cannot be built.
         RunInterruptedError: by Ctrl-C or SIGTERM.
     """
-    results = run_trials(columns, [c.genome for c in contenders], seeds, trials, watch)
+    execution = next(iter(columns.values())).execution
+    with make_pool(execution) as pool:
+        executor = partial(LocalPool, pool=pool)
+        results = run_trials(columns, [c.genome for c in contenders], seeds, trials, watch, executor=executor)
     return compare(contenders, tuple(columns), seeds, results)
 
 
@@ -64,24 +73,45 @@ def measure_costs(
     found: dict[Place, dict[str, float]] = {}
     for column, settings in columns.items():
         for contender in contenders:
-            if (cost := trials.find_cost(trial_settings(settings), contender.genome.key)) is not None:
-                found[contender.name, column] = cost
+            if (recorded := trials.find_cost(trial_settings(settings), contender.genome.key)) is not None:
+                found[contender.name, column] = recorded
     failures: dict[Place, str] = {}
     known, total = len(found), len(columns) * len(contenders)
     watch(Tally(known, total, 0))
-    for column, settings in columns.items():
-        missing = [contender for contender in contenders if (contender.name, column) not in found]
-        task = evaluator_from_config(settings).tasks[0] if missing else None
-        for contender in missing:
-            assert task is not None
-            try:
-                with threads(settings.execution.threads):
-                    cost = asdict(network_cost(task, contender.genome, settings.layer, settings.seed))
-            except RuntimeError as error:  # torch's out-of-memory error is one too
-                failures[contender.name, column] = str(error).partition("\n")[0]
+    execution = next(iter(columns.values())).execution
+    with Interrupts() as interrupts, make_pool(execution, workers=1) as pool:  # one at a time: times are measured
+        for (column, settings), contender in product(columns.items(), contenders):
+            place = contender.name, column
+            if place in found:
+                continue
+            cost = interrupts.wait(partial(_cost, pool, settings, contender.genome))
+            if isinstance(cost, str):
+                failures[place] = cost
             else:
                 trials.record_cost(trial_settings(settings), contender.genome.key, cost)
-                found[contender.name, column] = cost
+                found[place] = cost
             done = len(found) + len(failures)
             watch(Tally(done, total, done - known))
     return found, failures
+
+
+@dataclass(frozen=True, slots=True)
+class CostJob:
+    """The measurement of a layer's cost, as it travels to a worker."""
+
+    genome: Genome
+
+    def run(self, evaluator: Evaluator) -> dict[str, float]:
+        """Do it."""
+        return asdict(network_cost(evaluator.tasks[0], self.genome, evaluator.layer, evaluator.seed))
+
+
+def _cost(pool: Pool, settings: SearchConfig, genome: Genome) -> dict[str, float] | str:
+    """The cost, or why it cannot be said."""
+    try:
+        found = pool.submit((settings, CostJob(genome)))()
+    except InputError:
+        raise
+    except Exception as error:  # of torch's, or of a task of somebody's own
+        return str(error).partition("\n")[0] or type(error).__name__
+    return str(found) if isinstance(found, Failure) else found

@@ -6,15 +6,17 @@ cell alone, and a stopped run loses no more than the trials that were under way.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from evonas.config import SearchConfig
+from evonas.errors import InputError
 from evonas.evaluate.evaluator import evaluator_from_config
 from evonas.evaluate.execution import Executor, make_executor
 from evonas.evaluate.interrupt import Interrupts
 from evonas.evaluate.statistics import Cell
 from evonas.evaluate.tally import Tally
 from evonas.graph.genome import Genome
-from evonas.record.outcome import Evaluation
+from evonas.record.outcome import Evaluation, Rejection
 from evonas.record.trials import Trials
 from evonas.tasks.from_config import task_names
 
@@ -47,8 +49,8 @@ def run_trials(
 ) -> Results:
     """Every layer on every task under every seed; what is recorded is not trained again.
 
-    A trial that ended for a reason outside training (too slow, a dead worker, no memory, an error in torch) is tried
-    again: with a longer timeout, fewer workers or more memory it may go well.
+    A trial that ended for a reason outside training (too slow, a dead worker, no memory, an error in torch or in a task
+    of somebody's own) is tried again: with a longer timeout, fewer workers or more memory it may go well.
 
     Args:
         columns: by name, one task each with its data, training and lowering; protocols and rungs do not matter.
@@ -80,10 +82,22 @@ def run_trials(
             with executor(columns[name]) as running:
                 pending = [running.submit(by_key[key], gated=False, seed=seed) for _, seed, key in missing]
                 for cell, result in zip(missing, pending, strict=True):
-                    results[cell] = interrupts.wait(result)
+                    results[cell] = interrupts.wait(partial(_contained, result, cell))
                     trials.record(settings[name], results[cell])
                     watch(Tally(len(results), len(cells), len(results) - known))
     return {key: {(name, seed): results[name, seed, key] for name in columns for seed in seeds} for key in by_key}
+
+
+def _contained(result: Callable[[], Evaluation], cell: tuple[str, int, str]) -> Evaluation:
+    """The result, or that a task raised an error: it ends its own trials, and no others."""
+    try:
+        return result()
+    except InputError:  # of the settings
+        raise
+    except Exception as error:
+        task, seed, key = cell
+        detail = f"{type(error).__name__}: {error}".partition("\n")[0]
+        return Evaluation(key, seed, rejection=Rejection("execution", "error", task, detail=detail))
 
 
 def _again(result: Evaluation) -> bool:

@@ -78,6 +78,29 @@ def test_a_matrix_has_scores_failures_costs_and_pictures_and_goes_on(
     assert json.loads(out) == found
 
 
+def test_whatever_goes_wrong_in_a_cell_is_told_there_and_ends_nothing(
+    evonas: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))  # for the worker processes
+    names = ("raising", "hungry", "dying", "sound")
+    arch = ",".join(f"broken_tasks:{name}" for name in names)
+    command = ("evaluate", "bn-relu", "exp(x)", "--arch", arch, "--seeds", 1, "--steps", 3, "--run", tmp_path / "run")
+    status, out, err = evonas(*command, "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    for layer in found["layers"]:
+        (failures,) = ({name: next(iter(each.values())) for name, each in layer["failures"].items()},)
+        assert list(layer["scores"]) == ["sound"]
+        assert (failures["raising"]["reason"], failures["raising"]["detail"]) == ("error", "KeyError: 'labels'")
+        assert "memory" in failures["hungry"]["detail"]
+        assert (failures["dying"]["reason"], failures["dying"]["detail"]) == ("worker died", "exit code 9")
+    columns = {line.split(",")[1] for line in (tmp_path / "run" / "results.csv").read_text().splitlines()[1:]}
+    assert columns == set(names)
+    said = (tmp_path / "run" / "results.md").read_text()
+    assert "worker died: exit code 9" in said
+    assert "'labels'" in said
+
+
 def test_scores_are_the_evaluators(evonas: Callable[..., Outcome], tmp_path: Path) -> None:
     status, out, err = evonas(
         *("evaluate", "evonorm-s0", "--settings", FILE, "--arch", "preact_resnet", "--seeds", 1, "--no-costs"),
