@@ -210,8 +210,9 @@ def _label(contender: Contender) -> str:
 
 
 def _scores_of(results: Results, contender: Contender) -> dict[Cell, float]:
+    """By cell; a trial has one score, under its task's own name, which a column of a matrix may go beyond."""
     trials = results[contender.genome.key]
-    return {cell: trial.objectives[cell[0]] for cell, trial in trials.items() if trial.objectives}
+    return {cell: next(iter(trial.objectives.values())) for cell, trial in trials.items() if trial.objectives}
 
 
 def _summaries(scores: Mapping[Cell, float], tasks: Sequence[str]) -> dict[str, Summary]:

@@ -31,7 +31,7 @@ def columns_of(
         for task in tasks:
             for size in batch_sizes or (settings.training.batch_size,):
                 parts = [task.label]
-                parts += [_data_name(data)] if len(datasets) > 1 else []
+                parts += [data_name(data)] if len(datasets) > 1 else []
                 parts += [f"batch {size}"] if len(batch_sizes) > 1 else []
                 name = ", ".join(parts)
                 if name in found:
@@ -51,7 +51,8 @@ def _at_batch_size(training: config.TrainingConfig, size: int) -> config.Trainin
     return training.model_copy(update=changes)
 
 
-def _data_name(data: DataConfig) -> str:
+def data_name(data: DataConfig) -> str:
+    """What people know a data set by: a file by its name."""
     return Path(data.path).stem if data.name == "npz" else data.name
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -113,6 +114,27 @@ def test_scores_are_the_evaluators(evonas: Callable[..., Outcome], tmp_path: Pat
     assert layers["evonorm-s0"]["scores"] == {
         "preact_resnet": {str(TINY.seed + 1): expected.objectives["preact_resnet"]}
     }
+
+
+def test_columns_of_several_data_sets_and_batch_sizes_have_the_scores_of_each(
+    evonas: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), np.uint8)
+    file = tmp_path / "noise.npz"
+    np.savez(file, x_train=images, y_train=np.arange(60) % 3, x_test=images, y_test=np.arange(60) % 3)
+    status, out, err = evonas(
+        *("evaluate", "evonorm-s0", "--settings", FILE, "--arch", "preact_resnet", "--data", f"digits,npz:{file}"),
+        *("--set", "data.validation=30", "--set", "data.train=30", "--batch-sizes", "8,16", "--seeds", 1, "--no-costs"),
+        *("--run", tmp_path / "m", "--json"),
+    )
+    assert status == 0, err
+    layers = {layer["name"]: layer for layer in json.loads(out)["layers"]}
+    names = [f"preact_resnet, {data}, batch {size}" for data in ("digits", "noise") for size in (8, 16)]
+    assert list(layers["evonorm-s0"]["scores"]) == names
+    one = columns_of(TINY, TINY.tasks[:1], [DataConfig(train=30, validation=30)], [8])["preact_resnet"]
+    expected = evaluator_from_config(one)(S0, gated=False, seed=TINY.seed + 1).objectives["preact_resnet"]
+    assert layers["evonorm-s0"]["scores"][names[0]] == {str(TINY.seed + 1): expected}
+    assert (tmp_path / "m" / "batch_sizes.png").is_file()
 
 
 def test_columns_are_tasks_times_data_times_batch_sizes() -> None:
