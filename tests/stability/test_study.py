@@ -259,4 +259,4 @@ def test_shipped_studies_can_be_run(name: str) -> None:
     study = load_as(StudyConfig, Path(__file__).parents[2] / "studies" / f"{name}.toml")
     grid = study.grid
     runs = len(grid.sizes) * len(grid.learning_rates) * len(grid.seeds) * len(study.interventions)
-    assert len(pieces_of(study)) == runs >= 63
+    assert len(pieces_of(study)) == runs >= 54
