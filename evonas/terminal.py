@@ -111,7 +111,7 @@ def comparison_tables(comparison: Comparison, *, title: str) -> list[Table]:
         found = [standing.differences.get(baseline) for baseline in comparison.baselines]
         differences.add_row(Text(name), *(Text(interval_text(each.over_seeds if each else None)) for each in found))
         for (task, seed), rejection in standing.failures.items():
-            failures.add_row(Text(name), task, str(seed), failure_text(rejection))
+            failures.add_row(Text(name), Text(task), str(seed), Text(failure_text(rejection)))
     return [scores, differences, *([failures] if failures.row_count else [])]
 
 
@@ -136,9 +136,9 @@ def cost_tables(matrix: Matrix) -> list[Table]:
     for name, _ in COSTS.values():
         table.add_column(name, justify="right")
     for (layer, task), cost in matrix.costs.items():
-        table.add_row(Text(layer), task, *cost_texts(cost))
+        table.add_row(Text(layer), Text(task), *cost_texts(cost))
     for (layer, task), reason in matrix.unmeasured.items():
-        table.add_row(Text(layer), task, Text(reason))
+        table.add_row(Text(layer), Text(task), Text(reason))
     return [table]
 
 

@@ -97,6 +97,8 @@ def test_whatever_goes_wrong_in_a_cell_is_told_there_and_ends_nothing(
         assert (failures["dying"]["reason"], failures["dying"]["detail"]) == ("worker died", "exit code 9")
     columns = {line.split(",")[1] for line in (tmp_path / "run" / "results.csv").read_text().splitlines()[1:]}
     assert columns == set(names)
+    _, out, _ = evonas(*command, "--resume")
+    assert "[enforce" in out  # torch's words, brackets and all
     said = (tmp_path / "run" / "results.md").read_text()
     assert "worker died: exit code 9" in said
     assert "'labels'" in said
