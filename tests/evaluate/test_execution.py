@@ -89,7 +89,7 @@ def test_processes_shared_by_configurations_do_the_jobs_of_each(here: list[Evalu
     other = settings.model_copy(update={"seed": 3})
     with make_pool(settings.execution, workers=1) as pool:
         with LocalPool(settings, pool) as first, LocalPool(other, pool) as second:
-            pending = [(executor.submit(S0)) for executor in (first, second, first)]
+            pending = [executor.submit(S0) for executor in (first, second, first)]
             found = [timeless(result()) for result in pending]
         assert found[0] == found[2] == timeless(here[0])
         assert found[1].seed == 3

@@ -90,7 +90,7 @@ def test_whatever_goes_wrong_in_a_cell_is_told_there_and_ends_nothing(
     assert status == 0, err
     found = json.loads(out)
     for layer in found["layers"]:
-        (failures,) = ({name: next(iter(each.values())) for name, each in layer["failures"].items()},)
+        failures = {name: next(iter(each.values())) for name, each in layer["failures"].items()}
         assert list(layer["scores"]) == ["sound"]
         assert (failures["raising"]["reason"], failures["raising"]["detail"]) == ("error", "KeyError: 'labels'")
         assert "memory" in failures["hungry"]["detail"]
