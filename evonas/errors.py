@@ -1,4 +1,4 @@
-"""The one error that is meant for people."""
+"""The one error that is meant for people, and what is shown of others."""
 
 
 class InputError(ValueError):
@@ -32,3 +32,8 @@ class InputError(ValueError):
 
 def _rebuild(where: str, found: str, accepted: str, remedy: str) -> InputError:
     return InputError(where, found, accepted=accepted, remedy=remedy)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line with text of an error's message; the name of its type where there is none."""
+    return next((line for line in map(str.strip, str(error).splitlines()) if line), type(error).__name__)

@@ -21,6 +21,7 @@ import torch
 from rich.progress import track
 
 from evonas import config
+from evonas.errors import first_line
 from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
 from evonas.evaluate.install import install
 from evonas.evaluate.protocols import Screens, fingerprint
@@ -174,7 +175,7 @@ def trainings(settings: config.SearchConfig) -> Callable[[tuple[str, Facts]], di
         try:
             return {**facts, **measure(genome, evaluator)}
         except RuntimeError as error:
-            return {**facts, "key": genome.key, "text": text, "error": str(error).partition("\n")[0]}
+            return {**facts, "key": genome.key, "text": text, "error": first_line(error)}
 
     return train_one
 

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
 from evonas.config import LayerConfig, ProtocolsConfig, SearchConfig, TrainingConfig
+from evonas.errors import first_line
 from evonas.evaluate.ascent import ascend_gradient_norm, kernels
 from evonas.evaluate.compiling import CandidateCompiler, Mode
 from evonas.evaluate.install import install
@@ -70,7 +71,7 @@ class Evaluator:
             objectives = {} if rejection else {t.task.name: t.score() for t in trainings}
             extras = {} if rejection else self._extras(trainings[0])
         except RuntimeError as error:  # torch's out-of-memory error is one too
-            rejection = Rejection("execution", "error", detail=str(error).partition("\n")[0])
+            rejection = Rejection("execution", "error", detail=first_line(error))
             objectives, extras = {}, {}
         return Evaluation(
             key=genome.key,

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from evonas.config import LayerConfig, PropagationConfig
+from evonas.errors import first_line
 from evonas.graph.genome import Genome
 from evonas.layer.lower import NormActLayer, lower
 from evonas.record.outcome import Rejection
@@ -98,7 +99,7 @@ def propagation(genome: Genome, settings: PropagationConfig, layer: LayerConfig)
     try:
         found = propagate(genome, layer, depth=settings.depth)
     except RuntimeError as error:
-        return Rejection("propagation", "error", detail=str(error).partition("\n")[0])
+        return Rejection("propagation", "error", detail=first_line(error))
     for measured, (low, high), too_low, too_high in (
         (found.activation, settings.activation, "activations vanish", "activations explode"),
         (found.gradient, settings.gradient, "gradient vanishes", "gradient explodes"),

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from evonas.config import ExecutionConfig
+from evonas.errors import first_line
 from evonas.evaluate.interrupt import Interrupts
 from evonas.evaluate.tally import Tally
 from evonas.evaluate.workers import Failure, Workers, threads
@@ -86,7 +87,7 @@ def contained(work: Callable[[S], Value]) -> Callable[[S], Outcome]:
         try:
             value = work(spec)
         except (RuntimeError, ArithmeticError) as error:  # torch's out-of-memory error is the first
-            return Outcome(None, str(error).partition("\n")[0] or type(error).__name__, time.perf_counter() - started)
+            return Outcome(None, first_line(error), time.perf_counter() - started)
         return Outcome(value, "", time.perf_counter() - started)
 
     return outcome

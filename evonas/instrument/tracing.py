@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from evonas.errors import InputError
+from evonas.errors import InputError, first_line
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
@@ -90,10 +90,9 @@ def trace(model: nn.Module, *, keep_constants: bool = False) -> fx.Graph:
     try:
         return SiteTracer().trace(model)
     except Exception as error:
-        reason = (str(error).strip() or "no reason given").splitlines()[0]
         raise InputError(
             type(model).__name__,
-            f"torch.fx cannot trace this model: {_line_of(error)}: {type(error).__name__}: {reason}",
+            f"torch.fx cannot trace this model: {_line_of(error)}: {type(error).__name__}: {first_line(error)}",
             remedy="give a part of it whose forward does not branch on tensor values, e.g. its backbone, or replace "
             "modules by name with replace_modules(model, {pattern: factory})",
         ) from error

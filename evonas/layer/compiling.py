@@ -15,6 +15,7 @@ import torch
 import torch._dynamo
 from torch import Tensor, fx, nn
 
+from evonas.errors import first_line
 from evonas.graph import functions
 from evonas.layer.lower import NormActLayer
 from evonas.layer.ops import BatchMoment
@@ -73,8 +74,7 @@ class CompiledFunction:
             self._function(x, *parameters, *stand_ins).sum().backward()
 
     def _fail(self, error: Exception) -> None:
-        first_line = str(error).strip().partition("\n")[0]
-        self.failure = f"{type(error).__name__}: {first_line}"
+        self.failure = f"{type(error).__name__}: {first_line(error)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from evonas import section
 from evonas.comparison import Comparison, Contender, compare
 from evonas.config import SearchConfig
-from evonas.errors import InputError
+from evonas.errors import InputError, first_line
 from evonas.evaluate.costs import network_cost
 from evonas.evaluate.evaluator import Evaluator
 from evonas.evaluate.execution import LocalPool, Pool, make_pool
@@ -113,5 +113,5 @@ def _cost(pool: Pool, settings: SearchConfig, genome: Genome) -> dict[str, float
     except InputError:
         raise
     except Exception as error:  # of torch's, or of a task of somebody's own
-        return str(error).partition("\n")[0] or type(error).__name__
+        return first_line(error)
     return str(found) if isinstance(found, Failure) else found

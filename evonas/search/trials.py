@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from evonas.config import SearchConfig
-from evonas.errors import InputError
+from evonas.errors import InputError, first_line
 from evonas.evaluate.evaluator import evaluator_from_config
 from evonas.evaluate.execution import Executor, make_executor
 from evonas.evaluate.interrupt import Interrupts
@@ -96,7 +96,7 @@ def _contained(result: Callable[[], Evaluation], cell: tuple[str, int, str]) -> 
         raise
     except Exception as error:
         task, seed, key = cell
-        detail = f"{type(error).__name__}: {error}".partition("\n")[0]
+        detail = f"{type(error).__name__}: {first_line(error)}"
         return Evaluation(key, seed, rejection=Rejection("execution", "error", task, detail=detail))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from evonas.errors import InputError
+from evonas.errors import InputError, first_line
 from evonas.section import Section
 from evonas.steering.tokens import batched, encode, padded
 from evonas.tasks.language.pretrained import INSTALL, quietly
@@ -98,8 +98,7 @@ def _classifier(name: str, label: str, device: torch.device) -> Scorer:
                 name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
             )
     except Exception as error:  # whatever reading files that others made may raise, out of many packages
-        reason = next((line for line in map(str.strip, str(error).splitlines()) if line), type(error).__name__)
-        raise InputError(f"scorer {name}", f"cannot be loaded ({reason})", accepted=ACCEPTED) from None
+        raise InputError(f"scorer {name}", f"cannot be loaded ({first_line(error)})", accepted=ACCEPTED) from None
     labels = dict(model.config.label2id)
     if label not in labels:
         raise InputError(f"scorer {name}: label", repr(label), accepted=", ".join(labels))

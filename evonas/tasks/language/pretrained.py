@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evonas.errors import InputError
+from evonas.errors import InputError, first_line
 
 GGUF = b"GGUF"  # how such a file begins
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -83,8 +83,7 @@ def load_language_model(
                 place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
             )
     except Exception as error:  # whatever reading files that others made may raise, out of many packages
-        reason = next((line for line in map(str.strip, str(error).splitlines()) if line), type(error).__name__)
-        raise InputError(source, f"cannot be loaded ({reason})", accepted=ACCEPTED) from None
+        raise InputError(source, f"cannot be loaded ({first_line(error)})", accepted=ACCEPTED) from None
     if missing := sorted(loading["missing_keys"]):
         more = ", ..." if len(missing) > SHOWN else ""
         raise InputError(source, f"lacks the weights {', '.join(missing[:SHOWN])}{more}", accepted=ACCEPTED)
