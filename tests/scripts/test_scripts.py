@@ -113,6 +113,14 @@ def test_the_benchmark_of_layers_puts_them_beside_those_of_timm() -> None:
     assert all(row["ms"] > 0 for row in found.values())
 
 
+def test_the_benchmark_of_probes_says_what_share_of_a_training_they_take() -> None:
+    done = run("bench_probes.py", "--json", "--sizes", "16x1", "--rounds", 1, "--steps", 2)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["step"] > 0
+    assert row["cost"] == pytest.approx(row["reading"] / (100 * row["step"]))
+
+
 def test_the_benchmark_of_steering_puts_a_step_beside_a_plain_one() -> None:
     pytest.importorskip("transformers", reason="pip install 'evonas[lm]'")
     sizes = ("--width", 32, "--depth", 2, "--rounds", 2, "--samples", 4, "--tokens", 5)
