@@ -27,6 +27,7 @@ from evonas.graph.genome import Genome
 from evonas.record.archive import Archive, same_content
 from evonas.record.outcome import Candidate, Evaluation, Proposal
 from evonas.record.run import RunFolder, create_run
+from evonas.section import dump
 
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / "search_spaces" / "tiny.toml")
@@ -85,6 +86,18 @@ def test_top_prints_the_ranking_as_a_table_and_as_json(finished: Path, evonas: C
     assert Genome.from_text(entries[0]["text"]).key == entries[0]["key"]
 
 
+def test_a_layer_of_language_models_says_which_text_it_was_trained_on(
+    finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    found = RunFolder(run).config()
+    spoken = found.model_copy(update={"tasks": (config.TaskConfig(transformer="16x1", context=8),)})
+    (run / "config.toml").write_text(dump(spoken))
+    status, out, _ = evonas("show", f"{run}#1", "--json")
+    assert status == 0
+    assert "; topics, " in json.loads(out)[0]["provenance"]
+
+
 def test_show_takes_every_way_to_name_a_layer(finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]) -> None:
     s0 = CATALOGUE["evonorm-s0"]
     file = tmp_path / "layer.json"
@@ -98,6 +111,7 @@ def test_show_takes_every_way_to_name_a_layer(finished: Path, tmp_path: Path, ev
     assert status == 0
     assert first["objectives"]
     assert "rank 1" in first["provenance"]
+    assert "digits, " in first["provenance"]
     status, out, _ = evonas("show", "evonorm-s0", "--png", tmp_path / "s0.png")
     assert status == 0
     assert "x * sigmoid(x * v1) / std[ghw](x)" in out
