@@ -13,7 +13,7 @@ from evonas.evaluate.statistics import Interval, Summary, summary, summary_text
 from evonas.files import write_text
 from evonas.record.board import Value, open_board, redraw_board
 from evonas.record.markdown import table_head, table_row
-from evonas.record.pictures import draw_panels, to_png
+from evonas.record.pictures import Points, draw_panels, to_png
 from evonas.record.results import Outcome
 from evonas.stability.prediction import ALL_DIVERGED, LOSS_SUFFERS
 from evonas.stability.study import Cell
@@ -37,7 +37,7 @@ COLUMNS = (
 def table_cells(sweep: Sweep) -> tuple[str, ...]:
     """A sweep as a row under ``COLUMNS``: means and deviations over seeds."""
     rates = [rate for rate, _ in sweep.best.values()]
-    losses = spread({seed: loss for seed, (_, loss) in sweep.best.items()})
+    losses = spread(sweep.best_losses)
     return (
         sweep.intervention,
         sweep.size,
@@ -54,35 +54,51 @@ def table_cells(sweep: Sweep) -> tuple[str, ...]:
 
 
 def draw_losses(sweeps: Sequence[Sweep], title: str) -> Figure:
-    """Loss over learning rates, a panel for each intervention, a line for each size; clipped at initialization."""
-    panels: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
-    for sweep in sweeps:
-        points = [(rate, mean, deviation) for rate, (mean, deviation) in sweep.mean_losses().items()]
-        panels.setdefault(sweep.intervention, {})[sweep.size] = points
-    return draw_panels(panels, xlabel="peak learning rate", ylabel="final validation loss", title=title)
+    """Loss over learning rates, clipped at initialization; see ``_by_intervention``."""
+    series = [[(rate, *found) for rate, found in sweep.mean_losses().items()] for sweep in sweeps]
+    return draw_panels(
+        _by_intervention(sweeps, series), xlabel="peak learning rate", ylabel="final validation loss", title=title
+    )
 
 
 def draw_sensitivity(sweeps: Sequence[Sweep], title: str) -> Figure:
-    """LR sensitivity over the number of parameters, a line for each intervention."""
+    """LR sensitivity over the number of parameters, a line for each intervention.
+
+    Of a single size a point for each intervention, over the loss at its best learning rate.
+    """
+    single = len({sweep.size for sweep in sweeps}) == 1
     series: dict[str, list[tuple[float, float, float]]] = {}
-    for sweep in sorted(sweeps, key=lambda s: s.parameters):
-        found = spread(sweep.sensitivities)
+    for sweep in sweeps if single else sorted(sweeps, key=lambda s: s.parameters):
+        found, loss = spread(sweep.sensitivities), spread(sweep.best_losses)
         points = series.setdefault(sweep.intervention, [])
-        if found is not None:
-            points.append((sweep.parameters, found.mean, found.std or 0.0))
-    return draw_panels({"": series}, xlabel="parameters", ylabel="LR sensitivity", title=title)
+        if found is not None and loss is not None:
+            points.append((loss.mean if single else sweep.parameters, found.mean, found.std or 0.0))
+    xlabel = "loss at the best learning rate" if single else "parameters"
+    return draw_panels({"": series}, xlabel=xlabel, ylabel="LR sensitivity", title=title, logx=0 if single else 10)
 
 
 def draw_output_logits(sweeps: Sequence[Sweep], title: str) -> Figure:
-    """Log Z of the output logits at the end over learning rates; a panel per intervention, a line per size."""
-    panels: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
+    """Log Z of the output logits at the end over learning rates; see ``_by_intervention``."""
+    series = []
     for sweep in sweeps:
         found = {rate: summary(values) for rate, values in sweep.ends("log_z").items()}
-        points = [(rate, each.mean, each.std or 0.0) for rate, each in found.items()]
-        panels.setdefault(sweep.intervention, {})[sweep.size] = points
+        series.append([(rate, each.mean, each.std or 0.0) for rate, each in found.items()])
     return draw_panels(
-        panels, xlabel="peak learning rate", ylabel="log Z of the output logits, at the end", title=title
+        _by_intervention(sweeps, series),
+        xlabel="peak learning rate",
+        ylabel="log Z of the output logits, at the end",
+        title=title,
     )
+
+
+def _by_intervention(sweeps: Sequence[Sweep], series: Sequence[Points]) -> dict[str, dict[str, Points]]:
+    """A panel for each intervention with a line for each size; of a single size a line for each intervention."""
+    single = len({sweep.size for sweep in sweeps}) == 1
+    panels: dict[str, dict[str, Points]] = {}
+    for sweep, points in zip(sweeps, series, strict=True):
+        panel, line = (sweep.size, sweep.intervention) if single else (sweep.intervention, sweep.size)
+        panels.setdefault(panel, {})[line] = points
+    return panels
 
 
 def draw_followed(sweeps: Sequence[Sweep], what: str, title: str) -> Figure:

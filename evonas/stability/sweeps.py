@@ -73,6 +73,11 @@ class Sweep:
         return found
 
     @property
+    def best_losses(self) -> dict[int, float]:
+        """Loss at the best learning rate, by seed."""
+        return {seed: loss for seed, (_, loss) in self.best.items()}
+
+    @property
     def diverged(self) -> int:
         """Runs that ended worse than they began."""
         return sum(diverged(loss, self.initial[seed]) for seed, found in self.losses.items() for loss in found.values())
@@ -176,9 +181,8 @@ def against_first(sweeps: Sequence[Sweep]) -> list[Against]:
             continue
         seeds = [seed for seed in sweep.whole if seed in first.whole]
         gains = [sweep.sensitivities[seed] - first.sensitivities[seed] for seed in seeds]
-        losses = [
-            sweep.best[seed][1] - first.best[seed][1] for seed in seeds if seed in sweep.best and seed in first.best
-        ]
+        mine, theirs = sweep.best_losses, first.best_losses
+        losses = [mine[seed] - theirs[seed] for seed in seeds if seed in mine and seed in theirs]
         if losses and all(map(math.isfinite, gains)):
             names = (sweep.intervention, first.intervention, sweep.size)
             found.append(Against(*names, t_interval(gains), t_interval(losses)))
@@ -200,7 +204,7 @@ def study_json(sweeps: Sequence[Sweep]) -> dict[str, Any]:
                 "lr_sensitivity": {seed: _finite(value) for seed, value in sweep.sensitivities.items()},
                 "stability_margin": {seed: _finite(value) for seed, value in sweep.margins.items()},
                 "best_learning_rate": {seed: rate for seed, (rate, _) in sweep.best.items()},
-                "best_loss": {seed: loss for seed, (_, loss) in sweep.best.items()},
+                "best_loss": sweep.best_losses,
                 "diverged": sweep.diverged,
                 "slow_divergences": sweep.slow,
                 "spikes": sweep.spikes,

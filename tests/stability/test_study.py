@@ -19,7 +19,7 @@ from evonas.evaluate.sensitivity import lr_sensitivity, stability_margin
 from evonas.graph.genome import Genome
 from evonas.record.results import Outcome
 from evonas.section import load_as
-from evonas.stability.show import markdown
+from evonas.stability.show import draw_losses, draw_sensitivity, markdown
 from evonas.stability.study import Cell, StudyConfig, pieces_of
 from evonas.stability.sweeps import against_first, foretold, study_json, sweeps_of
 from evonas.stability.train import train
@@ -162,6 +162,16 @@ def test_interventions_are_held_against_the_first_seed_by_seed() -> None:
     assert (found.best_loss.low, found.best_loss.high) == pytest.approx((expected.low, expected.high))
     assert f"| j | a | {found.sensitivity.mean:+.4f} [" in markdown("m", sweeps_of(plain | better))
     assert study_json(sweeps_of(plain | better))["against_first"][0]["best_loss"]["count"] == 2
+
+
+def test_interventions_share_a_panel_where_there_is_one_size() -> None:
+    one = {cell(rate, intervention=name): outcome(2.0) for name in "ij" for rate in (1e-3, 1e-2)}
+    two = {**one, **{cell(1e-3, size="b", intervention=name): outcome(2.0, 400) for name in "ij"}}
+    (axes,) = draw_losses(sweeps_of(one), "").axes
+    assert axes.get_title(loc="left") == "a"
+    assert [axes.get_title(loc="left") for axes in draw_losses(sweeps_of(two), "").axes] == ["i", "j"]
+    (axes,) = draw_sensitivity(sweeps_of(one), "").axes
+    assert axes.get_xlabel() == "loss at the best learning rate"
 
 
 def test_nothing_is_held_against_a_first_intervention_without_a_common_seed() -> None:

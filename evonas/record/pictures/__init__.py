@@ -11,4 +11,5 @@ from evonas.record.pictures.images import draw_images as draw_images
 from evonas.record.pictures.intervals import IntervalRow as IntervalRow
 from evonas.record.pictures.intervals import draw_intervals as draw_intervals
 from evonas.record.pictures.layer import draw_genome as draw_genome
+from evonas.record.pictures.panels import Points as Points
 from evonas.record.pictures.panels import draw_panels as draw_panels
