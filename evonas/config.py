@@ -319,6 +319,12 @@ class SearchConfig(Section):
     execution: ExecutionConfig = ExecutionConfig()
     rerank: RerankConfig = RerankConfig()
 
+    @property
+    def learned_from(self) -> str:
+        """Names of the data sets and texts of the tasks, for people."""
+        names = (self.text.name if task.transformer else self.data.name for task in self.tasks)
+        return " and ".join(dict.fromkeys(names))
+
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig:
     """Read a search from a TOML file, with ``a.b=c`` overrides.

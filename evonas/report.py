@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evonas.config import LayerConfig, SearchConfig
+from evonas.config import LayerConfig
 from evonas.errors import InputError
 from evonas.files import write_text
 from evonas.graph.catalogue import CATALOGUE
@@ -192,15 +192,9 @@ def _of_run(run: RunFolder, entry: Entry) -> Layer:
     settings = run.config()
     provenance = (
         f"run {run.path.name}, rank {entry.rank}, candidate {entry.candidate}; "
-        f"{_read_from(settings)}, {settings.training.steps} steps: {scores}"
+        f"{settings.learned_from}, {settings.training.steps} steps: {scores}"
     )
     return Layer(entry.genome, provenance=provenance, objectives=entry.evaluation.objectives, lowering=settings.layer)
-
-
-def _read_from(settings: SearchConfig) -> str:
-    """What its tasks learn from, for people."""
-    names = (settings.text.name if task.transformer else settings.data.name for task in settings.tasks)
-    return " and ".join(dict.fromkeys(names))
 
 
 def _read_json(path: Path) -> Genome:

@@ -150,7 +150,7 @@ def _picture(run: RunFolder, found: Reranking) -> Any:
 
 def _where(found: Reranking) -> str:
     settings = found.settings
-    return f"{settings.data.name} ({settings.data.score_on} images), {settings.training.steps} steps"
+    return f"{settings.learned_from} ({settings.data.score_on}), {settings.training.steps} steps"
 
 
 def _scores(standing: Standing) -> str:

@@ -214,3 +214,15 @@ def test_the_manual_lists_every_key_and_no_other() -> None:
 
     manual = (Path(__file__).parents[1] / "docs" / "search-file.md").read_text()
     assert sorted(re.findall(r"^\| `([\w.]+)` \|", manual, re.M)) == sorted(keys(config.SearchConfig))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "named"),
+    [
+        ((config.TaskConfig(architecture="preact_resnet"), config.TaskConfig(architecture="mobilenet_v2")), "digits"),
+        ((config.TaskConfig(transformer="16x1"),), "topics"),
+        ((config.TaskConfig(architecture="preact_resnet"), config.TaskConfig(transformer="16x1")), "digits and topics"),
+    ],
+)
+def test_a_search_names_what_its_tasks_learn_from(tasks: tuple[config.TaskConfig, ...], named: str) -> None:
+    assert config.SearchConfig(name="a", tasks=tasks).learned_from == named

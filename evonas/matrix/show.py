@@ -88,7 +88,7 @@ def _show(matrix: Matrix, pictures: Mapping[str, Figure], folder: Path) -> None:
                 metrics["score/points over baseline"] = 100 * difference.tasks[task].mean
             metrics |= {f"cost/{key}": value for key, value in matrix.costs.get((name, task), {}).items()}
             settings = matrix.columns[task]
-            facts: dict[str, Value] = {"layer": name, "task": task, "data": settings.data.name}
+            facts: dict[str, Value] = {"layer": name, "task": task, "data": settings.learned_from}
             facts |= {"steps": settings.training.steps, "batch size": settings.training.batch_size}
             with open_board(folder / _slug(name) / _slug(task)) as board:
                 board.hparams(facts, metrics)
