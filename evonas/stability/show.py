@@ -66,7 +66,7 @@ def draw_sensitivity(sweeps: Sequence[Sweep], title: str) -> Figure:
 
     Of a single size a point for each intervention, over the loss at its best learning rate.
     """
-    single = len({sweep.size for sweep in sweeps}) == 1
+    single = _of_one_size(sweeps)
     series: dict[str, list[tuple[float, float, float]]] = {}
     for sweep in sweeps if single else sorted(sweeps, key=lambda s: s.parameters):
         found, loss = spread(sweep.sensitivities), spread(sweep.best_losses)
@@ -91,9 +91,13 @@ def draw_output_logits(sweeps: Sequence[Sweep], title: str) -> Figure:
     )
 
 
+def _of_one_size(sweeps: Sequence[Sweep]) -> bool:
+    return len({sweep.size for sweep in sweeps}) == 1
+
+
 def _by_intervention(sweeps: Sequence[Sweep], series: Sequence[Points]) -> dict[str, dict[str, Points]]:
     """A panel for each intervention with a line for each size; of a single size a line for each intervention."""
-    single = len({sweep.size for sweep in sweeps}) == 1
+    single = _of_one_size(sweeps)
     panels: dict[str, dict[str, Points]] = {}
     for sweep, points in zip(sweeps, series, strict=True):
         panel, line = (sweep.size, sweep.intervention) if single else (sweep.intervention, sweep.size)
