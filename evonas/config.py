@@ -57,6 +57,11 @@ class DataConfig(Section):
     flip: bool = False
     score_on: Literal["validation", "test"] = "validation"
 
+    @property
+    def title(self) -> str:
+        """What people know the data set by: a file by its name."""
+        return Path(self.path).stem if self.name == "npz" else self.name
+
 
 class TextConfig(Section):
     """``[text]``: what language models read: Python's help ``topics``, a ``file``, or six novels of Jane ``austen``.
@@ -322,7 +327,7 @@ class SearchConfig(Section):
     @property
     def learned_from(self) -> str:
         """Names of the data sets and texts of the tasks, for people."""
-        names = (self.text.name if task.transformer else self.data.name for task in self.tasks)
+        names = (self.text.name if task.transformer else self.data.title for task in self.tasks)
         return " and ".join(dict.fromkeys(names))
 
 

@@ -226,3 +226,9 @@ def test_the_manual_lists_every_key_and_no_other() -> None:
 )
 def test_a_search_names_what_its_tasks_learn_from(tasks: tuple[config.TaskConfig, ...], named: str) -> None:
     assert config.SearchConfig(name="a", tasks=tasks).learned_from == named
+
+
+def test_a_search_on_a_file_is_named_after_it() -> None:
+    task = config.TaskConfig(architecture="preact_resnet")
+    data = config.DataConfig(name="npz", path="some/cifar.npz")
+    assert config.SearchConfig(name="a", tasks=(task,), data=data).learned_from == "cifar"

@@ -12,7 +12,7 @@ from evonas import rerank as reranking
 from evonas.cli.app import INTERRUPTED, JsonOption, RunArgument, app, refuse_changes
 from evonas.errors import InputError
 from evonas.evaluate.interrupt import RunInterruptedError
-from evonas.matrix.columns import columns_of, contenders_of, data_name, find_data, find_task
+from evonas.matrix.columns import columns_of, contenders_of, find_data, find_task
 from evonas.matrix.result import Matrix, Place
 from evonas.matrix.run import matrix_folder, measure_costs, train_cells
 from evonas.matrix.show import save_matrix
@@ -129,7 +129,7 @@ def evaluate(
     columns = columns_of(found, tasks, datasets, _batch_sizes(batch_sizes))
     contenders = contenders_of({text: report.find_layer(text) for text in layers}, baseline or found.baselines)
     folder, numbers = run or Path("runs") / f"evaluate-{found.name}", fresh_seeds(found, seeds)
-    shown = dict.fromkeys(data_name(column.data) for column in columns.values())
+    shown = dict.fromkeys(column.learned_from for column in columns.values())
     length = f"{found.training.steps} steps of {found.training.batch_size} images"
     title = f"{found.name}: {', '.join(shown)} ({found.data.score_on} images), {length}"
     console = terminal.console(stderr=True)

@@ -1,7 +1,6 @@
 """Which cells a matrix has: tasks, data sets and batch sizes, and layers, from what people type."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from evonas import config
 from evonas.comparison import Contender
@@ -31,7 +30,7 @@ def columns_of(
         for task in tasks:
             for size in batch_sizes or (settings.training.batch_size,):
                 parts = [task.label]
-                parts += [data_name(data)] if len(datasets) > 1 else []
+                parts += [data.title] if len(datasets) > 1 else []
                 parts += [f"batch {size}"] if len(batch_sizes) > 1 else []
                 name = ", ".join(parts)
                 if name in found:
@@ -49,11 +48,6 @@ def _at_batch_size(training: config.TrainingConfig, size: int) -> config.Trainin
         "learning_rate": training.learning_rate * ratio,
     }
     return training.model_copy(update=changes)
-
-
-def data_name(data: DataConfig) -> str:
-    """What people know a data set by: a file by its name."""
-    return Path(data.path).stem if data.name == "npz" else data.name
 
 
 def find_task(text: str, settings: SearchConfig | None) -> TaskConfig:
