@@ -1,18 +1,21 @@
 """How fast sparse models decode beside dense ones: tokens a second at batch 1, one process, the decoders taking turns.
 
 python scripts/bench_sparsity.py [--model smollm2-135m] [--sparsity 0.5 0.65] [--threads 1 2] [--rounds 5] [--json]
+python scripts/bench_sparsity.py --model model.gguf --allocation fisher
 
-Decoders are the dense model in eager mode, the same compiled, and at each sparsity a copy of it whose layers use the
-sparse kernel where a measured table says that it pays (or everywhere, with --everywhere). Ratios are to dense in eager
-mode; the bound is the ratio of the bytes of weights, keys and values that the kernels in place must read. Without a
-path the model has random weights of the shapes named: with the K best inputs of each token the work does not depend on
-them.
+Decoders are the dense model and, at each sparsity, a copy of it whose layers use the sparse kernel where a measured
+table says that it pays (or everywhere, with --everywhere): each in eager mode and compiled. Beside the ratios stand the
+bound, which is the ratio of the bytes of weights, keys and values that the kernels in place must read, and how far the
+logits are from those of the same layers with masked dense products: the largest difference, over the largest logit.
+
+Without a path the model has random weights of the shapes named, and decodes random tokens: with the K best inputs of
+each token the work does not depend on them. A pretrained model decodes Python's help, and is calibrated on it.
 """
 
 import argparse
 import copy
 import json
-from collections.abc import Callable
+import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +30,15 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from evonas.sparsity import sparsify
 from evonas.sparsity.accounting import decode_costs, total
 from evonas.sparsity.attach import Pays
-from evonas.sparsity.decoding import Decoder, DecodeRate, decode_rates
+from evonas.sparsity.decoding import Decoder, DecodeRate, compiled, decode_rates, decoded_logits
 from evonas.sparsity.sites import linear_sites
 from evonas.sparsity.sizes import SizeTable, measure_sizes
+from evonas.sparsity.texts import calibration_windows, scored_windows
 from evonas.tasks.language.pretrained import load_language_model
 
-REFERENCE = "dense, eager"
+EAGER, COMPILED = "dense, eager", "dense, compiled"
+TEXT = "topics"
+CALIBRATION = 1024  # tokens
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 100}
     | {"num_attention_heads": 4, "num_key_value_heads": 2},
@@ -45,16 +51,24 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One decoder on a number of threads."""
+    """One decoder on a number of threads.
+
+    Attributes:
+        tokens_per_second: the median.
+        to_eager: speed over that of the dense model in eager mode, by round.
+        to_compiled: the same, over the compiled dense model; none where that is left out.
+        bound: how much less there is to read.
+        difference: of the logits from those with masked dense products; of the dense model from eager mode.
+    """
 
     threads: int
     decoder: str
     tokens_per_second: float
-    ratio: float
-    lowest: float
-    highest: float
+    to_eager: tuple[float, ...]
+    to_compiled: tuple[float, ...]
     bound: float
     sparse_layers: int
+    difference: float
 
 
 def main() -> None:
@@ -65,6 +79,7 @@ def main() -> None:
     )
     parser.add_argument("--method", default="teal")
     parser.add_argument("--transform", action="store_true")
+    parser.add_argument("--allocation", default="uniform")
     parser.add_argument("--sparsity", type=float, nargs="+", default=(0.5, 0.65))
     parser.add_argument("--threads", type=int, nargs="+", default=(1, 2))
     parser.add_argument("--prompt", type=int, default=32)
@@ -72,15 +87,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--everywhere", action="store_true", help="use the sparse kernel also where it does not pay")
     parser.add_argument("--sizes", type=Path, help="folder of the table of sizes; without it, measured and not kept")
-    parser.add_argument("--eager", action="store_true", help="leave the compiled model out")
+    parser.add_argument("--eager", action="store_true", help="leave the compiled models out")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    model = load(arguments.model).to(arguments.device, getattr(torch, arguments.dtype)).eval()
     length = arguments.prompt + arguments.tokens
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(model.config.vocab_size, (length,), generator=generator).to(arguments.device)
+    model, tokens, calibration = load(arguments.model, length)
+    model.to(arguments.device, getattr(torch, arguments.dtype)).eval()
+    tokens, calibration = tokens.to(arguments.device), [row.to(arguments.device) for row in calibration]
     rows, table = [], None
     for threads in arguments.threads:
         torch.set_num_threads(threads)
@@ -88,34 +103,36 @@ def main() -> None:
         if not arguments.everywhere:
             shapes = {(site.inputs, site.outputs) for site in linear_sites(model)}
             table = measure_sizes(shapes, folder=arguments.sizes, device=arguments.device, dtype=model.dtype)
-        rows += measure(model, tokens, arguments, threads, pays(table))
+        rows += measure(model, tokens, calibration, arguments, threads, pays(table))
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return
-    shown = Table(
-        title=f"{arguments.model}, {arguments.method}, batch 1, torch {torch.__version__}", title_justify="left"
-    )
-    for column in ("threads", "decoder", "tokens/s", "ratio", "over rounds", "bound", "sparse layers"):
+    title = f"{arguments.model}, {arguments.method}, {arguments.allocation}, batch 1, torch {torch.__version__}"
+    shown = Table(title=title, title_justify="left")
+    for column in ("threads", "decoder", "tokens/s", "x dense", "x compiled", "bound", "sparse layers", "difference"):
         shown.add_column(column, justify="left" if column == "decoder" else "right")
     for row in rows:
-        spread = f"{row.lowest:.2f} to {row.highest:.2f}"
-        numbers = (
-            f"{row.tokens_per_second:.1f}",
-            f"{row.ratio:.2f}",
-            spread,
-            f"{row.bound:.2f}",
-            str(row.sparse_layers),
-        )
-        shown.add_row(str(row.threads), row.decoder, *numbers)
+        numbers = (f"{row.tokens_per_second:.1f}", spread(row.to_eager), spread(row.to_compiled), f"{row.bound:.2f}")
+        shown.add_row(str(row.threads), row.decoder, *numbers, str(row.sparse_layers), f"{row.difference:.1e}")
     Console().print(shown)
 
 
-def load(name: str) -> Any:
-    """A model of random weights, or a pretrained one."""
+def spread(ratios: tuple[float, ...]) -> str:
+    """The median and the range."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "-"
+
+
+def load(name: str, length: int) -> tuple[Any, Tensor, list[Tensor]]:
+    """A model, so many tokens to decode, and batches to calibrate on."""
     if name in SHAPES:
         torch.manual_seed(0)
-        return LlamaForCausalLM(LlamaConfig(**SHAPES[name]))
-    return load_language_model(name).model
+        model = LlamaForCausalLM(LlamaConfig(**SHAPES[name]))
+        tokens = torch.randint(model.config.vocab_size, (length,), generator=torch.Generator().manual_seed(0))
+        return model, tokens, [tokens[None]]
+    language = load_language_model(name)
+    scored = scored_windows(TEXT, language.encode, length, length)
+    windows = calibration_windows(TEXT, language.encode, min(512, CALIBRATION), CALIBRATION, [scored])
+    return language.model, scored.rows[0], [row[None] for row in windows.rows]
 
 
 def pays(table: SizeTable | None) -> Pays:
@@ -124,39 +141,51 @@ def pays(table: SizeTable | None) -> Pays:
 
 
 def measure(
-    model: nn.Module, tokens: Tensor, arguments: argparse.Namespace, threads: int, sparse_when: Pays
+    model: nn.Module,
+    tokens: Tensor,
+    calibration: list[Tensor],
+    arguments: argparse.Namespace,
+    threads: int,
+    sparse_when: Pays,
 ) -> list[Row]:
     """All decoders on one number of threads."""
-    decoders, bounds, counts = {REFERENCE: Decoder(model)}, {REFERENCE: 1.0}, {REFERENCE: 0}
-    if not arguments.eager:
-        decoders["dense, compiled"] = Decoder(model, compiled(model))
-        bounds["dense, compiled"], counts["dense, compiled"] = 1.0, 0
+    prompt = arguments.prompt
+    decoders = {EAGER: Decoder(model)} | ({} if arguments.eager else {COMPILED: compiled(model)})
+    bounds, counts = dict.fromkeys(decoders, 1.0), dict.fromkeys(decoders, 0)
+    expected = dict.fromkeys(decoders, decoded_logits(Decoder(model), tokens, prompt=prompt))
     for sparsity in arguments.sparsity:
-        name, other = f"sparse, {100 * sparsity:g} %", copy.deepcopy(model)
-        report = sparsify(
-            other,
-            method=arguments.method,
-            transform=arguments.transform,
-            sparsity=sparsity,
-            calibration=[tokens[None, : arguments.prompt]],
-            sparse_when=sparse_when,
-        )
-        decoders[name] = Decoder(other)
-        bounds[name] = total(decode_costs(other, report, context=len(tokens), as_run=True)).bound
-        counts[name] = sum(layer.kernel == "sparse" for layer in report.layers)
-    rates = decode_rates(decoders, tokens, prompt=arguments.prompt, rounds=arguments.rounds)
-    return [row(threads, name, rate, bounds[name], counts[name]) for name, rate in rates.items()]
+        other, name = copy.deepcopy(model), f"{100 * sparsity:g} %"
+        settings = {
+            "method": arguments.method,
+            "transform": arguments.transform,
+            "allocation": arguments.allocation,
+            "sparsity": sparsity,
+            "calibration": calibration,
+        }
+        with sparsify(model, **settings):
+            masked = decoded_logits(Decoder(model), tokens, prompt=prompt)
+        report = sparsify(other, **settings, sparse_when=sparse_when)
+        found = {f"sparse {name}, eager": Decoder(other)}
+        if not arguments.eager:
+            found[f"sparse {name}, compiled"] = compiled(other)
+        decoders |= found
+        bounds |= dict.fromkeys(found, total(decode_costs(other, report, context=len(tokens), as_run=True)).bound)
+        counts |= dict.fromkeys(found, sum(layer.kernel == "sparse" for layer in report.layers))
+        expected |= dict.fromkeys(found, masked)
+    rates = decode_rates(decoders, tokens, prompt=prompt, rounds=arguments.rounds)
+    rows = []
+    for name, rate in rates.items():
+        logits = decoded_logits(decoders[name], tokens, prompt=prompt)
+        difference = ((logits - expected[name]).abs().max() / expected[name].abs().max()).item()
+        beside = () if arguments.eager else over(rate, rates[COMPILED])
+        row = Row(threads, name, rate.tokens_per_second, rate.ratios, beside, bounds[name], counts[name], difference)
+        rows.append(row)
+    return rows
 
 
-def compiled(model: nn.Module) -> Callable[..., Any]:
-    """The step of a compiled model; the kernels are fixed in shape, as the cache is."""
-    step: Callable[..., Any] = torch.compile(model, dynamic=False)
-    return step
-
-
-def row(threads: int, name: str, rate: DecodeRate, bound: float, count: int) -> Row:
-    """One line of the table."""
-    return Row(threads, name, rate.tokens_per_second, rate.ratio, min(rate.ratios), max(rate.ratios), bound, count)
+def over(rate: DecodeRate, other: DecodeRate) -> tuple[float, ...]:
+    """Ratios to another decoder, by round."""
+    return tuple(mine / theirs for mine, theirs in zip(rate.ratios, other.ratios, strict=True))
 
 
 if __name__ == "__main__":

@@ -59,6 +59,9 @@ def sparsify_command(
     speed: Annotated[
         bool, typer.Option(help="Whether to time decoding as well, dense and sparse taking turns.")
     ] = True,
+    compile_models: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Whether both are compiled when speed is measured.")
+    ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch; default: its own choice.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "cpu",
     dtype: Annotated[str | None, _option("dtype", "float32, bfloat16 or float16.")] = None,
@@ -92,6 +95,7 @@ def sparsify_command(
         "context": context,
         "dense_first": dense_first,
         "speed": speed,
+        "compiled": compile_models,
         "dtype": dtype,
         "execution": {"device": device, "threads": threads or torch.get_num_threads()},
     }

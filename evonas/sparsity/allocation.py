@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from heapq import heapify, heapreplace
 from typing import Any
 
 import numpy as np
@@ -52,22 +53,29 @@ def greedy(curves: Mapping[str, Curve], sizes: Mapping[str, int], target: float)
         sizes: by part, the number of its weights.
         target: the mean; at most the last level.
     """
-    shares = dict.fromkeys(curves, 0.0)
-    step, left = STEP * min(sizes[part] for part in curves), target * sum(sizes[part] for part in curves)
+    parts, shares = list(curves), dict.fromkeys(curves, 0.0)
+    step, left = STEP * min(sizes[part] for part in parts), target * sum(sizes[part] for part in parts)
+
+    def offer(place: int, most: float) -> tuple[float, int, float]:
+        """How much the error grows per weight, if this part drops so many more, and how many it can."""
+        curve, share, size = curves[parts[place]], shares[parts[place]], sizes[parts[place]]
+        amount = min(most, (curve.levels[-1] - share) * size)
+        if amount <= 1e-9 * step:
+            return math.inf, place, 0.0  # at its last level
+        return (curve.at(share + amount / size) - curve.at(share)) / amount, place, amount
+
+    most, offers = 0.0, list[tuple[float, int, float]]()
     while left > 1e-9 * step:
-        best, least = "", math.inf
-        for part, curve in curves.items():
-            amount = min(step, left, (curve.levels[-1] - shares[part]) * sizes[part])
-            if amount <= 1e-9 * step:
-                continue
-            slope = (curve.at(shares[part] + amount / sizes[part]) - curve.at(shares[part])) / amount
-            if slope < least:
-                best, least = part, slope
-        if not best:
+        if (wanted := min(step, left)) != most:  # at the beginning, and when less than a step is left
+            most = wanted
+            offers = [offer(place, most) for place in range(len(parts))]
+            heapify(offers)
+        _, place, amount = offers[0]
+        if not amount:
             break  # all are at their last level
-        amount = min(step, left, (curves[best].levels[-1] - shares[best]) * sizes[best])
-        shares[best] += amount / sizes[best]
+        shares[parts[place]] += amount / sizes[parts[place]]
         left -= amount
+        heapreplace(offers, offer(place, most))  # the others' have not changed
     return shares
 
 

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evonas.errors import InputError
-from evonas.sparsity.calls import accepts, inference
+from evonas.sparsity.calls import accepts, inference, output_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,11 @@ class Decoder:
 
     model: nn.Module
     step: Callable[..., Any] | None = None
+
+
+def compiled(model: nn.Module) -> Decoder:
+    """A decoder whose steps are compiled, for one shape, as that of a cache is."""
+    return Decoder(model, torch.compile(model, dynamic=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +62,13 @@ def decode_rates(
     Raises:
         InputError: a prompt that leaves nothing to decode, or a model without a cache of keys and values.
     """
-    if not 1 <= prompt < len(tokens):
-        raise InputError("prompt", f"{prompt} of {len(tokens)} tokens", accepted=f"1 to {len(tokens) - 1}")
-    for name, decoder in decoders.items():
-        if not accepts(decoder.model, "use_cache"):
-            found = f"{type(decoder.model).__name__} keeps no keys and values"
-            raise InputError(name, found, accepted="a causal language model of transformers")
-    runs = {name: _Run(decoder, tokens, prompt) for name, decoder in decoders.items()}
+    runs = {name: _Run(name, decoder, tokens, prompt) for name, decoder in decoders.items()}
     seconds: dict[str, list[list[float]]] = {name: [] for name in runs}
     names = list(runs)
     for number in range(rounds + 1):
         start = number % len(names)
         for name in names[start:] + names[:start]:
-            taken = runs[name]()
+            taken = [spent for spent, _ in runs[name]()]
             if number:
                 seconds[name].append(taken)
     first = [statistics.median(steps) for steps in seconds[names[0]]]
@@ -82,29 +81,45 @@ def decode_rates(
     }
 
 
+def decoded_logits(decoder: Decoder, tokens: Tensor, *, prompt: int) -> Tensor:
+    """What the model says at each step of decoding a text, as ``decode_rates`` runs it.
+
+    Shapes: tokens [t] -> [t - prompt, vocabulary].
+
+    Raises:
+        InputError: as ``decode_rates``.
+    """
+    return torch.stack([output_of(output)[0, -1] for _, output in _Run("decoder", decoder, tokens, prompt)()])
+
+
 class _Run:
     """One decoder and its cache, which keeps its place in memory from round to round."""
 
-    def __init__(self, decoder: Decoder, tokens: Tensor, prompt: int) -> None:
+    def __init__(self, name: str, decoder: Decoder, tokens: Tensor, prompt: int) -> None:
         from transformers import StaticCache  # optional
 
-        self.model, self.step = decoder.model, decoder.step or decoder.model
+        if not 1 <= prompt < len(tokens):
+            raise InputError("prompt", f"{prompt} of {len(tokens)} tokens", accepted=f"1 to {len(tokens) - 1}")
+        if not accepts(decoder.model, "use_cache"):
+            found = f"{type(decoder.model).__name__} keeps no keys and values"
+            raise InputError(name, found, accepted="a causal language model of transformers")
+        self.model = decoder.model
+        self.step = decoder.model if decoder.step is None else decoder.step  # compiled modules have no truth value
         self.tokens, self.prompt = tokens, prompt
         self.cache = StaticCache(config=decoder.model.config, max_cache_len=len(tokens))  # type: ignore[arg-type]
         self.argument = "cache" if accepts(decoder.model, "cache") else "past_key_values"
 
-    def __call__(self) -> list[float]:
-        """Seconds of each step."""
+    def __call__(self) -> Iterator[tuple[float, Any]]:
+        """Seconds and output of each step."""
         self.cache.reset()
         options = {self.argument: self.cache, "use_cache": True}
-        seconds = []
         with inference(self.model):
             self.model(self.tokens[None, : self.prompt], **options)
             for token in self.tokens[self.prompt :]:
                 started = _now(self.tokens.device)
-                self.step(token.view(1, 1), **options)
-                seconds.append(_now(self.tokens.device) - started)
-        return seconds
+                output = self.step(token.view(1, 1), **options)
+                spent = _now(self.tokens.device) - started
+                yield spent, output
 
 
 def _now(device: torch.device) -> float:

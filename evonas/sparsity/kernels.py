@@ -15,9 +15,14 @@ def gather_mv(columns: Tensor, indices: Tensor, values: Tensor) -> Tensor:
     count = len(indices)
     if not count:
         return columns.new_zeros(columns.shape[1])
-    offsets = torch.arange(0, count, ceil(count / torch.get_num_threads()), device=indices.device)
+    offsets = torch.arange(0, count, ceil(count / _threads()), device=indices.device)
     bags = functional.embedding_bag(indices, columns, offsets, mode="sum", per_sample_weights=values)
     return bags[0] if len(bags) == 1 else bags.sum(0)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # fixed in compiled code, as in all of it
+def _threads() -> int:
+    return torch.get_num_threads()
 
 
 def masked_mv(columns: Tensor, x: Tensor) -> Tensor:

@@ -76,7 +76,9 @@ class Tally:
     decode_dropped: int | Tensor = 0
 
     def add(self, x: Tensor, dropped: int | Tensor) -> None:
-        """Count an input [..., n]; nothing waits for the device."""
+        """Count an input [..., n]; nothing waits for the device, and what runs compiled is not counted."""
+        if torch.compiler.is_compiling():
+            return
         self.seen += x.numel()
         self.dropped = self.dropped + dropped
         if x.numel() == x.shape[-1] or (x.ndim == 3 and x.shape[1] == 1):

@@ -15,7 +15,8 @@ class Memo(Generic[Result]):
 
     Query, key and value projections read the same tensor: what the first one computes from it, the others find here. A
     change in place is seen by the tensor's version; inference tensors have none, so they must not be changed between
-    two such layers. Copies and pickles start empty.
+    two such layers. Copies and pickles start empty. While torch compiles nothing is kept: the compiler finds by itself
+    what is computed twice.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,8 @@ class Memo(Generic[Result]):
 
     def __call__(self, x: Tensor, compute: Callable[[Tensor], Result]) -> Result:
         """``compute(x)``, or what it gave before."""
+        if torch.compiler.is_compiling():
+            return compute(x)
         state = (0 if x.is_inference() else x._version, torch.is_grad_enabled())
         if self._source is None or self._source() is not x or self._state != state or self._result is None:
             self._result = compute(x)

@@ -20,7 +20,7 @@ from evonas.record.results import Outcome, Results
 from evonas.sparsity.accounting import decode_costs, total
 from evonas.sparsity.allocation import Costs, Curve
 from evonas.sparsity.attach import Pays, sparsify
-from evonas.sparsity.decoding import Decoder, decode_rates
+from evonas.sparsity.decoding import Decoder, compiled, decode_rates
 from evonas.sparsity.perplexity import Window, perplexity
 from evonas.sparsity.report import SparsityReport
 from evonas.sparsity.selection import Prefill
@@ -76,6 +76,7 @@ class Material:
         """What must be told with any figure of the study."""
         texts = (f"{len(windows.rows)} windows of {name}" for name, windows in self.texts.items())
         context, bos, first = self.calibration.rows.shape[1], self.language.bos, study.dense_first
+        mode = "compiled" if study.compiled else "eager"
         begins = f"after token {bos}" if bos is not None else "the first token unscored"
         return {
             "model": f"{self.language.name}, {self.source.model}, {study.dtype} on {self.device.type}",
@@ -85,7 +86,7 @@ class Material:
             "calibration": f"{len(self.calibration.rows)} windows of {self.calibration.name}, of other passages",
             "x dense": "ratio of perplexities, with a 95 % interval over the windows of this text",
             "MACs": "of one decoded token, with the head and without attention, relative to dense",
-            "speed": f"batch 1, {study.execution.threads} threads, median and range of rounds beside the dense model",
+            "speed": f"batch 1, {study.execution.threads} threads, {mode}, median and range over rounds, beside dense",
         }
 
 
@@ -180,7 +181,8 @@ class Measuring:
         found = self._found_costs(piece.source, piece.setting)
         other = copy.deepcopy(self.model)
         with self._sparse(other, piece.setting, piece.sparsity, found, self._sizes.pays) as report:
-            decoders = {DENSE: Decoder(self.model), SPARSE: Decoder(other)}
+            make = compiled if piece.compiled else Decoder
+            decoders = {DENSE: make(self.model), SPARSE: make(other)}
             rates = decode_rates(decoders, text, prompt=len(text) // 2)
             return {
                 "dense": rates[DENSE].tokens_per_second,

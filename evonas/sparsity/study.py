@@ -28,7 +28,8 @@ class StudyConfig(NamedSection):
 
     ``transform`` says whether models are measured without it, with it, or both. Combinations that a method does not
     have are left out: CATS has no transform and, with one layer a block, nothing to split; random neither. The methods
-    may be ``all``. The first ``dense_first`` positions of each window stay dense.
+    may be ``all``. The first ``dense_first`` positions of each window stay dense. ``compiled`` says whether the models,
+    dense and sparse, are compiled when speed is measured.
     """
 
     model: Annotated[str, Field(min_length=1)]
@@ -44,6 +45,7 @@ class StudyConfig(NamedSection):
     context: PositiveInt | None = None
     dense_first: Count = 0
     speed: bool = True
+    compiled: bool = False
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     execution: ExecutionConfig = ExecutionConfig(device="cpu")
 
@@ -107,6 +109,7 @@ class SpeedPiece(Section):
     sparsity: float
     calibration: str
     text: str
+    compiled: bool
     machine: str
 
 
@@ -233,6 +236,7 @@ def grid_of(
                 sparsity=place.sparsity,
                 calibration=calibrations[place.setting],
                 text=first,
+                compiled=study.compiled,
                 machine=machine,
             )
             for place in places

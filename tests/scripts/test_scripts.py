@@ -263,8 +263,13 @@ def test_the_sparsity_benchmark_compares_decoders_side_by_side(tmp_path: Path) -
     done = run("bench_sparsity.py", *settings, "--everywhere", "--sizes", tmp_path)
     assert done.returncode == 0, done.stderr
     dense, half, more = json.loads(done.stdout)
-    assert [row["decoder"] for row in (dense, half, more)] == ["dense, eager", "sparse, 50 %", "sparse, 65 %"]
-    assert (dense["ratio"], dense["bound"], dense["sparse_layers"]) == (1, 1, 0)
+    assert [row["decoder"] for row in (dense, half, more)] == [
+        "dense, eager",
+        "sparse 50 %, eager",
+        "sparse 65 %, eager",
+    ]
+    assert (dense["to_eager"], dense["bound"], dense["sparse_layers"], dense["difference"]) == ([1], 1, 0, 0)
+    assert max(half["difference"], more["difference"]) < 1e-5
     assert 1 < half["bound"] < more["bound"]
     assert half["sparse_layers"] == 14
     assert min(row["tokens_per_second"] for row in (dense, half, more)) > 0

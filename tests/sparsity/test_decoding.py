@@ -1,5 +1,6 @@
-"""Oracles: logits of the whole text in one pass, counts of the steps, and a model that waits."""
+"""Oracles: logits of the whole text in one pass, of masked models, counts of the steps, and a model that waits."""
 
+import copy
 import time
 from typing import Any
 
@@ -8,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from evonas.errors import InputError
-from evonas.sparsity.decoding import Decoder, decode_rates
+from evonas.sparsity import sparsify
+from evonas.sparsity.decoding import Decoder, compiled, decode_rates, decoded_logits
 
 
 def test_steps_decode_the_given_text_with_a_cache(llama: nn.Module, ids: Tensor) -> None:
@@ -35,6 +37,30 @@ def test_a_decoder_that_waits_is_slower_and_the_first_one_is_the_reference(llama
     rates = decode_rates({"dense": Decoder(llama), "slow": Decoder(llama, slow)}, ids[0][:14], prompt=10, rounds=2)
     assert rates["slow"].tokens_per_second < 1 / 0.03
     assert rates["slow"].ratio < 1 == rates["dense"].ratio
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "teal", "allocation": "fisher"},
+        {"method": "wina", "transform": True},
+        {"method": "r-sparse"},
+        {"method": "cats"},
+        {"method": "wina", "selection": "threshold"},
+    ],
+    ids=lambda settings: " ".join(map(str, settings.values())),
+)
+def test_sparse_products_eager_and_compiled_say_what_masked_ones_say(
+    llama: nn.Module, ids: Tensor, settings: dict[str, Any]
+) -> None:
+    torch.compiler.reset()
+    other = copy.deepcopy(llama)
+    with sparsify(llama, sparsity=0.5, calibration=[ids], **settings):
+        masked = decoded_logits(Decoder(llama), ids[0], prompt=4)
+    report = sparsify(other, sparsity=0.5, calibration=[ids], sparse_when=lambda *_: True, **settings)
+    assert all(layer.kernel == "sparse" for layer in report.layers)
+    for decoder in (Decoder(other), compiled(other)):
+        assert torch.allclose(decoded_logits(decoder, ids[0], prompt=4), masked, atol=1e-5)
 
 
 def test_a_prompt_must_leave_something_and_a_model_must_have_a_cache(

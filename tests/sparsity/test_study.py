@@ -91,7 +91,11 @@ def test_without_options_speed_is_measured_too_and_a_grown_grid_adds(
     rows = json.loads(out)["rows"]
     assert [row["method"] for row in rows[1::2]] == ["teal", "wina", "cats", "r-sparse", "random"]
     assert len(done) == 2 * (2 * 5 - 1)  # quality and speed of what was not there
-    for row in rows[1:]:
+    done.clear()
+    status, out, err = evonas(*command, "--resume", "--compile", "--run", tmp_path / "run", "--json")
+    assert status == 0, err
+    assert [(piece.kind, piece.compiled) for piece in done] == [("speed", True)]
+    for row in rows[1:] + json.loads(out)["rows"][1:]:
         speed = row["speed"]
         assert min(speed["tokens_per_second"], speed["dense_tokens_per_second"], speed["bound"]) > 0
         assert speed["ratio"] == sorted(speed["ratios"])[2]
