@@ -35,7 +35,9 @@ def sparsify_command(
     allocation: Annotated[
         list[str] | None,
         _option(
-            "allocations", "uniform; greedy or fisher: by what dropping costs a block or the model; may be repeated."
+            "allocations",
+            "uniform; greedy or fisher: by what dropping costs a block or the model; may be repeated."
+            " Default: fisher, uniform where a method has nothing to split.",
         ),
     ] = None,
     transform: Annotated[

@@ -20,6 +20,7 @@ from evonas.errors import InputError
 from evonas.sparsity.calls import call, inference, output_of
 from evonas.sparsity.sites import Site
 
+UNIFORM, BEST = "uniform", "fisher"
 LEVELS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 STEP = 0.025  # of the smallest layer, the step of WINA's released search
 LAST_SHARE = 0.25  # errors are taken over the last quarter of the positions, as in TEAL

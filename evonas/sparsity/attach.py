@@ -9,9 +9,9 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from evonas.errors import InputError
-from evonas.sparsity.allocation import LEVELS, Costs, block_curves, greedy
+from evonas.sparsity.allocation import BEST, LEVELS, UNIFORM, Costs, block_curves, greedy
 from evonas.sparsity.build import Builder
-from evonas.sparsity.calibration import normalized_groups, score_samples
+from evonas.sparsity.calibration import normalized_groups, reached, require_reached, score_samples
 from evonas.sparsity.fisher import fisher_curves
 from evonas.sparsity.layer import SparseLinear
 from evonas.sparsity.report import Settings, SparsityReport
@@ -22,7 +22,7 @@ from evonas.sparsity.transform import turn
 
 SELECTIONS = ("topk", "threshold")
 MEASURED = {"greedy": block_curves, "fisher": fisher_curves}  # allocations that go by what dropping costs
-ALLOCATIONS = ("uniform", *MEASURED)
+ALLOCATIONS = (UNIFORM, *MEASURED)
 # in an MLP: the last layer, the module of its activation, and the layer whose output the activation gates
 DOWN, ACTIVATION, UP = ("down_proj", "c_proj", "fc2", "w2"), ("act_fn", "activation_fn", "act"), ("up_proj", "w3")
 
@@ -35,7 +35,7 @@ def sparsify(
     method: str = "wina",
     sparsity: float | Mapping[str, float] = 0.5,
     selection: str = "topk",
-    allocation: str = "uniform",
+    allocation: str | None = None,
     costs: Costs | None = None,
     transform: bool = False,
     include: str | Sequence[str] = "**",
@@ -59,7 +59,8 @@ def sparsify(
             a quantile of the calibration scores, and so more of some tokens than of others.
         allocation: ``uniform`` gives all layers the same sparsity. ``greedy`` gives all blocks the same, and each
             splits it among its layers by what dropping costs at the block's output. ``fisher`` splits it among all
-            layers of the model by what dropping costs at the model's output, see ``fisher``.
+            layers of the model by what dropping costs at the model's output, see ``fisher``, and loses least: None takes
+            it where there is a calibration and one sparsity for all, ``uniform`` elsewhere and for ``cats``.
         costs: what an allocation goes by, as ``SparsityReport.costs`` gave it under the same settings; without it they
             are measured: ``greedy`` takes about eight forward passes of a block for each of its layers and batches,
             ``fisher`` about ten of the model.
@@ -67,8 +68,8 @@ def sparsify(
             The layers that read a normalization then need one more product with an n x n matrix.
         include: patterns of layer names, ``*`` within a part, ``**`` for any number of parts.
         exclude: the same; these stay dense.
-        calibration: batches (see ``calls.call``); needed for all but ``topk`` with ``uniform`` and no transform. For a
-            transform alone one small batch will do.
+        calibration: batches (see ``calls.call``), a thousand tokens or two; needed for all but ``topk`` with
+            ``uniform`` and no transform.
         prefill: which positions of longer inputs stay dense; None none.
         sparse_when: from inputs, outputs and sparsity of a layer to whether a sparse product is faster than a dense
             one, as ``sizes.SizeTable.pays``. Layers for which it is use that kernel at batch 1 and keep their weight by
@@ -81,13 +82,19 @@ def sparsify(
             missing, a method without what it needs, or a model that is sparse already. The model is then unchanged.
     """
     rule, prefill = method_named(method), prefill or Prefill()
+    batches = list(calibration) if calibration is not None else []
+    if allocation is None:
+        if costs is not None:
+            raise InputError("costs", "given without an allocation", remedy="say of which they are")
+        split = batches and sparsity and not (rule.gated or isinstance(sparsity, Mapping))
+        allocation = BEST if split else UNIFORM
     _check(model, rule, sparsity, selection, allocation, transform)
     sites = linear_sites(model, include, exclude)
     activations, partners = dict[Site, nn.Module](), dict[str, str]()
     if rule.gated:
         activations, partners = _gated(model, sites)
         sites = tuple(activations)
-    batches = _batches(calibration, selection, allocation if costs is None else "uniform", transform)
+    _need(batches, selection, allocation if costs is None else UNIFORM, transform)
     turned = turn(normalized_groups(model, sites, batches[0])) if transform else {}
     build = Builder(rule, sites, turned, prefill, seed)
     hooks = {site: _see(activation, build.scores[site]) for site, activation in activations.items()}
@@ -97,11 +104,10 @@ def sparsify(
             build.samples = score_samples(model, scores, batches)
         if isinstance(sparsity, Mapping):
             shares = _named(sparsity, sites)
-        elif allocation == "uniform" or sparsity == 0:
+        elif allocation == UNIFORM or sparsity == 0:
             shares = dict.fromkeys(sites, sparsity)
         else:
-            measure = MEASURED[allocation]
-            costs = _costs(sites, costs) if costs is not None else measure(model, sites, build, batches)
+            costs = _costs(sites, costs) if costs is not None else _measured(model, sites, allocation, build, batches)
             shares = _split(sites, costs, sparsity)
         placed = _placed(model, shares, build, sparse_when)
     except BaseException:
@@ -131,7 +137,7 @@ def _check(
     for name, share in sparsity.items() if isinstance(sparsity, Mapping) else (("sparsity", sparsity),):
         if not 0 <= share < 1:
             raise InputError(name, str(share), accepted="0 or more and less than 1")
-    if allocation != "uniform" and (named or sparsity > LEVELS[-1]):  # type: ignore[operator]  # a number if not named
+    if allocation != UNIFORM and (named or sparsity > LEVELS[-1]):  # type: ignore[operator]  # a number if not named
         found = "by layer" if named else str(sparsity)
         raise InputError("sparsity", f"{found}, with allocation {allocation}", accepted=f"a number up to {LEVELS[-1]}")
     if allocation == "fisher" and method.gated:  # its scores are made while the model runs
@@ -141,14 +147,12 @@ def _check(
         raise InputError("transform", f"method {method.name} has none", accepted=able)
 
 
-def _batches(calibration: Iterable[Any] | None, selection: str, allocation: str, transform: bool) -> list[Any]:
-    batches = list(calibration) if calibration is not None else []
-    wanted = {"selection threshold": selection == "threshold", f"allocation {allocation}": allocation != "uniform"}
+def _need(batches: Sequence[Any], selection: str, allocation: str, transform: bool) -> None:
+    wanted = {"selection threshold": selection == "threshold", f"allocation {allocation}": allocation != UNIFORM}
     wanted["transform"] = transform
     for purpose, needed in wanted.items():
         if needed and not batches:
             raise InputError("calibration", f"no batches, and {purpose} needs them", remedy="give a few inputs")
-    return batches
 
 
 def _gated(model: nn.Module, sites: Sequence[Site]) -> tuple[dict[Site, nn.Module], dict[str, str]]:
@@ -194,6 +198,16 @@ def _costs(sites: Sequence[Site], costs: Costs) -> Costs:
         different = min(names ^ known)
         found = f"have {different}, which is none of the layers" if different in known else f"lack {different}"
         raise InputError("costs", found, accepted="those of the same layers")
+    return costs
+
+
+def _measured(
+    model: nn.Module, sites: Sequence[Site], allocation: str, build: Builder, batches: Sequence[Any]
+) -> Costs:
+    with reached(sites) as seen:
+        costs = MEASURED[allocation](model, sites, build, batches)
+    for site in sites:
+        require_reached(site.name, seen)  # else dropping all of it would seem to cost nothing
     return costs
 
 

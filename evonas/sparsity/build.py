@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from evonas.errors import InputError
 from evonas.instrument.topk import kept_count
-from evonas.sparsity.calibration import threshold_at
+from evonas.sparsity.calibration import require_reached, threshold_at
 from evonas.sparsity.layer import LowRank, SparseLinear, low_rank_factors
 from evonas.sparsity.scores import Magnitude, Method, Scored
 from evonas.sparsity.selection import Prefill, Selector
@@ -86,10 +85,9 @@ class Builder:
         score = self.scores[site]
         if self.samples is None:
             keep, threshold = kept_count(site.inputs, sparsity), 0.0
-        elif site.name in self.samples:
-            keep, threshold = None, threshold_at(self.samples[site.name], sparsity)
         else:
-            raise InputError(site.name, "was not reached by the calibration batches", remedy="exclude it")
+            require_reached(site.name, self.samples)
+            keep, threshold = None, threshold_at(self.samples[site.name], sparsity)
         selector = Selector(score, keep=keep, threshold=threshold, prefill=self.prefill)
         if not isinstance(score, Magnitude) or score.scale is not None:
             return selector

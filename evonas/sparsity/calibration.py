@@ -1,8 +1,8 @@
 """What a few batches tell about a model: which layers share an input, and how scores are distributed."""
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from evonas.errors import InputError
 from evonas.seeding import derive_seed
 from evonas.sparsity.calls import call, inference
 from evonas.sparsity.sites import Site
@@ -65,10 +66,31 @@ def _gain(norm: nn.Module, features: int) -> Tensor | None:
     return weight.detach() if weight is not None and weight.shape == (features,) else None
 
 
+@contextmanager
+def reached(sites: Sequence[Site]) -> Iterator[set[str]]:
+    """The names of the layers that are called while the context lasts."""
+    seen = set[str]()
+    with ExitStack() as hooks:
+        for site in sites:
+            hooks.enter_context(site.module.register_forward_pre_hook(lambda *_, name=site.name: seen.add(name)))
+        yield seen
+
+
+def require_reached(name: str, seen: Container[str]) -> None:
+    """Refuse a layer of which calibration tells nothing.
+
+    Raises:
+        InputError: it was not called.
+    """
+    if name not in seen:
+        remedy = "calibrate on more, or exclude it"
+        raise InputError(name, "was not reached by the calibration batches", remedy=remedy)
+
+
 def score_samples(
     model: nn.Module, scores: Sequence[tuple[Site, Callable[[Tensor], Tensor]]], batches: Sequence[Any]
 ) -> dict[str, Tensor]:
-    """By name of a site, sorted scores of its inputs drawn from all batches: about ``SAMPLES`` of them."""
+    """By name of a layer that was called, about ``SAMPLES`` sorted scores of its inputs, drawn from all batches."""
     share = math.ceil(SAMPLES / len(batches))
     drawn: dict[str, list[Tensor]] = {site.name: [] for site, _ in scores}
 

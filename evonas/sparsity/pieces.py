@@ -18,7 +18,7 @@ from evonas.evaluate.tally import Tally
 from evonas.instrument.device import find_device
 from evonas.record.results import Outcome, Results
 from evonas.sparsity.accounting import decode_costs, total
-from evonas.sparsity.allocation import Costs, Curve
+from evonas.sparsity.allocation import UNIFORM, Costs, Curve
 from evonas.sparsity.attach import Pays, sparsify
 from evonas.sparsity.decoding import Decoder, compiled, decode_rates
 from evonas.sparsity.perplexity import Window, perplexity
@@ -215,7 +215,7 @@ class Measuring:
         )
 
     def _found_costs(self, source: Source, setting: Setting) -> Costs | None:
-        if setting.allocation == "uniform":
+        if setting.allocation == UNIFORM:
             return None
         piece = CostsPiece(source=source, setting=setting, calibration=self.calibration_digest)
         outcome = self.results.find(spec_text(piece))

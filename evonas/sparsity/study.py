@@ -10,7 +10,7 @@ from pydantic import Field
 from evonas.config import ExecutionConfig
 from evonas.errors import InputError
 from evonas.section import Count, NamedSection, PositiveInt, Section
-from evonas.sparsity.allocation import LEVELS
+from evonas.sparsity.allocation import BEST, LEVELS, UNIFORM
 from evonas.sparsity.scores import METHODS, method_named
 from evonas.sparsity.texts import text_name
 
@@ -28,14 +28,14 @@ class StudyConfig(NamedSection):
 
     ``transform`` says whether models are measured without it, with it, or both. Combinations that a method does not
     have are left out: CATS has no transform and, with one layer a block, nothing to split; random neither. The methods
-    may be ``all``. The first ``dense_first`` positions of each window stay dense. ``compiled`` says whether the models,
-    dense and sparse, are compiled when speed is measured.
+    may be ``all``. Without ``allocations`` it is the best one that a method has. The first ``dense_first`` positions of
+    each window stay dense. ``compiled`` says whether models are compiled, the dense one too, before they are timed.
     """
 
     model: Annotated[str, Field(min_length=1)]
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = METHODS_SHOWN
     sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = SPARSITIES
-    allocations: Annotated[tuple[Literal["uniform", "greedy", "fisher"], ...], Field(min_length=1)] = ("uniform",)
+    allocations: Annotated[tuple[Literal["uniform", "greedy", "fisher"], ...], Field(min_length=1)] | None = None
     transform: Literal["off", "on", "both"] = "off"
     selection: Literal["topk", "threshold"] = "topk"
     texts: Annotated[tuple[str, ...], Field(min_length=1)] = ("topics",)
@@ -62,13 +62,13 @@ class Setting(Section):
     @property
     def label(self) -> str:
         """For a legend, such as ``wina, greedy, transform``."""
-        parts = (self.method, self.allocation if self.allocation != "uniform" else "", "transform" * self.transform)
+        parts = (self.method, self.allocation if self.allocation != UNIFORM else "", "transform" * self.transform)
         return ", ".join(filter(None, parts))
 
     @property
     def calibrated(self) -> bool:
         """Whether it depends on a calibration text."""
-        return self.transform or self.allocation != "uniform" or self.selection != "topk"
+        return self.transform or self.allocation != UNIFORM or self.selection != "topk"
 
 
 class Source(Section):
@@ -154,9 +154,9 @@ def check(study: StudyConfig) -> None:
         InputError: an unknown method, a method without any of the combinations, a sparsity beyond what a split reaches,
             or two texts of one name.
     """
-    settings_of(study)
+    settings = settings_of(study)
     highest = max(study.sparsities)
-    if highest > LEVELS[-1] and (split := [each for each in study.allocations if each != "uniform"]):
+    if highest > LEVELS[-1] and (split := [each.allocation for each in settings if each.allocation != UNIFORM]):
         raise InputError("sparsity", f"{highest:g}, with allocation {split[0]}", accepted=f"up to {LEVELS[-1]}")
     names = [text_name(text) for text in study.texts]
     for name in names:
@@ -175,15 +175,16 @@ def settings_of(study: StudyConfig) -> list[Setting]:
     every = ALL in study.methods
     for name in METHODS if every else dict.fromkeys(study.methods):
         method = method_named(name)
+        splits = not (method.gated or name in PLAIN)
+        allocations = study.allocations or (BEST if splits else UNIFORM,)
         combinations = [
             (transform, allocation)
-            for transform, allocation in product(transforms, dict.fromkeys(study.allocations))
-            if not (transform and (not method.transforms or name in PLAIN))
-            and not (allocation != "uniform" and (method.gated or name in PLAIN))
+            for transform, allocation in product(transforms, dict.fromkeys(allocations))
+            if not (transform and (not method.transforms or name in PLAIN)) and (allocation == UNIFORM or splits)
         ]
         if not combinations and not every:
             able = [other.name for other in METHODS.values() if other.transforms and other.name not in PLAIN]
-            asked = f"transform {study.transform} and allocation {', '.join(study.allocations)}"
+            asked = f"transform {study.transform} and allocation {', '.join(allocations)}"
             raise InputError(f"method {name}", f"has no {asked}", accepted=f"these with {', '.join(able)}")
         found += [
             Setting(
@@ -226,7 +227,7 @@ def grid_of(
         {
             setting: CostsPiece(source=source, setting=setting, calibration=calibration)
             for setting in settings
-            if setting.allocation != "uniform"
+            if setting.allocation != UNIFORM
         },
         {place: {name: quality(place, text) for name, text in texts.items()} for place in places},
         {

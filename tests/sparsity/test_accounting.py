@@ -43,7 +43,7 @@ def test_multiply_accumulates_are_those_that_were_published(name: str) -> None:
 
 
 def test_rotations_are_two_squares_a_block_and_keys_are_seen_apart(llama: nn.Module, ids: Tensor) -> None:
-    with sparsify(llama, transform=True, calibration=[ids]) as report:
+    with sparsify(llama, transform=True, allocation="uniform", calibration=[ids]) as report:
         kinds = by_kind(decode_costs(llama, report))
     assert kinds["rotation"].macs == 2 * 2 * 32**2
     assert kinds["rotation"].dense_macs == 0
@@ -98,7 +98,7 @@ def test_cats_saves_rows_of_the_up_projection_too_but_not_as_it_runs(llama: nn.M
 
 
 def test_achieved_counts_and_not_what_was_asked_for(llama: nn.Module, ids: Tensor) -> None:
-    with sparsify(llama, method="teal", selection="threshold", calibration=[ids]) as report:
+    with sparsify(llama, method="teal", selection="threshold", allocation="uniform", calibration=[ids]) as report:
         with pytest.raises(InputError, match=r"q_proj: its threshold has not met an input yet"):
             decode_costs(llama, report)
         llama(ids)

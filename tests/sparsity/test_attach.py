@@ -120,6 +120,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"method": "cats", "allocation": "fisher"},
         "allocation: method cats has no fisher; accepted: uniform, greedy",
     ),
+    "costs of nothing": ({"costs": {}}, "costs: given without an allocation; say of which they are"),
     "no calibration for a basis": ({"transform": True}, "calibration: no batches, and transform needs them"),
     "an empty calibration": ({"transform": True, "calibration": []}, "calibration: no batches"),
     "a transform that a method has not": ({"method": "cats", "transform": True}, "transform: method cats has none"),
@@ -145,6 +146,37 @@ def test_bad_input_is_one_clear_line_and_leaves_the_model_alone(name: str, llama
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     state.assert_same()
+
+
+def test_the_best_allocation_is_taken_where_there_is_a_calibration(llama: nn.Module, ids: Tensor) -> None:
+    def taken(**options: Any) -> str:
+        with sparsify(llama, **options) as report:
+            return report.settings.allocation
+
+    assert taken(calibration=[ids]) == taken(calibration=[ids], method="teal", transform=True) == "fisher"
+    assert taken() == taken(calibration=[]) == taken(calibration=[ids], method="cats") == "uniform"
+    assert taken(calibration=[ids], sparsity={"model.layers.0.mlp.up_proj": 0.5}) == "uniform"
+    assert taken(calibration=[ids], allocation="uniform") == "uniform"
+
+
+@pytest.mark.parametrize("allocation", ["greedy", "fisher"])
+def test_a_split_refuses_a_layer_that_its_calibration_does_not_reach(allocation: str) -> None:
+    class Experts(nn.Module):
+        """An expert for positive inputs and one for all others."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.experts = nn.ModuleList(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)) for _ in range(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.experts[0 if x.min() > 0 else 1](x)
+            return y
+
+    model, x = Experts(), torch.rand(4, 8, generator=torch.Generator().manual_seed(0)) + 0.1
+    with pytest.raises(InputError, match=r"experts.1.0: was not reached by the calibration batches; calibrate on more"):
+        sparsify(model, allocation=allocation, calibration=[x])
+    with sparsify(model, allocation=allocation, calibration=[x, -x]) as report:
+        assert report.settings.sparsity == pytest.approx(0.5)
 
 
 def test_a_calibration_that_fails_leaves_the_model_alone(llama: nn.Module, ids: Tensor) -> None:
@@ -251,11 +283,11 @@ def test_decoding_by_the_kernel_gives_what_masks_give(
     make: Callable[[], nn.Module], options: dict[str, Any], ids: Tensor
 ) -> None:
     model, tokens = make(), ids[0]
-    with sparsify(model, calibration=[ids], **options) as masked:
+    with sparsify(model, allocation="uniform", calibration=[ids], **options) as masked:
         expected = decoded(model, tokens, 8)
         assert {layer.kernel for layer in masked.layers} == {"masked"}
         achieved = masked.decode
-    with sparsify(model, calibration=[ids], sparse_when=always, **options) as report:
+    with sparsify(model, allocation="uniform", calibration=[ids], sparse_when=always, **options) as report:
         assert {layer.kernel for layer in report.layers} == {"sparse"}
         assert torch.allclose(decoded(model, tokens, 8), expected, atol=2e-4)
         assert report.decode == pytest.approx(achieved, abs=1e-3)

@@ -60,14 +60,16 @@ def test_many_scores_are_sampled_and_their_quantiles_are_near(
 def test_on_the_calibration_text_thresholds_drop_what_was_asked_for(method: str, llama: nn.Module, ids: Tensor) -> None:
     """Of each layer alone: together, each changes what the next ones see."""
     for site in linear_sites(llama)[:7]:
-        with sparsify(llama, method=method, selection="threshold", include=site.name, calibration=[ids]) as report:
+        with sparsify(
+            llama, method=method, selection="threshold", allocation="uniform", include=site.name, calibration=[ids]
+        ) as report:
             llama(ids)
             wanted = 0.625 if method == "r-sparse" else 0.5  # a quarter of the budget goes to the low-rank term
             assert report.achieved == pytest.approx(wanted, abs=0.04 if method == "random" else 0.002)
 
 
 def test_layers_that_share_an_input_share_threshold_and_selector(llama: nn.Module, ids: Tensor) -> None:
-    with sparsify(llama, method="teal", selection="threshold", calibration=[ids]):
+    with sparsify(llama, method="teal", selection="threshold", allocation="uniform", calibration=[ids]):
         attention = llama.model.layers[1].self_attn
         assert isinstance(attention.q_proj, SparseLinear)
         assert attention.q_proj.selector is attention.k_proj.selector is attention.v_proj.selector

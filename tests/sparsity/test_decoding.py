@@ -43,10 +43,10 @@ def test_a_decoder_that_waits_is_slower_and_the_first_one_is_the_reference(llama
     "settings",
     [
         {"method": "teal", "allocation": "fisher"},
-        {"method": "wina", "transform": True},
-        {"method": "r-sparse"},
+        {"method": "wina", "transform": True, "allocation": "uniform"},
+        {"method": "r-sparse", "allocation": "uniform"},
         {"method": "cats"},
-        {"method": "wina", "selection": "threshold"},
+        {"method": "wina", "selection": "threshold", "allocation": "uniform"},
     ],
     ids=lambda settings: " ".join(map(str, settings.values())),
 )

@@ -90,7 +90,7 @@ def test_without_options_speed_is_measured_too_and_a_grown_grid_adds(
     assert status == 0, err
     rows = json.loads(out)["rows"]
     assert [row["method"] for row in rows[1::2]] == ["teal", "wina", "cats", "r-sparse", "random"]
-    assert len(done) == 2 * (2 * 5 - 1)  # quality and speed of what was not there
+    assert len(done) == 2 * (2 * 5 - 1) + 2  # quality and speed of what was not there, and what two splits go by
     done.clear()
     status, out, err = evonas(*command, "--resume", "--compile", "--run", tmp_path / "run", "--json")
     assert status == 0, err
@@ -200,6 +200,8 @@ def test_methods_are_combined_with_what_they_have() -> None:
     assert [each.method for each in settings_of(study(methods=("all",), transform="on"))] == ["teal", "wina"]
     split = settings_of(study(methods=("all",), allocations=("fisher",)))
     assert [each.label for each in split] == ["teal, fisher", "wina, fisher", "r-sparse, fisher"]
+    best = settings_of(study(methods=("all",)))
+    assert [each.label for each in best] == ["teal, fisher", "wina, fisher", "cats", "r-sparse, fisher", "random"]
     with pytest.raises(InputError, match="method random: has no transform off and allocation greedy"):
         check(study(methods=("random",), allocations=("greedy",)))
 
@@ -215,7 +217,7 @@ def test_what_does_not_depend_on_the_calibration_survives_another_one() -> None:
 
 def found(*values: dict[str, Any] | str) -> tuple[list[Any], Any]:
     """Rows of a dense model and of one setting at 25 and 50 % on one text, of these values or failures."""
-    wanted = study(methods=("wina",), sparsities=(0.25, 0.5), speed=False)
+    wanted = study(methods=("wina",), allocations=("uniform",), sparsities=(0.25, 0.5), speed=False)
     grid = grid_of(wanted, Source(model="m", dtype="float32", device="cpu"), {"a": "1"}, "", None, "")
     outcomes = [Outcome(None, value) if isinstance(value, str) else Outcome(value) for value in values]
     return rows_of(grid, dict(zip(grid.pieces, outcomes, strict=True))), grid

@@ -61,7 +61,9 @@ def test_the_transformed_dense_model_gives_the_same_logits(name: str, ids: Tenso
     model = MODELS[name]()
     dense, weights = logits(model, ids), copy.deepcopy(model.state_dict())
     exclude = ("head",) if name.startswith("proxy") else ("lm_head",)
-    with sparsify(model, sparsity=NOTHING, transform=True, calibration=[ids[:1]], exclude=exclude) as report:
+    with sparsify(
+        model, sparsity=NOTHING, transform=True, allocation="uniform", calibration=[ids[:1]], exclude=exclude
+    ) as report:
         turned = [layer for layer in model.modules() if isinstance(layer, SparseLinear) and layer.rotation is not None]
         assert len(turned) >= 4
         assert len(report.rotations) == 4  # two a block
@@ -78,7 +80,7 @@ def test_inputs_are_those_of_the_published_form_with_a_rotated_residual_stream(l
     h = llama.model.embed_tokens(ids).double() @ vectors  # the stream, rotated before the norm
     expected = h / (h.square().mean(-1, keepdim=True) + block.input_layernorm.variance_epsilon).sqrt()
     seen: list[Tensor] = []
-    with sparsify(llama, sparsity=NOTHING, transform=True, calibration=[ids]):
+    with sparsify(llama, sparsity=NOTHING, transform=True, allocation="uniform", calibration=[ids]):
         layer = llama.model.layers[0].self_attn.q_proj
         layer.selector.score.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0]))
         llama(ids)
@@ -123,7 +125,9 @@ def test_a_key_with_fewer_outputs_than_inputs_is_exact_up_to_its_rank(llama: nn.
 
     record("dense")
     for sparsity in (0.5, 0.6):  # 16 of 32 columns have norm 0
-        with sparsify(llama, sparsity=sparsity, transform=True, include="**.k_proj", calibration=[ids]):
+        with sparsify(
+            llama, sparsity=sparsity, transform=True, include="**.k_proj", allocation="uniform", calibration=[ids]
+        ):
             record(str(sparsity))
     size = outputs["dense"].abs().max()
     assert (outputs["0.5"] - outputs["dense"]).abs().max() < 1e-4 * size
@@ -133,7 +137,7 @@ def test_a_key_with_fewer_outputs_than_inputs_is_exact_up_to_its_rank(llama: nn.
 def test_gains_of_zero_are_left_where_they_are(llama: nn.Module, ids: Tensor) -> None:
     llama.model.layers[0].input_layernorm.weight[:3] = torch.tensor([0.0, 1e-12, -1e-20])
     dense = logits(llama, ids)
-    with sparsify(llama, sparsity=NOTHING, transform=True, calibration=[ids]):
+    with sparsify(llama, sparsity=NOTHING, transform=True, allocation="uniform", calibration=[ids]):
         assert torch.allclose(logits(llama, ids), dense, atol=1e-4 * dense.abs().max().item())
 
 
@@ -147,7 +151,7 @@ def test_the_transform_lowers_the_error_of_the_chosen_layer(llama: nn.Module, id
 
     record("dense")
     for method, transform in (("random", False), ("wina", True), ("random", True)):
-        with sparsify(llama, method=method, transform=transform, include=gate, calibration=[ids]):
+        with sparsify(llama, method=method, transform=transform, include=gate, allocation="uniform", calibration=[ids]):
             record(f"{method} {transform}")
     errors = {name: (y - outputs["dense"]).norm() for name, y in outputs.items()}
     assert errors["wina True"] < 0.7 * min(errors["random False"], errors["random True"])
