@@ -59,8 +59,9 @@ def sparsify(
             a quantile of the calibration scores, and so more of some tokens than of others.
         allocation: ``uniform`` gives all layers the same sparsity. ``greedy`` gives all blocks the same, and each
             splits it among its layers by what dropping costs at the block's output. ``fisher`` splits it among all
-            layers of the model by what dropping costs at the model's output, see ``fisher``, and loses least: None takes
-            it where there is a calibration and one sparsity for all, ``uniform`` elsewhere and for ``cats``.
+            layers of the model by what dropping costs at the model's output, see ``fisher``, and loses least: without
+            one it is taken where there is a calibration and one sparsity for all, and ``uniform`` elsewhere and for
+            ``cats``.
         costs: what an allocation goes by, as ``SparsityReport.costs`` gave it under the same settings; without it they
             are measured: ``greedy`` takes about eight forward passes of a block for each of its layers and batches,
             ``fisher`` about ten of the model.

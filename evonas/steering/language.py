@@ -132,7 +132,7 @@ class Language:
         scores = self._score(texts)
         above = sum(score > self._config.scorer.threshold for score in scores) / len(scores)
         mean = math.fsum(scores) / len(scores)
-        price = perplexity(self.model, self._batches(self._neutral, NEUTRAL_BATCH))
+        price = perplexity(self.model, self._batches(sorted(self._neutral, key=len), NEUTRAL_BATCH))  # little padding
         shown = {"texts": texts[: self._config.shown]} if self._config.shown else {}
         return {
             "score": above if self._config.scorer.measure == "share" else mean,
