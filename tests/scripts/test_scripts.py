@@ -12,10 +12,13 @@ import pytest
 import torch
 from PIL import Image
 from scipy.stats import ttest_1samp
+from sparsity_models import save_llama
 
 from evonas.graph.catalogue import CATALOGUE
 from evonas.record.board import open_board
 from evonas.record.pictures import draw_genome
+from evonas.sparsity.texts import scored_windows
+from evonas.tasks.language.pretrained import load_language_model
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -273,6 +276,30 @@ def test_the_sparsity_benchmark_compares_decoders_side_by_side(tmp_path: Path) -
     assert 1 < half["bound"] < more["bound"]
     assert half["sparse_layers"] == 14
     assert min(row["tokens_per_second"] for row in (dense, half, more)) > 0
+
+
+def test_the_errors_of_layers_are_those_of_their_masked_inputs(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="pip install 'evonas[lm]'")
+    folder = save_llama(tmp_path / "tiny")
+    done = run("sparsity_errors.py", folder, "--sparsity", 0.4, "--tokens", 64, "--context", 32, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    language = load_language_model(str(folder))
+    rows = scored_windows("topics", language.encode, 32, 64).rows
+    ratios = []
+    for layer in (0, 1):
+        module, seen = language.model.get_submodule(f"model.layers.{layer}.mlp.down_proj"), list[torch.Tensor]()
+        with module.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0])):
+            language.model(rows)
+        x = seen[0].flatten(0, 1)
+        kept = int(0.6 * x.shape[1])
+        smallest = x.abs().sort(dim=-1, descending=True).values[:, kept - 1 : kept]
+        lost = module(torch.where(x.abs() < smallest, x, 0))
+        ratios.append((lost.square().sum() / module(x).square().sum()).item())
+    down = found["down_proj"]
+    assert down["teal"] == down["teal, transform"] == pytest.approx(sum(ratios) / 2, rel=1e-4)
+    assert down["dropped energy"] == down["dropped energy, transform"]
+    assert found["q_proj"]["dropped energy"] != found["q_proj"]["dropped energy, transform"]
 
 
 @pytest.mark.skipif(
