@@ -15,7 +15,7 @@ NO_NORM = "none"
 
 
 class TaskConfig(Section):
-    """``[task]``: the problem; ``layer``, a name of the catalogue, follows each convolution of the primary network."""
+    """``[task]``: the problem; ``layer``, a catalogue name or a text form, follows each convolution of the primary."""
 
     name: Literal["regularized_classification", "rescaled_classification", "registration"]
     layer: str = "gn-relu"

@@ -7,7 +7,7 @@ from itertools import product
 from evonas.errors import InputError
 from evonas.evaluate.study import run_study
 from evonas.evaluate.tally import Tally
-from evonas.graph.catalogue import catalogued
+from evonas.graph.catalogue import catalogued_or_text
 from evonas.hypernet.body import ACTIVATIONS, NORMS
 from evonas.hypernet.settings import NO_NORM, SEPARATE, GridConfig, OptimizerName, Piece
 from evonas.hypernet.settings import StudyConfig as StudyConfig
@@ -30,7 +30,7 @@ def pieces_of(study: StudyConfig) -> list[Piece]:
         for name in getattr(grid, key):
             if name not in accepted:
                 raise InputError(f"grid.{key}", repr(name), accepted=", ".join(accepted))
-    catalogued(study.task.layer, "task.layer")
+    catalogued_or_text(study.task.layer, "task.layer")
     piece = partial(Piece, task=study.task, data=study.data, run=study.run, device=study.execution.device)
     found = [
         piece(

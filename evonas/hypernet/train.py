@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from evonas.config import DataConfig
-from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.catalogue import catalogued_or_text
 from evonas.hypernet.diagnostics import magnitudes, ray
 from evonas.hypernet.network import HyperNetwork
 from evonas.hypernet.settings import NO_NORM, Piece
@@ -35,7 +35,12 @@ def build(piece: Piece) -> tuple[HyperTask, HyperNetwork]:
     device = find_device(piece.device)
     images = _images(piece.data, device)
     make = TASKS[piece.task.name]
-    task = make(images, layer=CATALOGUE[piece.task.layer], width=piece.task.width, batch_size=piece.task.batch_size)
+    task = make(
+        images,
+        layer=catalogued_or_text(piece.task.layer, "task.layer"),
+        width=piece.task.width,
+        batch_size=piece.task.batch_size,
+    )
     if piece.place is not None:
         network = task.build(piece.seed, hidden=(), correction=0.0, predict=piece.run.predict)
         for frozen in (network.body, network.heads):

@@ -199,6 +199,15 @@ def test_separate_networks_are_at_the_best_learning_rate_of_each_place() -> None
     assert found.along("metric") == [(0.0, 0.25, 0.0), (1.0, 0.75, 0.0)]
 
 
+def test_the_layer_of_a_primary_network_may_be_a_text_form(file: Path) -> None:
+    names = {}
+    for layer in ("gn-relu", "max(x, zero)"):
+        study = load_as(StudyConfig, file, [f"task.layer={json.dumps(layer)}"])
+        _, network = build(pieces_of(study)[0])
+        names[layer] = set(network.base)
+    assert names["max(x, zero)"] < names["gn-relu"]  # it has no scale and no shift
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
