@@ -153,18 +153,16 @@ def measure(
     decoders = {EAGER: Decoder(model)} | ({} if arguments.eager else {COMPILED: compiled(model)})
     bounds, counts = dict.fromkeys(decoders, 1.0), dict.fromkeys(decoders, 0)
     expected = dict.fromkeys(decoders, decoded_logits(Decoder(model), tokens, prompt=prompt))
+    how = {"method": arguments.method, "transform": arguments.transform, "calibration": calibration}
+    costs = None  # the same for all sparsities
     for sparsity in arguments.sparsity:
         other, name = copy.deepcopy(model), f"{100 * sparsity:g} %"
-        settings = {
-            "method": arguments.method,
-            "transform": arguments.transform,
-            "allocation": arguments.allocation,
-            "sparsity": sparsity,
-            "calibration": calibration,
-        }
-        with sparsify(model, **settings):
+        split = {"sparsity": sparsity, "allocation": arguments.allocation, "costs": costs}
+        report = sparsify(other, **how, **split, sparse_when=sparse_when)
+        costs = report.costs
+        shares = {layer.name: layer.requested for layer in report.layers if layer.kernel == "sparse"}
+        with sparsify(model, **how, sparsity=shares):
             masked = decoded_logits(Decoder(model), tokens, prompt=prompt)
-        report = sparsify(other, **settings, sparse_when=sparse_when)
         found = {f"sparse {name}, eager": Decoder(other)}
         if not arguments.eager:
             found[f"sparse {name}, compiled"] = compiled(other)
