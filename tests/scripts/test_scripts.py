@@ -273,6 +273,7 @@ def test_the_sparsity_benchmark_compares_decoders_side_by_side(tmp_path: Path) -
     ]
     assert (dense["to_eager"], dense["bound"], dense["sparse_layers"], dense["difference"]) == ([1], 1, 0, 0)
     assert max(half["difference"], more["difference"]) < 1e-5
+    assert (half["alike"], more["alike"]) == (3, 3)
     assert 1 < half["bound"] < more["bound"]
     assert half["sparse_layers"] == 14
     assert min(row["tokens_per_second"] for row in (dense, half, more)) > 0
