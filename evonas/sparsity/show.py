@@ -43,7 +43,10 @@ def table_cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def draw_perplexity(rows: Sequence[Row], title: str) -> Figure:
-    """Perplexity over sparsity, a panel for each text, a line for each setting; bands are 95 % intervals."""
+    """Perplexity over what is saved, a panel for each text, a line for each setting; bands are 95 % intervals.
+
+    Methods drop inputs of other layers and add products of their own, so sparsities alone do not compare them.
+    """
     panels: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
     left_out = False
     for name in _texts(rows):
@@ -57,11 +60,11 @@ def draw_perplexity(rows: Sequence[Row], title: str) -> Figure:
             points = panel.setdefault(setting.label, [(0.0, start, 0.0)] if start else [])
             if score is None or score.perplexity is None or (start and score.perplexity > BEYOND * start):
                 left_out = True
-            elif row.place.sparsity or not start:
-                points.append((100 * row.place.sparsity, score.perplexity, _half_width(score, start)))
+            elif row.macs is not None and (row.place.sparsity or not start):
+                points.append((100 * (1 - row.macs), score.perplexity, _half_width(score, start)))
     title += f"; not drawn: beyond {BEYOND:g} times the dense model's" if left_out else ""
     return draw_panels(
-        panels, xlabel="inputs dropped, %", ylabel="perplexity", title=title, logx=0, logy=True, ticks=True
+        panels, xlabel="multiply-accumulates saved, %", ylabel="perplexity", title=title, logx=0, logy=True
     )
 
 

@@ -255,7 +255,7 @@ def test_the_picture_has_a_line_for_each_setting_that_begins_at_the_dense_model(
     figure = draw_perplexity(rows, "s")
     (axes,) = figure.axes
     line = axes.get_lines()[0]
-    assert line.get_xdata() == pytest.approx([0, 25])
+    assert line.get_xdata() == pytest.approx([0, 20])
     assert line.get_ydata() == pytest.approx([math.exp(2.0), math.exp(2.25)])
     assert any("not drawn: beyond 10 times" in text.get_text() for text in figure.texts)
 
