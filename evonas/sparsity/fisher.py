@@ -80,14 +80,14 @@ def _run(model: nn.Module, sites: Sequence[Site], batch: Any, seed: int) -> tupl
         seen.append((site, inputs[0].detach(), output.detach(), probe))
         return output + probe
 
-    with ExitStack() as hooks, evaluation(model), torch.enable_grad():
+    with ExitStack() as hooks, evaluation(model), torch.inference_mode(False), torch.enable_grad():
         for site in sites:
             hooks.enter_context(site.module.register_forward_hook(partial(note, site)))
         result = call(model, batch)
         drawn = _drawn(output_of(result), is_distribution(result), seed)
-    if not seen:
-        return [], drawn.numel()
-    gradients = torch.autograd.grad(drawn.sum(), [probe for *_, probe in seen], allow_unused=True)
+        if not seen:
+            return [], drawn.numel()
+        gradients = torch.autograd.grad(drawn.sum(), [probe for *_, probe in seen], allow_unused=True)
     for (site, *_), gradient in zip(seen, gradients, strict=True):
         if gradient is None:
             raise InputError(site.name, "does not reach the model's output", remedy="exclude it")
