@@ -36,6 +36,7 @@ from evonas.sparsity.attach import Pays
 from evonas.sparsity.decoding import Decoder, DecodeRate, compiled, decode_rates, decoded_logits
 from evonas.sparsity.sites import linear_sites
 from evonas.sparsity.sizes import SizeTable, measure_sizes
+from evonas.sparsity.study import CONTEXT
 from evonas.sparsity.texts import calibration_windows, scored_windows
 from evonas.tasks.language.pretrained import load_language_model
 
@@ -140,7 +141,7 @@ def load(name: str, length: int) -> tuple[Any, Tensor, list[Tensor]]:
         return model, tokens, [tokens[None]]
     language = load_language_model(name)
     scored = scored_windows(TEXT, language.encode, length, length)
-    windows = calibration_windows(TEXT, language.encode, min(512, CALIBRATION), CALIBRATION, [scored])
+    windows = calibration_windows(TEXT, language.encode, CONTEXT, CALIBRATION, [scored])
     return language.model, scored.rows[0], [row[None] for row in windows.rows]
 
 
@@ -177,7 +178,7 @@ def measure(
             found[f"sparse {name}, compiled"] = compiled(other)
         decoders |= found
         bounds |= dict.fromkeys(found, total(decode_costs(other, report, context=len(tokens), as_run=True)).bound)
-        counts |= dict.fromkeys(found, sum(layer.kernel == "sparse" for layer in report.layers))
+        counts |= dict.fromkeys(found, len(shares))
         expected |= dict.fromkeys(found, masked)
     rates = decode_rates(decoders, tokens, prompt=prompt, rounds=arguments.rounds)
     rows = []

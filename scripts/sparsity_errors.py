@@ -36,6 +36,8 @@ SETTINGS = {
 }
 ENERGY = "dropped energy"
 
+Sums = defaultdict[tuple[Site, str], float]  # of squares, by layer and column
+
 
 def main() -> None:
     """Measure and print."""
@@ -56,7 +58,7 @@ def main() -> None:
     columns = list(next(iter(found.values())))
     table = Table("kind", *columns, title=f"{arguments.model}, {100 * arguments.sparsity:g} % dropped")
     for kind, values in found.items():
-        table.add_row(kind, *(f"{values[column]:.4f}" if column in values else "-" for column in columns))
+        table.add_row(kind, *(f"{values[column]:.4f}" for column in columns))
     Console().print(table)
 
 
@@ -64,45 +66,43 @@ def errors(model: nn.Module, batches: list[Tensor], sparsity: float) -> dict[str
     """By kind of layer, by setting: the mean over its layers of relative squared errors."""
     sites = linear_sites(model)
     turned = turn(normalized_groups(model, sites, batches[0]))
-    sums = defaultdict[tuple[Site, str], float](float)
     builds = {
         name: Builder(method_named(method), sites, turned if basis else {}, Prefill(), 0)
         for name, (method, basis) in SETTINGS.items()
     }
+    lost, whole = Sums(float), Sums(float)
     with ExitStack() as hooks, inference(model):
         for site in sites:
             layers = {name: build(site, sparsity) for name, build in builds.items()}
-            hooks.enter_context(site.module.register_forward_hook(partial(_note, sums, site, layers)))
+            hooks.enter_context(site.module.register_forward_hook(partial(_note, lost, whole, site, layers)))
         for batch in batches:
             call(model, batch)
-    names = list(dict.fromkeys(name for _, name in sums if not name.startswith("|")))
+    names = list(dict.fromkeys(name for _, name in lost))
     return {
-        kind: {name: statistics.mean(sums[site, name] / sums[site, _whole(name)] for site in group) for name in names}
+        kind: {name: statistics.mean(lost[site, name] / whole[site, name] for site in group) for name in names}
         for kind, group in _by_kind(sites)
     }
 
 
 def _note(
-    sums: dict[tuple[Site, str], float],
+    lost: Sums,
+    whole: Sums,
     site: Site,
     layers: dict[str, SparseLinear],
     _module: nn.Module,
     inputs: tuple[Any, ...],
     output: Tensor,
 ) -> None:
+    def add(name: str, change: Tensor, of: Tensor) -> None:
+        lost[site, name] += change.square().sum().item()
+        whole[site, name] += of.square().sum().item()
+
     (x,) = inputs
     for name, layer in layers.items():
-        sums[site, name] += (layer(x) - output).square().sum().item()
+        add(name, layer(x) - output, output)
         if name.startswith("teal"):
             own = x if layer.rotation is None else layer.rotation(x)
-            energy = name.replace("teal", ENERGY)
-            sums[site, energy] += (own - layer.selector.masked(own).values).square().sum().item()
-            sums[site, _whole(energy)] += own.square().sum().item()
-    sums[site, "|y|"] += output.square().sum().item()
-
-
-def _whole(name: str) -> str:
-    return f"|{name}|" if name.startswith(ENERGY) else "|y|"
+            add(name.replace("teal", ENERGY), own - layer.selector.masked(own).values, own)
 
 
 def _by_kind(sites: tuple[Site, ...]) -> Iterator[tuple[str, list[Site]]]:
