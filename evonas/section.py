@@ -19,6 +19,7 @@ from evonas.errors import InputError
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -45,7 +46,8 @@ class Section(BaseModel):
         """The keys by which records know it; those that are younger than records only where they are set."""
         fields = type(self).model_fields
         unset = {key for key in self.YOUNG if getattr(self, key) == fields[key].default}
-        return self.model_dump(mode="json", exclude=unset)
+        tables = {key: value.identity() for key in fields if isinstance(value := getattr(self, key), Section)}
+        return self.model_dump(mode="json", exclude=unset | set(tables)) | tables
 
 
 class NamedSection(Section):

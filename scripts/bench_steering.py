@@ -1,11 +1,11 @@
 """What a step of LinEAS costs beside a plain forward and backward pass of the same model.
 
-python scripts/bench_steering.py [--json] [--model FOLDER] [--rounds 20] [--samples 32] [--tokens 32] [--device cpu]
+python scripts/bench_steering.py [--json] [--model model.gguf] [--rounds 20] [--samples 32] [--tokens 32] [--device cpu]
 
 One thread, one process. Rounds are interleaved: after each step of the training, which runs through a frozen model with
 maps at its norms after attention, a copy of the model takes a forward pass, and a forward and a backward pass with
 gradients for all weights, on the same batch; so that a busy machine slows all of them. On the CPU times are those of
-the processor. The first round is left out. Without a folder the model is a Llama of the given size with random weights.
+the processor. The first round is left out. Without ``--model`` it is a Llama of the given size with random weights.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from torch import Tensor
 from evonas.instrument.device import find_device
 from evonas.steering import fit
 from evonas.steering.fitting import POST_NORMS
+from evonas.tasks.language.pretrained import load_language_model
 
 STEP, FORWARD, REFERENCE = "LinEAS step", "forward", "forward + backward"
 VOCABULARY = 1000
@@ -35,7 +36,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--model", default="", help="folder of a causal language model of transformers")
+    parser.add_argument("--model", default="", help="a folder, a GGUF file or an id of the hub")
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--depth", type=int, default=8)
     parser.add_argument("--sites", default=POST_NORMS)
@@ -46,7 +47,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     device = find_device(arguments.device, "--device")
-    model = (load(arguments.model) if arguments.model else build(arguments.width, arguments.depth)).to(device).eval()
+    built = load_language_model(arguments.model).model if arguments.model else build(arguments.width, arguments.depth)
+    model = built.to(device).eval()
     shape = (2, arguments.samples, arguments.tokens)
     vocabulary = model.get_input_embeddings().num_embeddings
     batches = torch.randint(vocabulary, shape, generator=torch.Generator().manual_seed(0)).to(device)
@@ -76,17 +78,12 @@ def build(width: int, depth: int) -> Any:
     return transformers.LlamaForCausalLM(config)
 
 
-def load(folder: str) -> Any:
-    """A model from a folder, in float32."""
-    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-
-
 def measure(
     model: Any, batches: Tensor, sites: str, rounds: int, device: torch.device
 ) -> tuple[dict[str, list[float]], int]:
     """Seconds of each pass in each round, and the number of sites."""
     source, target = batches
-    plain = copy.deepcopy(model)
+    plain = copy.deepcopy(model).requires_grad_()
     times = defaultdict[str, list[float]](list)
 
     def clock() -> float:

@@ -98,7 +98,7 @@ add_study(
     "steer",
     steering_study.StudyConfig,
     steer,
-    f"""Steer a model's activations: methods x sparsities x strengths x seeds, each scored with its price.
+    f"""Steer a model's activations: methods x sparsities x neurons x strengths x seeds, scored with its price.
 
     Example: [bold]evonas steer studies/steer_digits.toml[/bold]
 

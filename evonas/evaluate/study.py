@@ -24,7 +24,7 @@ S = TypeVar("S", bound=Section)
 
 def spec_text(spec: Section) -> str:
     """A spec as JSON, by which its outcome is recorded."""
-    return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+    return json.dumps(spec.identity(), sort_keys=True)
 
 
 def run_study(

@@ -34,6 +34,7 @@ def fit(
     sparsity: float = 0.0,
     reduction: str = "mean",
     optimizer: str = "sgd",
+    neurons: float = 1.0,
     sequential: bool = True,
     bounded: bool = True,
     on_step: Callable[[int, Tensor], None] | None = None,
@@ -71,6 +72,8 @@ def fit(
         sparsity: gamma of ``lineas``, a sparse group lasso towards the identity.
         reduction: of the loss of ``lineas``, ``mean`` or ``sum``; see ``transport_loss``.
         optimizer: of ``lineas``, ``sgd`` or ``adam``.
+        neurons: of ``lineas``, the share of all neurons that may be steered: those for which the loss is steepest at
+            the start. Unlike a sparsity it does not shrink the maps of those it keeps.
         sequential: of ``linear-act`` and ``mean-act``; False estimates all on the untouched model.
         bounded: of ``linear-act``; leave values alone that lie outside of what the source's pooled activations
             reached. That is meant for removing a property; use False for inducing one.
@@ -87,7 +90,9 @@ def fit(
         raise InputError("method", repr(method), accepted=", ".join(METHODS))
     if sparsity and method != "lineas":
         raise InputError("sparsity", f"{sparsity} with method {method!r}", accepted="0, or method 'lineas'")
-    settings = lineas.Settings(steps, lr, sparsity, reduction, optimizer)
+    if neurons != 1 and method != "lineas":
+        raise InputError("neurons", f"{neurons} with method {method!r}", accepted="1, or method 'lineas'")
+    settings = lineas.Settings(steps, lr, sparsity, reduction, optimizer, neurons)
     pooling = Pooling(pool, skip_first)
     patterns = [sites] if isinstance(sites, str) else list(sites)
     if not patterns:

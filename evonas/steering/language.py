@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.instrument.device import find_device
-from evonas.section import Count, NotNegative, Positive, PositiveInt, Section
+from evonas.section import Count, NotNegative, Positive, PositiveInt, Section, Share
 from evonas.seeding import derive_seed
 from evonas.steering.evaluation import perplexity
 from evonas.steering.fitting import POST_NORMS
@@ -46,7 +46,7 @@ class DecodingConfig(Section):
 
     max_new_tokens: PositiveInt = 32
     temperature: NotNegative = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.3
+    top_p: Share = 0.3
     repetition_penalty: Positive = 1.2
     repeats: PositiveInt = 1
 

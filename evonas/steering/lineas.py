@@ -35,6 +35,7 @@ class Settings:
         sparsity: gamma; 0 leaves the proximal step out.
         reduction: ``mean`` or ``sum``; see ``transport_loss``.
         optimizer: ``sgd`` without momentum, or ``adam`` with betas of 0.9.
+        neurons: share of all neurons that may be steered; see ``steepest``.
 
     Raises:
         InputError: one of them is out of range.
@@ -45,6 +46,7 @@ class Settings:
     sparsity: float = 0.0
     reduction: str = "mean"
     optimizer: str = "sgd"
+    neurons: float = 1.0
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -56,6 +58,8 @@ class Settings:
         require_reduction(self.reduction)
         if self.optimizer not in OPTIMIZERS:
             raise InputError("optimizer", repr(self.optimizer), accepted=", ".join(OPTIMIZERS))
+        if not 0 < self.neurons <= 1:
+            raise InputError("neurons", str(self.neurons), accepted="a share above 0, up to 1")
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, over that of the first."""
@@ -76,7 +80,8 @@ def train(
     Each step takes one source batch through the network with its maps, compares what comes out of each site with the
     whole target, $C = \sum_l \sum_k W_2^2$ (``transport_loss``), and moves all w and b against the gradient. Then, with
     sparsity $\gamma$, it takes the proximal step of $\gamma\sum_l (\lVert w_l - 1\rVert_1 + \lVert b_l\rVert_1 +
-    \sqrt{d_l}(\lVert w_l - 1\rVert_2 + \lVert b_l\rVert_2))$ at that step's learning rate.
+    \sqrt{d_l}(\lVert w_l - 1\rVert_2 + \lVert b_l\rVert_2))$ at that step's learning rate. With less than all neurons,
+    those of ``steepest`` alone are trained; the others stay the identity.
 
     Args:
         model: frozen, in evaluation mode.
@@ -116,6 +121,8 @@ def train(
                 goals[n] = [quantiles(samples, n) for samples in target]
             return transport_loss(pooled, goals[n], settings.reduction)
 
+        if settings.neurons < 1:
+            _train_only(maps, steepest(loss, source, maps, settings.neurons))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, settings.rate)
         trace = fit(loss, cycle(source), optimizer, steps=settings.steps, schedule=schedule, after_step=after_step)
     finite = all(parameter.isfinite().all() for parameter in (*weights, *biases))
@@ -124,3 +131,36 @@ def train(
         found = f"{settings.lr}: loss or maps became infinite or not a number {place}"
         raise InputError("lr", found, remedy="lower it")
     return [AffineMap(affine.weight.detach(), affine.bias.detach()) for affine in maps], trace
+
+
+def steepest(
+    loss: Callable[[Batch], Tensor], source: Sequence[Batch], maps: Sequence[AffineMap], share: float
+) -> list[Tensor]:
+    r"""The neurons in whose maps the loss is steepest, $\max(|\partial C/\partial w_k|, |\partial C/\partial b_k|)$.
+
+    They are chosen among all sites together, by the gradient over all source batches where the maps now are. A penalty
+    on the sum of sizes, with no groups, would leave the identity at the same neurons first, but shrink what it keeps.
+
+    Args:
+        loss: of a batch, a function of the maps.
+        source: the batches.
+        maps: leaves that take gradients.
+        share: of all neurons, rounded up to a whole one.
+
+    Shapes: -> bool [d_l] for each site.
+    """
+    parameters = [parameter for affine in maps for parameter in (affine.weight, affine.bias)]
+    batches = [torch.autograd.grad(loss(batch), parameters) for batch in source]
+    gradients = [torch.stack(parts).sum(0).abs() for parts in zip(*batches, strict=True)]
+    slopes = list(map(torch.maximum, gradients[::2], gradients[1::2]))
+    every = torch.cat(slopes)
+    chosen = torch.zeros_like(every, dtype=torch.bool)
+    chosen[every.topk(math.ceil(share * len(every))).indices] = True
+    return list(chosen.split([len(slope) for slope in slopes]))
+
+
+def _train_only(maps: Sequence[AffineMap], neurons: Sequence[Tensor]) -> None:
+    """Gradients of all others become 0, from which either optimizer never moves them."""
+    for affine, chosen in zip(maps, neurons, strict=True):
+        for parameter in (affine.weight, affine.bias):
+            parameter.register_hook(chosen.mul)

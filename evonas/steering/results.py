@@ -52,22 +52,29 @@ def at_rise(curve: Sequence[Point], rise: float) -> Matched:
     return Matched(before.strength, before.score, False)
 
 
+def label_of(method: str, sparsity: float, neurons: float) -> str:
+    """What legends call a variant."""
+    return method + (f" {sparsity:g}" if sparsity else "") + (f" {100 * neurons:g} %" if neurons < 1 else "")
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One method with one sparsity on one task.
+    """One method with one sparsity and one share of neurons on one task.
 
     Attributes:
         task: what the model is steered to.
         method: what it is called; ``none`` is the untouched model.
         sparsity: gamma.
+        neurons: share of all neurons that could be steered.
         curves: by seed, those of which every strength was measured.
-        shares: by seed, share of neurons that are steered.
+        shares: by seed, share of neurons that are.
         failures: by seed, why one has no curve.
     """
 
     task: str
     method: str
     sparsity: float
+    neurons: float
     curves: Mapping[int, Curve]
     shares: Mapping[int, float]
     failures: Mapping[int, str]
@@ -75,7 +82,7 @@ class Group:
     @property
     def label(self) -> str:
         """As legends call it."""
-        return self.method + (f" {self.sparsity:g}" if self.sparsity else "")
+        return label_of(self.method, self.sparsity, self.neurons)
 
     @property
     def share(self) -> Summary | None:
@@ -105,14 +112,14 @@ def groups_of(pieces: Mapping[Cell, MeasurePiece], outcomes: Mapping[Piece, Outc
     measured = {cell: outcomes[piece] for cell, piece in pieces.items()}
     shares = {cell: outcomes[piece.maps].value for cell, piece in pieces.items() if piece.maps is not None}
     found = []
-    for task, method, sparsity in dict.fromkeys((cell.task, cell.method, cell.sparsity) for cell in pieces):
+    for variant in dict.fromkeys(cell.variant for cell in pieces):
         curves: dict[int, Curve] = {}
         failures: dict[int, str] = {}
         steered: dict[int, float] = {}
-        cells = [cell for cell in pieces if (cell.task, cell.method, cell.sparsity) == (task, method, sparsity)]
+        cells = [cell for cell in pieces if cell.variant == variant]
         for seed in dict.fromkeys(cell.seed for cell in cells):
             own = [cell for cell in cells if cell.seed == seed]
-            untouched = Cell(task=task, method=NONE, sparsity=0.0, strength=0.0, seed=seed)
+            untouched = Cell(task=variant[0], method=NONE, strength=0.0, seed=seed)
             if (value := shares.get(own[0])) is not None:
                 steered[seed] = float(value["share"])
             row = dict.fromkeys([untouched, *own])
@@ -121,7 +128,7 @@ def groups_of(pieces: Mapping[Cell, MeasurePiece], outcomes: Mapping[Piece, Outc
                 failures[seed] = lost
             else:
                 curves[seed] = tuple(_point(cell, measured[cell]) for cell in row)
-        found.append(Group(task, method, sparsity, curves, steered, failures))
+        found.append(Group(*variant, curves, steered, failures))
     return found
 
 
@@ -133,6 +140,7 @@ def study_json(groups: Sequence[Group], rises: Sequence[float]) -> dict[str, Any
                 "task": group.task,
                 "method": group.method,
                 "sparsity": group.sparsity,
+                "neurons": group.neurons,
                 "share": dict(group.shares),
                 "curves": {
                     seed: [

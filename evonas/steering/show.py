@@ -17,7 +17,7 @@ from evonas.record.markdown import table_head, table_row
 from evonas.record.pictures import draw_images, draw_panels, to_png
 from evonas.record.results import Outcome
 from evonas.steering.images import ImageSubject
-from evonas.steering.results import Group, study_json
+from evonas.steering.results import Group, label_of, study_json
 from evonas.steering.study import NONE, Cell, MeasurePiece, Piece, StudyConfig, maps_of, subject_of
 
 FULL = 1.0  # the strength at which a table shows a method as fitted
@@ -98,7 +98,7 @@ def draw_trade(groups: Sequence[Group], rises: Sequence[float], title: str) -> F
 
 
 def draw_support(groups: Sequence[Group], rises: Sequence[float], title: str) -> Figure | None:
-    """Score over the share of steered neurons, a line for each price; None without methods of several sparsities."""
+    """Score over the share of steered neurons, a line for each price; None without methods of several."""
     panels: Points = {}
     for group in _steered(groups):
         own = [g for g in groups if (g.task, g.method) == (group.task, group.method) and g.curves and g.share]
@@ -136,8 +136,8 @@ def draw_samples(study: StudyConfig, pieces: Mapping[Cell, MeasurePiece], folder
     for task in subject.tasks:
         rows: dict[str, Tensor] = {NONE: subject.pictures(task, study.seeds[0], PICTURES)}
         cells = [cell for cell in pieces if (cell.task, cell.seed) == (task, study.seeds[0])]
-        for method, sparsity in dict.fromkeys((cell.method, cell.sparsity) for cell in cells if cell.method != NONE):
-            own = [cell for cell in cells if (cell.method, cell.sparsity) == (method, sparsity)]
+        for variant in dict.fromkeys(cell.variant for cell in cells if cell.method != NONE):
+            own = [cell for cell in cells if cell.variant == variant]
             nearest = min(own, key=lambda cell: abs(cell.strength - FULL))
             maps = pieces[nearest].maps
             assert maps is not None
@@ -146,8 +146,8 @@ def draw_samples(study: StudyConfig, pieces: Mapping[Cell, MeasurePiece], folder
             except ArithmeticError:  # its training diverged
                 continue
             with intervention.on(subject.model, nearest.strength):
-                label = method + (f" {sparsity:g}" if sparsity else "") + f", strength {nearest.strength:g}"
-                rows[label] = subject.pictures(task, study.seeds[0], PICTURES)
+                label = label_of(*variant[1:])
+                rows[f"{label}, strength {nearest.strength:g}"] = subject.pictures(task, study.seeds[0], PICTURES)
         found[task] = draw_images(rows, title=f"{study.name}: {task}")
     return found
 
@@ -185,10 +185,10 @@ def cells_csv(pieces: Mapping[Cell, MeasurePiece], outcomes: Mapping[Piece, Outc
     numbers = list(dict.fromkeys(key for value in values for key in value if key != "texts"))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("task", "method", "sparsity", "strength", "seed", *numbers, "failure", "seconds"))
+    writer.writerow(("task", "method", "sparsity", "neurons", "strength", "seed", *numbers, "failure", "seconds"))
     for cell, piece in pieces.items():
         value, outcome = outcomes[piece].value or {}, outcomes[piece]
-        place = (cell.task, cell.method, cell.sparsity, cell.strength, cell.seed)
+        place = (*cell.variant, cell.strength, cell.seed)
         writer.writerow((*place, *(value.get(key, "") for key in numbers), outcome.failure, round(outcome.seconds, 2)))
     return buffer.getvalue()
 
@@ -224,10 +224,11 @@ def _show(
     redraw_board(folder, pictures, text)
     runs: dict[Path, list[Cell]] = {}
     for cell in pieces:
-        parts = (cell.task.replace(" ", "_"), cell.method, f"sparsity_{cell.sparsity:g}", f"seed_{cell.seed}")
+        support = f"sparsity_{cell.sparsity:g}_neurons_{cell.neurons:g}"
+        parts = (cell.task.replace(" ", "_"), cell.method, support, f"seed_{cell.seed}")
         runs.setdefault(folder.joinpath(*parts), []).append(cell)
     for place, cells in runs.items():
-        facts: dict[str, Value] = {"task": cells[0].task, "method": cells[0].method, "sparsity": cells[0].sparsity}
+        facts: dict[str, Value] = dict(zip(("task", "method", "sparsity", "neurons"), cells[0].variant, strict=True))
         with open_board(place) as board:
             maps = pieces[cells[0]].maps
             fitted = outcomes[maps].value if maps is not None else None

@@ -1,9 +1,10 @@
-"""Studies: methods x sparsities x strengths x seeds on a subject; each fit once, then measured at every strength."""
+"""Studies: methods x sparsities x neurons x strengths x seeds; each fit once, then measured at every strength."""
 
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import lru_cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,7 +16,7 @@ from evonas.errors import InputError
 from evonas.evaluate.study import run_study, spec_text
 from evonas.evaluate.tally import Tally
 from evonas.record.results import Outcome, Results
-from evonas.section import Count, NamedSection, NotNegative, Positive, PositiveInt, Section
+from evonas.section import Count, NamedSection, NotNegative, Positive, PositiveInt, Section, Share
 from evonas.steering.fitting import fit
 from evonas.steering.images import ImagesConfig, ImageSubject
 from evonas.steering.intervention import Intervention
@@ -45,7 +46,7 @@ class FitConfig(Section):
 
 
 class MethodConfig(FitConfig):
-    """One of ``[[methods]]``: a fit for each of its sparsities, measured at each of its strengths.
+    """One of ``[[methods]]``: a fit for each of its sparsities and ``neurons``, measured at each strength.
 
     ``name`` is what tables call it, else its method. Strength 1 is as it was fitted; of ITI-c it counts standard
     deviations, and has no natural end.
@@ -53,12 +54,15 @@ class MethodConfig(FitConfig):
 
     name: str = Field("", pattern=r"^[A-Za-z0-9._+-]*$")
     sparsities: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0.0,)
+    neurons: Annotated[tuple[Share, ...], Field(min_length=1)] = (1.0,)
     strengths: Annotated[tuple[Positive, ...], Field(min_length=1)] = STRENGTHS
 
     @model_validator(mode="after")
     def _sparse(self) -> Self:
         if any(self.sparsities) and self.method != "lineas":
             raise PydanticCustomError("sparsities", "no sparsities: {method} has none", {"method": self.method})
+        if set(self.neurons) != {1.0} and self.method != "lineas":
+            raise PydanticCustomError("neurons", "no neurons: {method} steers all", {"method": self.method})
         return self
 
     @property
@@ -101,11 +105,14 @@ class StudyConfig(NamedSection):
 class FitPiece(Section):
     """Maps: everything they depend on."""
 
+    YOUNG = frozenset({"neurons"})
+
     kind: Literal["fit"] = "fit"
     fitting: str
     task: str
     fit: FitConfig
-    sparsity: float
+    sparsity: float = 0.0
+    neurons: float = 1.0
     seed: int
 
 
@@ -120,14 +127,23 @@ class MeasurePiece(Section):
     seed: int
 
 
+Variant = tuple[str, str, float, float]  # task, method, sparsity, share of neurons
+
+
 class Cell(Section):
     """A place in the grid; the untouched model is method ``none`` at strength 0."""
 
     task: str
     method: str
-    sparsity: float
+    sparsity: float = 0.0
+    neurons: float = 1.0
     strength: float
     seed: int
+
+    @property
+    def variant(self) -> Variant:
+        """What is fitted once for each seed."""
+        return self.task, self.method, self.sparsity, self.neurons
 
 
 Piece = FitPiece | MeasurePiece
@@ -158,15 +174,15 @@ def _of_seed(study: StudyConfig, subject: Subject, task: str, seed: int) -> dict
     def measured(maps: FitPiece | None, strength: float) -> MeasurePiece:
         return MeasurePiece(maps=maps, measuring=measuring, task=task, strength=strength, seed=seed)
 
-    untouched = Cell(task=task, method=NONE, sparsity=0.0, strength=0.0, seed=seed)
+    untouched = Cell(task=task, method=NONE, strength=0.0, seed=seed)
     found = {untouched: measured(None, 0.0)}
     for method in study.methods:
-        for sparsity in dict.fromkeys(method.sparsities):
-            how = method.fit.model_copy(update={"sites": method.sites or subject.sites})
-            maps = FitPiece(fitting=fitting, task=task, fit=how, sparsity=sparsity, seed=seed)
+        how = method.fit.model_copy(update={"sites": method.sites or subject.sites})
+        for sparsity, neurons in dict.fromkeys(product(method.sparsities, method.neurons)):
+            maps = FitPiece(fitting=fitting, task=task, fit=how, sparsity=sparsity, neurons=neurons, seed=seed)
+            cell = partial(Cell, task=task, method=method.label, sparsity=sparsity, neurons=neurons, seed=seed)
             for strength in sorted(set(method.strengths)):
-                cell = Cell(task=task, method=method.label, sparsity=sparsity, strength=strength, seed=seed)
-                found[cell] = measured(maps, strength)
+                found[cell(strength=strength)] = measured(maps, strength)
     return found
 
 
@@ -232,7 +248,7 @@ def maps_of(subject: Subject, folder: Path, piece: FitPiece) -> Intervention:
     source, target = subject.samples(piece.task, piece.seed)
     settings = piece.fit.model_dump()
     try:
-        found = fit(subject.model, source, target, sparsity=piece.sparsity, **settings)
+        found = fit(subject.model, source, target, sparsity=piece.sparsity, neurons=piece.neurons, **settings)
     except InputError as error:
         if error.where != "lr":
             raise

@@ -201,6 +201,14 @@ GOOD = torch.randn(4, 9, 3, generator=torch.Generator().manual_seed(0))
             {"sparsity": 0.1, "method": "caa"},
             "^sparsity: 0.1 with method 'caa'; accepted: 0, or method",
         ),
+        ([GOOD], [GOOD], {"neurons": 0.0}, "^neurons: 0.0; accepted: a share above 0, up to 1$"),
+        ([GOOD], [GOOD], {"neurons": 1.5}, "^neurons: 1.5; accepted: a share above 0, up to 1$"),
+        (
+            [GOOD],
+            [GOOD],
+            {"neurons": 0.5, "method": "mean-act"},
+            "^neurons: 0.5 with method 'mean-act'; accepted: 1, or method",
+        ),
     ],
 )
 def test_mistakes_are_named_in_one_line(source: Any, target: Any, settings: dict[str, Any], message: str) -> None:

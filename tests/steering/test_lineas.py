@@ -114,6 +114,30 @@ def test_sparsity_gives_exact_identities_more_of_them_the_larger_it_is() -> None
     assert counts[2] == 2
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_only_the_neurons_with_the_steepest_loss_leave_the_identity(optimizer: str) -> None:
+    model, source, target, lr = network(), [drawn(6, 3, 0), drawn(6, 3, 2)], drawn(6, 3, 1), 1e-6
+    slopes = torch.zeros(2, 6).double()  # by a step of one batch and SGD: what it moves is the gradient
+    for batch in source:
+        _, found, _ = train(model, "1 3", [batch], target, steps=1, lr=lr)
+        slopes[0] += torch.cat([1 - affine.weight for affine in found]) / lr
+        slopes[1] -= torch.cat([affine.bias for affine in found]) / lr
+    wanted = set(slopes.abs().amax(0).argsort(descending=True)[:2].tolist())  # a quarter of 6, rounded up
+    _, found, _ = train(model, "1 3", source, target, steps=20, neurons=0.25, optimizer=optimizer)
+    weight, bias = torch.cat([affine.weight for affine in found]), torch.cat([affine.bias for affine in found])
+    assert set(((weight != 1) | (bias != 0)).nonzero().flatten().tolist()) == wanted
+
+
+def test_the_neurons_that_differ_are_found_and_brought_to_the_target() -> None:
+    source, target = drawn(30, 8, 0), drawn(30, 8, 0)
+    target[:, :2] = 2 * target[:, :2] + torch.tensor([3.0, -3.0])
+    _, (found,), trace = train(nn.Sequential(nn.Identity()), "0", [source], target, neurons=0.25, steps=300, lr=0.3)
+    torch.testing.assert_close(found.weight[:2], torch.full((2,), 2.0).double(), rtol=1e-4, atol=0)
+    torch.testing.assert_close(found.bias[:2], torch.tensor([3.0, -3.0]).double(), rtol=1e-4, atol=0)
+    assert found.support.tolist() == [True] * 2 + [False] * 6
+    assert trace.losses[-1] < 1e-6
+
+
 def test_training_through_the_network_brings_all_sites_nearer() -> None:
     model, source, target = network(), drawn(40, 3, 0), 2 * drawn(50, 3, 1) + 1
     for optimizer, lr in (("sgd", 0.02), ("adam", 0.05)):

@@ -8,7 +8,7 @@ import pytest
 
 from evonas.record.results import Outcome
 from evonas.steering.evaluation import Point
-from evonas.steering.results import Matched, at_rise, groups_of, study_json
+from evonas.steering.results import Matched, at_rise, groups_of, label_of, study_json
 from evonas.steering.show import columns, draw_support, draw_trade, markdown, table_cells
 from evonas.steering.study import Cell, FitConfig, FitPiece, MeasurePiece, Piece
 
@@ -64,6 +64,11 @@ def outcomes_of(
         if maps is not None:
             outcomes[maps] = Outcome({"share": 0.5 if sparsity else 1.0, "sites": 1, "losses": []})
     return pieces, outcomes
+
+
+def test_variants_are_told_apart_by_what_makes_them_sparse() -> None:
+    assert label_of("lineas", 0.0, 1.0) == "lineas"
+    assert label_of("lineas", 0.5, 0.01) == "lineas 0.5 1 %"
 
 
 def test_groups_pair_each_seed_with_its_untouched_model() -> None:

@@ -13,9 +13,20 @@ from typing import Any
 import pytest
 
 from evonas.errors import InputError
+from evonas.evaluate.study import spec_text
 from evonas.section import load_as
 from evonas.steering import Intervention, fit
-from evonas.steering.study import Cell, FitPiece, StudyConfig, maps_of, pieces_of, subject_of, work
+from evonas.steering.study import (
+    Cell,
+    FitConfig,
+    FitPiece,
+    MeasurePiece,
+    StudyConfig,
+    maps_of,
+    pieces_of,
+    subject_of,
+    work,
+)
 from studies import assert_one_line, kill_after
 
 
@@ -28,6 +39,21 @@ def test_the_grid_is_seeds_by_methods_by_sparsities_by_strengths(file: Path) -> 
     assert piece.maps is not None
     assert (piece.maps.fit.method, piece.maps.fit.steps, piece.maps.seed) == ("lineas", 3, 2)
     assert piece.maps.fit.sites == ("**.*post*layernorm",)
+    pieces = pieces_of(load_as(StudyConfig, file, ["methods.1.neurons=[1.0,0.1]"]))
+    assert len(pieces) == 2 * (1 + 2 + 4)
+    piece = pieces[Cell(task="judge", method="ours", sparsity=0.5, neurons=0.1, strength=1.0, seed=2)]
+    assert piece.maps is not None
+    assert piece.maps.neurons == 0.1
+
+
+def test_records_from_before_a_key_are_known_until_it_is_set() -> None:
+    maps = FitPiece(fitting="f", task="t", fit=FitConfig(), sparsity=0.5, seed=1)
+    for piece in (maps, MeasurePiece(maps=maps, measuring="m", task="t", strength=1.0, seed=1)):
+        assert "neurons" not in spec_text(piece)
+        assert '"sparsity": 0.5' in spec_text(piece)
+    fewer = maps.model_copy(update={"neurons": 0.1})
+    piece = MeasurePiece(maps=fewer, measuring="m", task="t", strength=1.0, seed=1)
+    assert '"neurons": 0.1' in spec_text(piece)
 
 
 def test_a_study_gives_what_its_parts_give_and_goes_on_where_it_was(
@@ -58,10 +84,10 @@ def test_a_study_gives_what_its_parts_give_and_goes_on_where_it_was(
     assert value["price"] != pytest.approx(untouched["price"], abs=1e-6)
     for name in ("results.md", "results.csv", "results.json", "score.png", "price.png", "trade.png", "support.png"):
         assert (run / name).stat().st_size > 100
-    assert list((run / "tb" / "judge" / "ours" / "sparsity_0.5" / "seed_1").glob("events.*"))
+    assert list((run / "tb" / "judge" / "ours" / "sparsity_0.5_neurons_1" / "seed_1").glob("events.*"))
     table = (run / "results.csv").read_text().splitlines()
     assert len(table) == 1 + 10
-    assert table[0].startswith("task,method,sparsity,strength,seed,score,price,share,mean,distinct,words,")
+    assert table[0].startswith("task,method,sparsity,neurons,strength,seed,score,price,share,mean,distinct,words,")
     assert "cat" not in "".join(place.read_text() for place in run.glob("results.*"))  # no text of the corpora
 
 
@@ -165,6 +191,8 @@ def test_half_written_maps_are_not_read(file: Path, tmp_path: Path) -> None:
         (["methods.1.name='mean-act'"], ["two are called 'mean-act'"]),
         (["methods.1.name='none'"], ["two are called 'none'"]),
         (["methods.0.sparsities=[0.1]"], ["methods", "mean-act has none"]),
+        (["methods.0.neurons=[0.1]"], ["methods", "mean-act steers all"]),
+        (["methods.1.neurons=[0.0]"], ["methods.1.neurons.0", "greater than 0"]),
         (["methods.0.strengths=[-1.0]"], ["methods.0.strengths.0", "greater than 0"]),
         (["methods.0.method='magic'"], ["methods.0.method", "'lineas'"]),
         (["images.concept=3"], ["a table [language] or a table [images]"]),
