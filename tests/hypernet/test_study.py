@@ -144,7 +144,7 @@ def test_settings_are_a_product_or_differ_from_the_first_in_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "networks", "separate"), [("digits", 576, 180), ("registration", 180, 75), ("rescaling", 64, 80)]
+    ("name", "networks", "separate"), [("digits", 648, 270), ("registration", 360, 270), ("rescaling", 216, 270)]
 )
 def test_shipped_studies_have_as_many_runs_as_they_say(name: str, networks: int, separate: int) -> None:
     path = STUDIES / f"mip_{name}.toml"
