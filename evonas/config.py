@@ -14,6 +14,7 @@ from evonas.section import (
     PositiveInt,
     Range,
     Section,
+    Share,
     load_as,
     loads_as,
 )
@@ -255,7 +256,7 @@ class EvolutionConfig(Section):
 
     algorithm: Literal["tournament", "nsga2"] = "tournament"
     window: PositiveInt = 2500
-    tournament: Annotated[float, Field(gt=0, le=1)] = 0.05
+    tournament: Share = 0.05
     winner: Literal["pareto", "average"] = "pareto"
     random_injection: Fraction = 0.5
     point_mutation: Fraction = 0.0

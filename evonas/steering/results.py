@@ -67,7 +67,7 @@ class Group:
         sparsity: gamma.
         neurons: share of all neurons that could be steered.
         curves: by seed, those of which every strength was measured.
-        shares: by seed, share of neurons that are.
+        shares: by seed, share of neurons that are steered.
         failures: by seed, why one has no curve.
     """
 

@@ -98,7 +98,7 @@ def draw_trade(groups: Sequence[Group], rises: Sequence[float], title: str) -> F
 
 
 def draw_support(groups: Sequence[Group], rises: Sequence[float], title: str) -> Figure | None:
-    """Score over the share of steered neurons, a line for each price; None without methods of several."""
+    """Score over the share of steered neurons, a line for each price; None without a method of several variants."""
     panels: Points = {}
     for group in _steered(groups):
         own = [g for g in groups if (g.task, g.method) == (group.task, group.method) and g.curves and g.share]
