@@ -1,6 +1,7 @@
 """Hypernetworks of this package beside those of hyperlight: loss after the same steps, and time for many gammas.
 
 python scripts/bench_hypernet.py [--json] [--task registration] [--steps 400] [--seeds 1 2 3] [--gammas 32]
+    [--images 1 4 16] [--rounds 20] [--device cpu]
 
 One thread, one process. Both predict all parameters of the same primary network from the same hidden widths, start at
 its own initial values, and see the same batches; each is as it comes otherwise, at the best of the learning rates of
@@ -39,6 +40,9 @@ INSTALL = "hyperlight is not installed: pip install hyperlight"
 OURS, THEIRS = "evonas", "hyperlight"
 LOOP, AT_ONCE = "hyperlight, loop", "hyperlight, weights at once"
 HIDDEN = RunConfig().hidden
+MODES = ("forward", "forward + backward")
+
+Times = dict[str, dict[str, float]]  # milliseconds by mode and call
 
 
 class HyperLight(nn.Module):
@@ -93,6 +97,7 @@ def main() -> int:
     parser.add_argument("--learning-rates", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3, 1e-2])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--gammas", type=int, default=32, help="in a timed call")
+    parser.add_argument("--images", type=int, nargs="+", default=[1, 4, 16], help="in a timed call, or pairs of them")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
@@ -116,8 +121,11 @@ def main() -> int:
         }
         for name, make in makers.items()
     }
-    times = measure(task, makers, arguments.gammas, arguments.rounds, device)
-    medians = {mode: {name: 1e3 * statistics.median(v) for name, v in rows.items()} for mode, rows in times.items()}
+    batch = next(task.batches(0))[1]
+    medians = {
+        count: measure(task, makers, batch[:count], arguments.gammas, arguments.rounds, device)
+        for count in dict.fromkeys(min(count, len(batch)) for count in arguments.images)
+    }
     if arguments.json:
         print(json.dumps({"task": task.name, "losses": losses, "ms": medians, "gammas": arguments.gammas}, indent=2))
     else:
@@ -139,29 +147,36 @@ def final_loss(task: HyperTask, model: Any, rate: float, steps: int, seed: int) 
 
 
 def measure(
-    task: HyperTask, makers: dict[str, Callable[[int], nn.Module]], count: int, rounds: int, device: torch.device
-) -> dict[str, dict[str, list[float]]]:
-    """Seconds of each call in each round, forward alone and with backward."""
+    task: HyperTask,
+    makers: dict[str, Callable[[int], nn.Module]],
+    images: Tensor,
+    count: int,
+    rounds: int,
+    device: torch.device,
+) -> Times:
+    """Median milliseconds of each call, forward alone and with backward."""
     ours, theirs = (make(0) for make in makers.values())
     gammas = task.inputs.sample(count, torch.Generator().manual_seed(0)).to(device)
-    images = next(task.batches(0))[1]
     calls: dict[str, tuple[nn.Module, Callable[[], Tensor]]] = {
         OURS: (ours, lambda: ours(gammas, images)),
         LOOP: (theirs, lambda: torch.stack([theirs(gamma, images) for gamma in gammas])),
         AT_ONCE: (theirs, lambda: theirs(gammas, images)),
     }
-    times: dict[str, dict[str, list[float]]] = {mode: defaultdict(list) for mode in ("forward", "forward + backward")}
+    times: dict[str, dict[str, list[float]]] = {mode: defaultdict(list) for mode in MODES}
     for _ in range(rounds + 1):
         for name, (model, call) in calls.items():
             with torch.no_grad():
                 started = clock(device)
                 call()
-                times["forward"][name].append(clock(device) - started)
+                times[MODES[0]][name].append(clock(device) - started)
             model.zero_grad(set_to_none=True)
             started = clock(device)
             call().square().mean().backward()
-            times["forward + backward"][name].append(clock(device) - started)
-    return {mode: {name: values[1:] for name, values in rows.items()} for mode, rows in times.items()}
+            times[MODES[1]][name].append(clock(device) - started)
+    return {
+        mode: {name: 1e3 * statistics.median(values[1:]) for name, values in rows.items()}
+        for mode, rows in times.items()
+    }
 
 
 def clock(device: torch.device) -> float:
@@ -172,9 +187,7 @@ def clock(device: torch.device) -> float:
     return time.process_time()
 
 
-def show(
-    name: str, losses: dict[str, dict[float, list[float]]], medians: dict[str, dict[str, float]], count: int
-) -> None:
+def show(name: str, losses: dict[str, dict[float, list[float]]], medians: dict[int, Times], count: int) -> None:
     """Two tables."""
     console = Console()
     table = Table(title=f"{name}: final loss", title_justify="left")
@@ -188,12 +201,13 @@ def show(
             table.add_row(library, *row)
     console.print(table)
     table = Table(title=f"{count} gammas", title_justify="left")
-    for column in ("call", *(f"{mode}, ms" for mode in medians), *(f"{mode}, to {OURS}" for mode in medians)):
+    for column in ("images", "call", *(f"{mode}, ms" for mode in MODES), *(f"{mode}, to {OURS}" for mode in MODES)):
         table.add_column(column, justify="left" if column == "call" else "right")
-    for call in (OURS, LOOP, AT_ONCE):
-        own = [rows[call] for rows in medians.values()]
-        ratios = [rows[call] / rows[OURS] for rows in medians.values()]
-        table.add_row(call, *(f"{value:.2f}" for value in own), *(f"{value:.1f}" for value in ratios))
+    for images, modes in medians.items():
+        for call in (OURS, LOOP, AT_ONCE):
+            own = [modes[mode][call] for mode in MODES]
+            ratios = [modes[mode][call] / modes[mode][OURS] for mode in MODES]
+            table.add_row(str(images), call, *(f"{value:.2f}" for value in own), *(f"{value:.1f}" for value in ratios))
     console.print(table)
 
 

@@ -194,6 +194,21 @@ def std(x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
     return torch.sqrt(variance(x, dims) + eps)
 
 
+def standardize(x: Tensor, groups: int, eps: float) -> Tensor:
+    """(x - mean x) / sqrt(var x + eps) over the map and each group of channels, of a map [b, c, h, w]."""
+    if torch.compiler.is_compiling():  # fused with what follows, which torch's own call is not
+        parts, dims = split_groups(x, groups), (2, 3, 4)
+        centre, spread = (merge_groups(s, x) for s in (mean(parts, dims), std(parts, dims, eps)))
+        return ((widen(x) - centre) * (1 / spread)).to(x.dtype)
+    return torch.group_norm(widen(x), groups, eps=eps).to(x.dtype)
+
+
+def standardize_features(x: Tensor, eps: float) -> Tensor:
+    """(x - mean x) / sqrt(var x + eps) over the channels of each position, of a map [b, c, h, w]."""
+    last = widen(x).movedim(1, -1)  # next to each other in memory where the map is of tokens
+    return torch.layer_norm(last, last.shape[-1:], eps=eps).movedim(-1, 1).to(x.dtype)
+
+
 def split_groups(x: Tensor, groups: int) -> Tensor:
     """View [b, c, h, w] as [b, g, c/g, h, w] (any memory format)."""
     return torch.unflatten(x, 1, (groups, -1))

@@ -76,9 +76,12 @@ def _vectors_beside(model: nn.Module, theta: Mapping[str, Tensor]) -> dict[str, 
 
     Such modules may write in place (x * weight).add_(bias), which vmap forbids if the bias alone has several values.
     """
-    replaced = {id(model.get_parameter(name)) for name in theta}
-    names = {id(parameter): name for name, parameter in model.named_parameters()}  # one for tied ones
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    replaced = {id(parameters[name]) for name in theta}
+    names = {id(parameter): name for name, parameter in parameters.items()}  # one for tied ones
     beside = dict[str, nn.Parameter]()
+    if len(replaced) == len(names):
+        return beside
     for module in model.modules():
         own = list(module.parameters(recurse=False))
         if all(p.ndim <= 1 for p in own) and any(id(p) in replaced for p in own):

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Self, TypedDict, Unpack
 
@@ -186,7 +187,9 @@ class HyperNetwork(nn.Module):
     @property
     def base(self) -> dict[str, nn.Parameter]:
         """What gamma does not change in the predicted tensors, by name: theta0, if the parametrization adds it."""
-        return {name: self.primary.get_parameter(name) for name in self.heads.shapes}
+        return {
+            name: attrgetter(name)(self.primary) for name in self.heads.shapes
+        }  # get_parameter takes 5 times as long
 
     def predict(self, gamma: Gamma) -> dict[str, Tensor]:
         """The predicted tensors theta(gamma), by their names in the primary network.

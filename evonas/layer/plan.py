@@ -12,6 +12,7 @@ from evonas.graph import functions
 from evonas.graph.genome import Genome
 from evonas.graph.node import NUM_INITIAL, Node
 from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, LAYOUTS, PRIMITIVES, constant
+from evonas.layer.standardizing import standardized
 
 
 class Setting(StrEnum):
@@ -167,9 +168,10 @@ def bounded_from_zero(nodes: tuple[Node, ...]) -> list[bool]:
 def plan_of(genome: Genome, layout: str) -> Plan:
     """The plan of a genome for inputs of a layout.
 
-    There is one step for each different expression among the active nodes. Variables have the names of the
-    active genome's text. Products with values that do not vary over the map, and quotients by such, are put
-    together while they are small: x / std * v1 becomes x * (v1 / std), and the trailing affine takes part in it.
+    There is one step for each different expression among the active nodes that the output needs. Variables have the
+    names of the active genome's text. (y - mean(y)) / std(y) is one call where torch has one. Products with values that
+    do not vary over the map, and quotients by such, are put together while they are small: x / std * v1 becomes
+    x * (v1 / std), and the trailing affine takes part in it.
     """
     return _in_layout(_Planner(genome.active()).plan(), layout)
 
@@ -184,6 +186,8 @@ class _Planner:
         self.first: dict[str, int] = {}  # of several nodes with one expression, the first is computed
         for position in self.positions:
             self.first.setdefault(self.keys[position], position)
+        self.standardized = standardized(genome)
+        self._drop_unneeded()
         self.wide = self._wide()
         self.deferred = self._deferred()
         self.scaled: dict[int, tuple[Expression, Expression]] = {}  # what was deferred, as (value, scale)
@@ -210,10 +214,23 @@ class _Planner:
         """The node that is computed for this one."""
         return self.first[self.keys[position]]
 
+    def _operands_of(self, position: int) -> list[int]:
+        """The nodes that this one is computed from."""
+        inputs = (self.standardized[position],) if position in self.standardized else self.nodes[position].inputs
+        return [self._of(i) for i in inputs]
+
+    def _drop_unneeded(self) -> None:
+        """Leave out what only calls that take several nodes together would have needed."""
+        needed = {self._of(len(self.nodes) - 1)}
+        for position in reversed(self.first.values()):
+            if position in needed:
+                needed.update(self._operands_of(position))
+        self.first = {key: position for key, position in self.first.items() if position in needed}
+
     def _scaling(self, position: int) -> tuple[int, Expression] | None:
         """The operand that this node only scales, and the scale; None if the node does anything else."""
         node = self.nodes[position]
-        if node.op not in ("mul", "div"):
+        if node.op not in ("mul", "div") or position in self.standardized:
             return None
         left, right = (self._of(i) for i in node.inputs)
         if node.op == "mul" and self._over_map(right):
@@ -240,10 +257,10 @@ class _Planner:
         """The scalings whose result is only scaled further, so that the scales can be multiplied first."""
         result, plain = set[int](), set[int]()  # plain: needed as they are
         for position in reversed(self.first.values()):
-            node, scaling = self.nodes[position], self._scaling(position)
+            scaling = self._scaling(position)
             if scaling is not None and position not in plain:
                 result.add(position)
-            plain.update(self._of(i) for i in node.inputs if scaling is None or self._of(i) != scaling[0])
+            plain.update(i for i in self._operands_of(position) if scaling is None or i != scaling[0])
         return result
 
     def _operand(self, position: int) -> Expression:
@@ -271,6 +288,9 @@ class _Planner:
             if position in self.deferred:
                 self.scaled[position] = value, scale
             return Call(torch.mul, (value, _narrow(scale)))
+        if position in self.standardized:
+            axes = self.nodes[node.inputs[1]].axes
+            return _standardizing(axes, self._in_map(self.standardized[position]))
         if node.axes:
             return self._moment(node, self._operand(node.inputs[0]))
         operands = [self._operand(i) if self.wide[position] else self._in_map(i) for i in node.inputs]
@@ -307,3 +327,13 @@ def _guarded(op: str, *arguments: Expression) -> Call:
     primitive = PRIMITIVES[op]
     assert primitive.torch is not None  # only initial nodes have none
     return Call(primitive.torch, (*arguments, Setting.EPS) if primitive.guarded else arguments)
+
+
+def _standardizing(axes: str, operand: Expression) -> Call:
+    """(y - mean(y)) / std(y) of a map y."""
+    index_set = INDEX_SETS[axes]
+    if "h" not in index_set.reduced:
+        return Call(functions.standardize_features, (operand, Setting.EPS))
+    each_channel = Call("size", (operand, 1))
+    groups = Setting.GROUPS if index_set.grouped else 1 if "c" in index_set.reduced else each_channel
+    return Call(functions.standardize, (operand, groups, Setting.EPS))

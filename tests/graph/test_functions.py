@@ -20,6 +20,12 @@ BINARY: list[tuple[Callable[..., Tensor], Callable[..., Tensor]]] = [
     (functions.maximum, torch.maximum),
     (functions.quotient, torch.div),
 ]
+STANDARDIZE: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {  # of 4 channels; axes of [b, 2, 2, h, w]
+    "layer": (lambda x: functions.standardize(x, 1, 0.1), (1, 2, 3, 4)),
+    "group": (lambda x: functions.standardize(x, 2, 0.1), (2, 3, 4)),
+    "instance": (lambda x: functions.standardize(x, 4, 0.1), (3, 4)),
+    "features": (lambda x: functions.standardize_features(x, 0.1), (1, 2)),
+}
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -65,6 +71,30 @@ def test_first_and_second_derivatives_equal_finite_differences(function: Callabl
     inputs = numbers(2, 3, 2, 2).requires_grad_(), (numbers(*ROW, seed=1).abs() + 0.5).requires_grad_()
     assert torch.autograd.gradcheck(function, inputs)
     assert torch.autograd.gradgradcheck(function, inputs)
+
+
+def standardized(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The formula; 0.1 is eps."""
+    parts = x.unflatten(1, (2, 2))
+    centred = parts - parts.mean(axes, keepdim=True)
+    return (centred / (centred.square().mean(axes, keepdim=True) + 0.1).sqrt()).flatten(1, 2)
+
+
+@pytest.mark.parametrize("kind", STANDARDIZE)
+def test_standardizing_is_the_formula_also_its_derivatives_and_of_several_at_once(kind: str) -> None:
+    function, axes = STANDARDIZE[kind]
+    assert_same(function, lambda x: standardized(x, axes), [numbers(2, 4, 3, 2) + 2])
+    several = [torch.func.vmap(f, in_dims=2) for f in (function, lambda x: standardized(x, axes))]
+    assert_same(*several, [numbers(2, 4, 5, 3, 2)])
+    assert torch.autograd.gradgradcheck(function, (numbers(2, 4, 2, 2).requires_grad_(),))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", STANDARDIZE)
+def test_standardizing_half_precision_rounds_the_result_of_single_precision(kind: str, dtype: torch.dtype) -> None:
+    function, _ = STANDARDIZE[kind]
+    x = (numbers(2, 4, 3, 2) + 100).to(dtype)
+    assert torch.equal(function(x), function(x.float()).to(dtype))
 
 
 def test_where_both_are_equal_the_second_has_the_gradient() -> None:

@@ -62,7 +62,7 @@ def graphs() -> int:
     return int(counters["stats"]["unique_graphs"])
 
 
-@pytest.mark.parametrize("name", ["evonorm-s0", "evonorm-b0"])
+@pytest.mark.parametrize("name", ["evonorm-s0", "evonorm-b0", "gn-relu"])
 def test_one_compilation_serves_all_sites_networks_and_shapes(name: str, compiler: LayerCompiler) -> None:
     network, other, eager = Network(name), Network(name), Network(name)
     outcome = compiler.compile_layers(network)

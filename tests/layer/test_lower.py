@@ -324,6 +324,14 @@ def test_layers_that_do_not_vary_over_all_axes_equal_the_numpy_interpreter(text:
     assert_as_interpreted(Genome.from_text(text), images((3, 12, 5, 4), torch.float64), groups=4, fitted=4)
 
 
+@pytest.mark.parametrize("axes", ["ghw", "chw", "hw"])
+def test_standardizing_in_one_call_equals_the_numpy_interpreter(axes: str) -> None:
+    standardized = f"a = mean[{axes}](x1); b = neg(a); c = add(x1, b); d = std[{axes}](x1); e = div(c, d)"
+    genome = Genome.from_text(f"x1 = exp(x); {standardized}; max(e, x1)")
+    assert "standardize" in calls(lower(genome, 12, groups=4))
+    assert_as_interpreted(genome, images((3, 12, 5, 4), torch.float64), groups=4, fitted=4)
+
+
 def test_gradients_of_random_layers_equal_finite_differences() -> None:
     x = images((2, 4, 3, 2), torch.float64)
     for genome in viable_genomes(40, seed=1):
@@ -367,6 +375,9 @@ def calls(layer: NormActLayer) -> list[str]:
     return [name for name in names if name not in ("per_channel", "narrow")][:-1]
 
 
+CENTRED = "a = mean[{}](x); b = neg(a); c = add(x, b)"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -387,6 +398,20 @@ def calls(layer: NormActLayer) -> list[str]:
         ("std[ghw](zero)", ["new_zeros", "std", "expand_as"]),
         ("a = std[bhw](x); b = mean[bhw](x); c = std[bhw](x); d = add(a, b); add(c, d)",
          ["std_bhw_0", "mean_bhw_1", "add", "add", "expand_as"]),
+        (f"{CENTRED.format('ghw')}; d = std[ghw](x); e = div(c, d); tanh(e)", ["standardize", "tanh"]),
+        (f"{CENTRED.format('hw')}; d = std[hw](x); e = div(c, d); mul(e, v1)", ["size", "standardize", "mul"]),
+        (f"{CENTRED.format('chw')}; d = std[chw](x); e = div(c, d); mul(c, e)",
+         ["mean", "neg", "add", "standardize", "mul"]),
+        ("x1 = tanh(x); a = mean[chw](x1); b = neg(a); c = add(b, x1); d = std[chw](x1); div(c, d)",
+         ["tanh", "standardize"]),
+        # no such call: over the batch, over two index sets, of two values, of a value for each channel
+        (f"{CENTRED.format('bhw')}; d = std[bhw](x); div(c, d)",
+         ["mean_bhw_0", "neg", "add", "std_bhw_1", "div"]),
+        (f"{CENTRED.format('hw')}; d = std[chw](x); div(c, d)", ["mean", "neg", "add", "std", "div"]),
+        (f"{CENTRED.format('hw')}; d = abs(x); e = std[hw](d); div(c, e)",
+         ["mean", "neg", "add", "abs", "std", "div"]),
+        ("a = mean[chw](v1); b = neg(a); c = add(v1, b); d = std[chw](v1); e = div(c, d); mul(x, e)",
+         ["mean", "neg", "add", "std", "div", "mul"]),
     ],
 )  # fmt: skip
 def test_the_body_calls_each_different_expression_once_and_nothing_else(text: str, expected: list[str]) -> None:

@@ -144,12 +144,17 @@ def test_the_benchmark_of_hypernetworks_says_how_to_install_what_it_compares_wit
 def test_the_benchmark_of_hypernetworks_puts_them_beside_those_of_hyperlight() -> None:
     pytest.importorskip("hyperlight", reason="pip install hyperlight")
     sizes = ("--steps", 2, "--seeds", 1, 2, "--learning-rates", 1e-3, "--rounds", 1, "--gammas", 3)
+    sizes += ("--images", 2, 100)  # there are 32
     done = run("bench_hypernet.py", "--json", "--task", "regularized_classification", "--width", 2, *sizes)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert {name: len(rates["0.001"]) for name, rates in found["losses"].items()} == {"evonas": 2, "hyperlight": 2}
-    assert set(found["ms"]["forward"]) == {"evonas", "hyperlight, loop", "hyperlight, weights at once"}
-    assert all(value > 0 for rows in found["ms"].values() for value in rows.values())
+    assert list(found["ms"]) == ["2", "32"]
+    for modes in found["ms"].values():
+        assert set(modes) == {"forward", "forward + backward"}
+        for rows in modes.values():
+            assert set(rows) == {"evonas", "hyperlight, loop", "hyperlight, weights at once"}
+            assert all(value > 0 for value in rows.values())
 
 
 def test_what_a_search_costs_is_counted_and_a_second_start_computes_nothing_again(tmp_path: Path) -> None:
