@@ -130,8 +130,8 @@ def evaluate(
     contenders = contenders_of({text: report.find_layer(text) for text in layers}, baseline or found.baselines)
     folder, numbers = run or Path("runs") / f"evaluate-{found.name}", fresh_seeds(found, seeds)
     shown = dict.fromkeys(column.learned_from for column in columns.values())
-    length = f"{found.training.steps} steps of {found.training.batch_size} images"
-    title = f"{found.name}: {', '.join(shown)} ({found.data.score_on} images), {length}"
+    length = f"{found.training.steps} steps of {found.training.batch_size} samples"
+    title = f"{found.name}: {', '.join(shown)} ({found.data.score_on} samples), {length}"
     console = terminal.console(stderr=True)
     with matrix_folder(folder, found, resume=resume) as trials:
         try:

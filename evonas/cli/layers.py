@@ -24,7 +24,7 @@ def top(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """The best layers of a run by mean accuracy, with the baselines trained under the same budget.
+    """The best layers of a run by mean score, with the baselines trained under the same budget.
 
     Example: [bold]evonas top runs/first -n 5[/bold]
 

@@ -7,7 +7,7 @@ from evonas.config import SearchConfig
 from evonas.evaluate.objectives import OBJECTIVES
 from evonas.record.board import Board
 from evonas.record.outcome import Candidate, Evaluation, Rejection
-from evonas.record.pictures import draw_front, draw_genome, draw_progress
+from evonas.record.pictures import MEAN, draw_front, draw_genome, draw_progress
 from evonas.search.individual import FULL, Individual
 from evonas.search.selection import pareto_front
 from evonas.section import dump
@@ -66,7 +66,7 @@ class SearchBoard:
         """The Pareto front and the progress so far."""
         baselines = {n: {**e.objectives, **e.extras} for n, e in self._baselines.items() if e.objectives}
         means = {n: e.mean for n, e in self._baselines.items() if e.mean is not None}
-        self._board.figure("progress", draw_progress(self._history, baselines=means, label="mean accuracy"), step)
+        self._board.figure("progress", draw_progress(self._history, baselines=means, label=MEAN), step)
         if self._scored:
             points = [(str(i.index), {**i.objectives, **i.extras}) for i in self._scored]
             front = {str(i.index) for i in pareto_front(self._scored)}

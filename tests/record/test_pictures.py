@@ -244,7 +244,7 @@ def test_extras_are_shown_against_the_mean_and_smaller_is_to_the_right_where_it_
     pair, latency, margin = figure.axes
     assert [axes.xaxis_inverted() for axes in figure.axes] == [False, True, False]
     assert [axes.get_xlabel() for axes in (latency, margin)] == ["latency, lower is better \u2192", "margin \u2192"]
-    assert latency.get_ylabel() == "mean accuracy \u2192"
+    assert latency.get_ylabel() == "mean score \u2192"
     means = [(0.2 * i + 0.4) / 2 for i in range(4)]
     assert sorted(_offsets(latency)) == sorted([(1.0, 0.3), *((1.0 + i, mean) for i, mean in enumerate(means))])
     assert not any(axes.lines for axes in (pair, latency, margin))  # four objectives: no staircase

@@ -1,5 +1,6 @@
 """Pictures of layers and of searches, as matplotlib figures that no global state knows of."""
 
+from evonas.record.pictures.charts import MEAN as MEAN
 from evonas.record.pictures.charts import draw_front as draw_front
 from evonas.record.pictures.charts import draw_progress as draw_progress
 from evonas.record.pictures.curves import draw_curves as draw_curves

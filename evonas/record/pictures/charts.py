@@ -17,7 +17,7 @@ from evonas.record.pictures.placement import Point
 
 DOT, FRONT, BASELINE, RUG = "#b4bdc8", "#c13b2e", "#2f6db3", "#d98a82"
 PANEL = 4.2  # inches, the side of one pair of objectives
-MEAN = "mean accuracy"
+MEAN = "mean score"  # of accuracies, or of likelihoods
 PANELS_A_ROW = 2  # TensorBoard shows pictures small: three in a row could not be read
 
 # baselines often lie together: shapes and hues tell them apart where names beside the dots would cover each other
