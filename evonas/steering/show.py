@@ -65,11 +65,14 @@ def markdown(name: str, groups: Sequence[Group], rises: Sequence[float]) -> str:
 
 
 def draw_strengths(groups: Sequence[Group], what: str, title: str) -> Figure:
-    """Score, or rise of the price in percent, over strength: a panel for each task, a line for each method."""
+    """Score, or rise of the price in percent, over strength: a panel for each task, a line for each method.
+
+    Of a method's variants it is the first; ``draw_support`` has all.
+    """
     panels: Points = {}
     strengths = sorted({s for group in groups for s in group.strengths if s > 0})
     wide = bool(strengths) and strengths[-1] > WIDE * FULL
-    for group in _steered(groups):
+    for group in _first_variants(groups):
         points = panels.setdefault(group.task, {}).setdefault(group.label, [])
         for strength in group.strengths:
             found = group.over_seeds(strength)
@@ -83,9 +86,9 @@ def draw_strengths(groups: Sequence[Group], what: str, title: str) -> Figure:
 
 
 def draw_trade(groups: Sequence[Group], rises: Sequence[float], title: str) -> Figure:
-    """Score over the rise of the price, as far as is compared, strength by strength."""
+    """Score over the rise of the price, as far as is compared, strength by strength: lines as ``draw_strengths``."""
     panels: Points = {}
-    for group in _steered(groups):
+    for group in _first_variants(groups):
         points = panels.setdefault(group.task, {}).setdefault(group.label, [])
         for strength in group.strengths:
             found = group.over_seeds(strength)
@@ -204,6 +207,10 @@ def _matched_text(group: Group, rise: float) -> str:
 
 def _steered(groups: Sequence[Group]) -> list[Group]:
     return [group for group in groups if group.method != NONE and group.curves]
+
+
+def _first_variants(groups: Sequence[Group]) -> list[Group]:
+    return list({(group.task, group.method): group for group in reversed(_steered(groups))}.values())[::-1]
 
 
 def _untouched(groups: Sequence[Group]) -> dict[str, float]:

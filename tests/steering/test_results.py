@@ -9,7 +9,7 @@ import pytest
 from evonas.record.results import Outcome
 from evonas.steering.evaluation import Point
 from evonas.steering.results import Matched, at_rise, groups_of, label_of, study_json
-from evonas.steering.show import columns, draw_support, draw_trade, markdown, table_cells
+from evonas.steering.show import columns, draw_strengths, draw_support, draw_trade, markdown, table_cells
 from evonas.steering.study import Cell, FitConfig, FitPiece, MeasurePiece, Piece
 
 
@@ -99,7 +99,12 @@ def test_groups_pair_each_seed_with_its_untouched_model() -> None:
     assert found["groups"][1]["at_rise"]["0.1"]["score"]["mean"] == pytest.approx(0.55)
     assert draw_support([none, dense, sparse], [0.1], "t") is not None
     assert draw_support([none, dense], [0.1], "t") is None
-    assert draw_trade([none, dense, sparse], [0.1], "t").axes
+    for figure in (
+        draw_trade([none, dense, sparse], [0.1], "t"),
+        draw_strengths([none, dense, sparse], "score", "t"),
+    ):
+        (legend,) = figure.legends  # of its variants a method's first is drawn
+        assert [text.get_text() for text in legend.get_texts()] == [dense.label]
 
 
 def test_a_seed_with_a_failure_is_told_and_left_out() -> None:
