@@ -23,6 +23,7 @@ from evonas.steering.study import NONE, Cell, MeasurePiece, Piece, StudyConfig, 
 FULL = 1.0  # the strength at which a table shows a method as fitted
 SHOWN_RISES = 1.5  # times the largest rise that is compared: how far a picture of trade-offs goes
 PICTURES = 12  # images in a row
+LINES = 9  # in a picture that has one for each variant
 WIDE = 4.0  # from this ratio of strengths on their axis is logarithmic
 
 Points = dict[str, dict[str, list[tuple[float, float, float]]]]
@@ -67,12 +68,12 @@ def markdown(name: str, groups: Sequence[Group], rises: Sequence[float]) -> str:
 def draw_strengths(groups: Sequence[Group], what: str, title: str) -> Figure:
     """Score, or rise of the price in percent, over strength: a panel for each task, a line for each method.
 
-    Of a method's variants it is the first; ``draw_support`` has all.
+    Where they were too many, each method has its first variant alone; ``draw_support`` has all.
     """
     panels: Points = {}
     strengths = sorted({s for group in groups for s in group.strengths if s > 0})
     wide = bool(strengths) and strengths[-1] > WIDE * FULL
-    for group in _first_variants(groups):
+    for group in _lines(groups):
         points = panels.setdefault(group.task, {}).setdefault(group.label, [])
         for strength in group.strengths:
             found = group.over_seeds(strength)
@@ -88,7 +89,7 @@ def draw_strengths(groups: Sequence[Group], what: str, title: str) -> Figure:
 def draw_trade(groups: Sequence[Group], rises: Sequence[float], title: str) -> Figure:
     """Score over the rise of the price, as far as is compared, strength by strength: lines as ``draw_strengths``."""
     panels: Points = {}
-    for group in _first_variants(groups):
+    for group in _lines(groups):
         points = panels.setdefault(group.task, {}).setdefault(group.label, [])
         for strength in group.strengths:
             found = group.over_seeds(strength)
@@ -209,8 +210,11 @@ def _steered(groups: Sequence[Group]) -> list[Group]:
     return [group for group in groups if group.method != NONE and group.curves]
 
 
-def _first_variants(groups: Sequence[Group]) -> list[Group]:
-    return list({(group.task, group.method): group for group in reversed(_steered(groups))}.values())[::-1]
+def _lines(groups: Sequence[Group]) -> list[Group]:
+    steered = _steered(groups)
+    if len({group.label for group in steered}) <= LINES:
+        return steered
+    return list({(group.task, group.method): group for group in reversed(steered)}.values())[::-1]
 
 
 def _untouched(groups: Sequence[Group]) -> dict[str, float]:

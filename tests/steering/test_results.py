@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,12 +100,14 @@ def test_groups_pair_each_seed_with_its_untouched_model() -> None:
     assert found["groups"][1]["at_rise"]["0.1"]["score"]["mean"] == pytest.approx(0.55)
     assert draw_support([none, dense, sparse], [0.1], "t") is not None
     assert draw_support([none, dense], [0.1], "t") is None
-    for figure in (
-        draw_trade([none, dense, sparse], [0.1], "t"),
-        draw_strengths([none, dense, sparse], "score", "t"),
-    ):
-        (legend,) = figure.legends  # of its variants a method's first is drawn
-        assert [text.get_text() for text in legend.get_texts()] == [dense.label]
+    variants = [replace(sparse, sparsity=0.1 * number) for number in range(1, 11)]
+    for several, drawn in (([dense, sparse], [dense.label, sparse.label]), ([dense, *variants], [dense.label])):
+        for figure in (
+            draw_trade([none, *several], [0.1], "t"),
+            draw_strengths([none, *several], "score", "t"),
+        ):
+            (legend,) = figure.legends  # of too many variants the first is drawn
+            assert [text.get_text() for text in legend.get_texts()] == drawn
 
 
 def test_a_seed_with_a_failure_is_told_and_left_out() -> None:
