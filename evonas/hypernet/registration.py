@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from evonas.tasks.data import LabelledImages
 
+BEYOND = 2.0  # surely outside of an image, which reaches from -1 to 1
+
 
 def pairs_of_one_class(images: LabelledImages, batch_size: int, seed: int) -> Iterator[Tensor]:
     """Pairs of images with the same label, without end: a random image, and a random one of its class.
@@ -30,13 +32,18 @@ def pairs_of_one_class(images: LabelledImages, batch_size: int, seed: int) -> It
 def warp(images: Tensor, field: Tensor) -> Tensor:
     """Take each pixel from where the field points: output(p) = image(p + field(p)), linear in between.
 
+    Beyond the border it is the border's value; where the field is not finite, so is the output.
+
     Shapes: images [n, c, h, w], field [n, 2, h, w] in pixels, channels (x, y) -> [n, c, h, w].
     """
     height, width = images.shape[-2:]
     identity = torch.eye(2, 3, device=field.device, dtype=field.dtype).expand(len(field), -1, -1)
     places = functional.affine_grid(identity, list(images.shape), align_corners=False)
     moved = places + field.movedim(1, -1) * field.new_tensor((2 / width, 2 / height))
-    return functional.grid_sample(images, moved, padding_mode="border", align_corners=False)
+    # the backward pass of grid_sample reads outside of memory at numbers that no integer holds
+    moved = moved.nan_to_num().clamp(-BEYOND, BEYOND)
+    warped = functional.grid_sample(images, moved, padding_mode="border", align_corners=False)
+    return warped.masked_fill(~field.isfinite().all(1, keepdim=True), torch.nan)
 
 
 def roughness(field: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
 """Oracles: shifts of whole pixels by ``torch.roll``, scipy's interpolation, numpy's differences."""
 
+import math
+
 import numpy as np
+import pytest
 import scipy.ndimage
 import torch
 
@@ -51,3 +54,18 @@ def test_pairs_are_of_one_class_all_images_come_up_and_the_seed_decides() -> Non
     assert torch.equal(next(again), pairs)
     assert not torch.equal(next(other), pairs)
     assert not torch.equal(next(one), pairs)
+
+
+@pytest.mark.parametrize("far", [1e9, -3e9, 1e30, math.inf, -math.inf, math.nan])
+def test_a_field_that_points_nowhere_is_survived(far: float) -> None:
+    images = torch.rand(8, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    field = torch.zeros(8, 2, 6, 6).index_fill(0, torch.tensor([3]), far).requires_grad_()
+    warped = warp(images, field)
+    warped.square().sum().backward()  # torch alone reads outside of memory here
+    torch.testing.assert_close(warped[:3], images[:3])
+    if math.isfinite(far):
+        corner = images[3, :, -1, -1] if far > 0 else images[3, :, 0, 0]
+        torch.testing.assert_close(warped[3], corner.expand_as(warped[3]))
+        assert not field.grad[3].any()
+    else:
+        assert warped[3].isnan().all()
