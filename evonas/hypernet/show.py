@@ -101,7 +101,7 @@ def pictures_of(name: str, groups: Sequence[Group], separate: Sequence[Separate]
         return panels
 
     pictures = {
-        "curves": (_panels(groups, Group.mean_curve), LOSS | {"xlabel": "steps"}),
+        "curves": (_panels(groups, Group.mean_curve), LOSS | {"xlabel": "steps", "logy": True}),
         "steps": (_panels(groups, lambda group: steps_by_rate(group, groups)), STEPS),
         "magnitude": (_panels(groups, Group.magnitudes), MAGNITUDE),
         "losses": (along("losses"), LOSS | {"xlabel": place}),
