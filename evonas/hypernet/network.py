@@ -187,9 +187,8 @@ class HyperNetwork(nn.Module):
     @property
     def base(self) -> dict[str, nn.Parameter]:
         """What gamma does not change in the predicted tensors, by name: theta0, if the parametrization adds it."""
-        return {
-            name: attrgetter(name)(self.primary) for name in self.heads.shapes
-        }  # get_parameter takes 5 times as long
+        # get_parameter takes several times as long
+        return {name: attrgetter(name)(self.primary) for name in self.heads.shapes}
 
     def predict(self, gamma: Gamma) -> dict[str, Tensor]:
         """The predicted tensors theta(gamma), by their names in the primary network.
