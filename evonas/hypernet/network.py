@@ -187,7 +187,7 @@ class HyperNetwork(nn.Module):
     @property
     def base(self) -> dict[str, nn.Parameter]:
         """What gamma does not change in the predicted tensors, by name: theta0, if the parametrization adds it."""
-        # get_parameter takes several times as long
+        # get_parameter takes twice as long
         return {name: attrgetter(name)(self.primary) for name in self.heads.shapes}
 
     def predict(self, gamma: Gamma) -> dict[str, Tensor]:
