@@ -54,7 +54,7 @@ class GridConfig(Section):
     )
     optimizers: Annotated[tuple[OptimizerName, ...], Field(min_length=1)] = ("adam",)
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3e-4, 1e-3, 3e-3)
-    activations: Annotated[tuple[str, ...], Field(min_length=1)] = ("leaky_relu",)
+    activations: Annotated[tuple[str, ...], Field(min_length=1)] = ("relu",)
     norms: Annotated[tuple[str, ...], Field(min_length=1)] = (NO_NORM,)
     noise: Annotated[tuple[Count, ...], Field(min_length=1)] = (0,)
     corrections: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0.0,)

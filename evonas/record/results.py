@@ -18,7 +18,7 @@ _SCHEMA = """
 CREATE TABLE format (name TEXT PRIMARY KEY) STRICT;
 CREATE TABLE results (
     id TEXT PRIMARY KEY, spec TEXT NOT NULL, value TEXT, failure TEXT NOT NULL, seconds REAL NOT NULL,
-    told REAL NOT NULL) STRICT, WITHOUT ROWID;
+    told REAL NOT NULL) STRICT;
 """
 
 
