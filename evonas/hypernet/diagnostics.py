@@ -1,6 +1,7 @@
 """How the size of predicted parameters and of gradients depends on gamma."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -68,12 +69,7 @@ def correction_ratios(model: HyperNetwork, gammas: Tensor) -> dict[str, float]:
         model: the hypernetwork.
         gammas: [n, d].
     """
-    base = {name: value.norm() for name, value in model.base.items()}
-    squares = dict.fromkeys(base, torch.zeros(()))
-    for gamma in gammas:
-        for name, value in model.predict(gamma).items():
-            squares[name] = squares[name] + (value - model.base[name]).square().sum() / len(gammas)
-    return {name: float(squares[name].sqrt() / base[name]) for name in base if base[name] > 0}
+    return {name: (moved / base) ** 0.5 for name, (moved, base) in _squares(model, gammas).items() if base > 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,24 +107,48 @@ def gradient_spread(
     return GradientSpread(spread / len(gammas), sum(float(mean.square().sum()) for mean in means))
 
 
-@torch.no_grad()
-def scalars(model: HyperNetwork, gammas: Tensor, *, prefix: str = "hypernet") -> dict[str, float]:
-    """What to show in TensorBoard, by tag: slope along ``ray``, and each tensor's correction and size over gammas.
+def scalars(
+    model: HyperNetwork,
+    gammas: Tensor,
+    loss: Callable[[HyperNetwork, Tensor], Tensor] | None = None,
+    *,
+    prefix: str = "hypernet",
+) -> dict[str, float]:
+    """What to show in TensorBoard, by tag; what does not exist, as the slope of a theta of 0, is left out.
+
+    ``slope`` along ``ray``; ``correction`` of all tensors together, and of each; the mean ``norm`` of each; with a loss
+    also the spread of gradients: ``gradient variance`` and ``gradient mean squared``, see ``GradientSpread``.
 
     Args:
         model: the hypernetwork.
         gammas: [n, d].
+        loss: as for ``gradient_spread``.
         prefix: first part of the tags.
     """
-    sizes = [_norms(model, gamma) for gamma in gammas]
-    return {
-        f"{prefix}/slope": magnitude_slope(model, ray(model)),
-        **{f"{prefix}/correction/{name}": ratio for name, ratio in correction_ratios(model, gammas).items()},
-        **{
-            f"{prefix}/norm/{name}": float(torch.stack([size[name] for size in sizes]).mean())
-            for name in model.heads.shapes
-        },
-    }
+    squares = _squares(model, gammas)
+    moved, base = (sum(column) for column in zip(*squares.values(), strict=True))
+    found = {"correction": (moved / base) ** 0.5} if base > 0 else {}
+    with suppress(InputError):
+        found["slope"] = magnitude_slope(model, ray(model))
+    found |= {f"correction/{name}": ratio for name, ratio in correction_ratios(model, gammas).items()}
+    with torch.no_grad():
+        sizes = [_norms(model, gamma) for gamma in gammas]
+    found |= {f"norm/{name}": float(torch.stack([size[name] for size in sizes]).mean()) for name in squares}
+    if loss is not None:
+        spread = gradient_spread(model, loss, gammas)
+        found |= {"gradient variance": spread.variance, "gradient mean squared": spread.square_of_mean}
+    return {f"{prefix}/{tag}": value for tag, value in found.items()}
+
+
+@torch.no_grad()
+def _squares(model: HyperNetwork, gammas: Tensor) -> dict[str, tuple[float, float]]:
+    """Mean over gammas of ||theta_k - base_k||^2, and ||base_k||^2, by tensor."""
+    base = model.base
+    moved = dict.fromkeys(base, 0.0)
+    for gamma in gammas:
+        for name, value in model.predict(gamma).items():
+            moved[name] += float((value - base[name]).square().sum()) / len(gammas)
+    return {name: (moved[name], float(base[name].square().sum())) for name in base}
 
 
 def _norms(model: HyperNetwork, gamma: Tensor) -> dict[str, Tensor]:

@@ -194,6 +194,13 @@ def slope(magnitudes: Sequence[Sequence[float]]) -> float | None:
         return None
 
 
+def relative_spread(value: Value) -> float | None:
+    """Variance of the gradient over gamma at the start, over the square of its mean; None if that is 0."""
+    (_, first), *_ = value.get("scalars") or [(0, {})]  # older records have none
+    variance, square = first.get("hypernet/gradient variance"), first.get("hypernet/gradient mean squared")
+    return variance / square if variance is not None and square else None
+
+
 def study_json(groups: Sequence[Group], separate: Sequence[Separate] = ()) -> dict[str, Any]:
     """All groups as JSON."""
     return {
@@ -210,6 +217,7 @@ def study_json(groups: Sequence[Group], separate: Sequence[Separate] = ()) -> di
                 "speedup": speedup(group, groups),
                 "speedups": {f"{rate:g}": speedup(group, groups, rate) for rate in group.rates},
                 "slope": {seed: slope(value["magnitudes"]) for seed, value in group.best.items()},
+                "gradient_variance": {seed: relative_spread(value) for seed, value in group.best.items()},
                 "curves": {seed: value["curve"] for seed, value in group.best.items()},
                 **{key: {seed: value[key] for seed, value in group.best.items()} for key in ALONG},
                 "diverged": group.diverged,

@@ -9,7 +9,17 @@ from matplotlib.figure import Figure
 
 from evonas.evaluate.statistics import summary, summary_text
 from evonas.files import write_text
-from evonas.hypernet.results import Group, Points, Separate, reference, separate_of, slope, speedup, study_json
+from evonas.hypernet.results import (
+    Group,
+    Points,
+    Separate,
+    reference,
+    relative_spread,
+    separate_of,
+    slope,
+    speedup,
+    study_json,
+)
 from evonas.hypernet.settings import SEPARATE, Piece
 from evonas.hypernet.study import Setting
 from evonas.record.board import Value, open_board, redraw_board
@@ -28,6 +38,7 @@ COLUMNS = (
     "metric",
     "steps saved",
     "slope",
+    "gradient variance",
     "diverged",
 )
 
@@ -39,11 +50,12 @@ MAGNITUDE: dict[str, Any] = {"xlabel": "||z||", "ylabel": "||theta|| at the star
 def table_cells(group: Group, groups: Sequence[Group]) -> tuple[str, ...]:
     """A group as a row under ``COLUMNS``.
 
-    ``steps saved``: how many times fewer reach the default's final loss; ``slope``: of log ||theta|| on log ||z|| at
-    the start.
+    ``steps saved``: how many times fewer reach the default's final loss; ``slope``: of log ||theta|| on log ||z||, and
+    ``gradient variance``: over gamma, as a multiple of the squared mean gradient, both at the start.
     """
     rate, faster = group.learning_rate, speedup(group, groups)
     slopes = [found for value in group.best.values() if (found := slope(value["magnitudes"])) is not None]
+    spreads = [found for value in group.best.values() if (found := relative_spread(value)) is not None]
     return (
         group.name,
         *map(str, group.setting),
@@ -52,6 +64,7 @@ def table_cells(group: Group, groups: Sequence[Group]) -> tuple[str, ...]:
         summary_text(group.metric) if group.metric else "-",
         "-" if faster is None else f"{faster:.2f}x",
         f"{round(summary(slopes).mean, 2) + 0:.2f}" if slopes else "-",
+        f"{summary(spreads).mean:.2g}" if spreads else "-",
         f"{group.diverged} of {group.runs}",
     )
 
@@ -159,12 +172,15 @@ def _show(piece: Piece, value: Mapping[str, object], folder: Path) -> None:
     parts = [piece.parametrization, piece.optimizer, piece.activation, piece.norm, f"noise_{piece.noise}"]
     parts.append(f"correction_{piece.correction:g}" if piece.place is None else f"place_{piece.place}")
     place = folder.joinpath(*parts, f"lr_{piece.learning_rate:g}", f"seed_{piece.seed}")
-    curve, metric, sizes = value["curve"], value["metric"], value["magnitudes"]
+    curve, metric, sizes, measured = (value.get(key, []) for key in ("curve", "metric", "magnitudes", "scalars"))
     with open_board(place) as board:
         assert isinstance(curve, list)
+        assert isinstance(measured, list)
         for step, loss in curve:
             if loss is not None:
                 board.scalar("loss", loss, step)
+        for step, numbers in measured:
+            board.scalars(numbers, step)
         facts: dict[str, Value] = {"parametrization": piece.parametrization, "optimizer": piece.optimizer}
         facts |= {"learning rate": piece.learning_rate, "correction": piece.correction, "seed": piece.seed}
         metrics: dict[str, float] = {}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from evonas.config import DataConfig
 from evonas.graph.catalogue import catalogued_or_text
-from evonas.hypernet.diagnostics import magnitudes, ray
+from evonas.hypernet.diagnostics import magnitudes, ray, scalars
 from evonas.hypernet.network import HyperNetwork
 from evonas.hypernet.settings import NO_NORM, Piece
 from evonas.hypernet.tasks import HyperTask, registration, regularized_classification, rescaled_classification
@@ -63,9 +63,10 @@ def build(piece: Piece) -> tuple[HyperTask, HyperNetwork]:
 def work(piece: Piece) -> dict[str, Any]:
     """One run, as the record keeps it.
 
-    ``curve``: steps and losses on the fixed batches; ``magnitudes``: norms of z and theta along a ray at the start. At
-    each gamma of the task's grid, or the one of a plain network: ``losses`` on the fixed batches, ``metric`` and
-    ``costs``; None if the run diverged.
+    ``curve``: steps and losses on the fixed batches; ``magnitudes``: norms of z and theta along a ray at the start;
+    ``scalars``: what ``evonas.hypernet.diagnostics.scalars`` says of all tensors together, by tag, at the first step
+    and the last. At each gamma of the task's grid, or the one of a plain network: ``losses`` on the fixed batches,
+    ``metric`` and ``costs``; None if the run diverged.
     """
     with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         torch.manual_seed(derive_seed(piece.seed, "dropout"))  # its masks come from torch's generator
@@ -84,6 +85,7 @@ def _work(piece: Piece) -> dict[str, Any]:
         gamma = task.grid[piece.place]
         grid = gamma[None]
         kept, batches = [at_gamma(batch, gamma) for batch in kept], (at_gamma(batch, gamma) for batch in batches)
+    measured = [] if piece.place is not None else [[0, _scalars(task, network, kept[0])]]
     optimizer = make_optimizer(network, piece)
     curve, done, stop = [[0, _loss(task, network, kept)]], 0, StopReason.COMPLETED
     while done < piece.run.steps and stop is StopReason.COMPLETED:
@@ -91,10 +93,13 @@ def _work(piece: Piece) -> dict[str, Any]:
         trace = fit(lambda batch: task.loss(network, batch), batches, optimizer, steps=steps)
         done, stop = done + len(trace.losses), trace.stop
         curve.append([done, _loss(task, network, kept) if stop is StopReason.COMPLETED else None])
-    value = {"curve": curve, "magnitudes": sizes, "steps": done, "losses": None, "metric": None, "costs": None}
+    ends = {"losses": None, "metric": None, "costs": None}
+    value = {"curve": curve, "magnitudes": sizes, "scalars": measured, "steps": done, **ends}
     losses = [_loss(task, network, [at_gamma(batch, gamma) for batch in kept]) for gamma in grid]
     if curve[-1][1] is None or None in losses:
         return value
+    if piece.place is None:
+        measured.append([done, _scalars(task, network, kept[0])])
     costs = None if task.cost is None else _floats(task.cost(network, grid))
     return value | {"losses": losses, "metric": _floats(task.metric(network, grid)), "costs": costs}
 
@@ -115,6 +120,13 @@ def _loss(task: HyperTask, network: HyperNetwork, batches: list[Any]) -> float |
     network.train()
     mean = sum(losses) / len(losses)
     return mean if math.isfinite(mean) else None
+
+
+def _scalars(task: HyperTask, network: HyperNetwork, batch: Any) -> dict[str, float]:
+    network.eval()  # dropout would draw from the generator of the training
+    found = scalars(network, task.grid, lambda model, gamma: task.loss(model, at_gamma(batch, gamma)))
+    network.train()
+    return {tag: value for tag, value in found.items() if tag.count("/") == 1 and math.isfinite(value)}
 
 
 @lru_cache(maxsize=2)

@@ -113,10 +113,25 @@ def test_the_spread_of_gradients_equals_numpy(images: nn.Module, pictures: Tenso
 def test_scalars_are_numbers_by_tag(text: nn.Module) -> None:
     model = HyperNetwork(text, 2)
     gammas = model.inputs.sample(3, torch.Generator().manual_seed(0))
-    tags = scalars(model, gammas, prefix="h")
+    spread = gradient_spread(model, squares, gammas)
+    tags = scalars(model, gammas, squares, prefix="h")
     assert all(isinstance(value, float) for value in tags.values())
     assert tags["h/slope"] == magnitude_slope(model, ray(model))
     assert tags["h/correction/weight"] == correction_ratios(model, gammas)["weight"]
     norms = model.predict(gammas)["embedding.weight"].flatten(1).norm(dim=1)
     assert tags["h/norm/embedding.weight"] == pytest.approx(norms.mean().item(), rel=1e-5)
-    assert len(tags) == 1 + 5 + 7
+    assert (tags["h/gradient variance"], tags["h/gradient mean squared"]) == (spread.variance, spread.square_of_mean)
+    theta = torch.cat([value.flatten(1) for value in model.predict(gammas).values()], dim=1)
+    base = torch.cat([value.flatten() for value in model.base.values()])
+    moved = (theta - base).square().sum(1).mean().sqrt() / base.norm()
+    assert tags["h/correction"] == pytest.approx(moved.item(), rel=1e-5)
+    assert len(tags) == 1 + 2 + 1 + 5 + 7
+
+
+def squares(model: HyperNetwork, gamma: Tensor) -> Tensor:
+    return torch.stack([value.square().sum() for value in model.predict(gamma).values()]).sum()
+
+
+def test_what_has_no_slope_or_correction_has_no_scalar() -> None:
+    model = HyperNetwork(nn.Linear(2, 2), 1, parametrization="default", correction=0.0)
+    assert set(scalars(model, model.inputs.diagonal(torch.ones(1)))) == {"hypernet/norm/weight", "hypernet/norm/bias"}

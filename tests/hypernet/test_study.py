@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from evonas.hypernet.diagnostics import gradient_spread
 from evonas.hypernet.network import HyperNetwork
 from evonas.hypernet.registration import roughness, warp
 from evonas.hypernet.results import groups_of, separate_of, slope, speedup
@@ -19,6 +20,7 @@ from evonas.hypernet.settings import GridConfig, Piece, StudyConfig
 from evonas.hypernet.show import ablation, steps_by_rate
 from evonas.hypernet.study import pieces_of, settings_of
 from evonas.hypernet.train import build, work
+from evonas.hypernet.variants import at_gamma
 from evonas.instrument.fit import fit
 from evonas.record.results import Outcome
 from evonas.section import load_as
@@ -83,6 +85,10 @@ def test_a_study_gives_what_its_runs_give_and_goes_on_where_it_was(
     assert found["metric"]["2"] == pytest.approx(metric, abs=1e-6)
     assert [step for step, _ in found["curves"]["2"]] == [0, 2, 4]
     assert len(found["losses"]["2"]) == 5
+    task, network = build(piece)
+    batch = next(task.batches(derive_seed(0, "fixed batches")))
+    spread = gradient_spread(network.eval(), lambda model, gamma: task.loss(model, at_gamma(batch, gamma)), task.grid)
+    assert found["gradient_variance"]["2"] == pytest.approx(spread.variance / spread.square_of_mean, rel=1e-4)
     (separate,) = json.loads((run / "results.json").read_text())["separate"]
     assert [len(separate["metric"][seed]) for seed in ("1", "2")] == [5, 5]
     for name in ("results.md", "results.json", *(f"{picture}.png" for picture in PICTURES)):
@@ -186,7 +192,8 @@ def test_separate_networks_are_at_the_best_learning_rate_of_each_place() -> None
     def run(place: int, rate: float, seed: int, loss: float | None) -> tuple[Piece, Outcome]:
         base = piece("mip", rate, seed).model_copy(update={"parametrization": "separate", "place": place})
         end = None if loss is None else [loss]
-        return base, Outcome({"curve": [[4, loss]], "losses": end, "metric": end, "costs": None, "magnitudes": []})
+        value = {"curve": [[4, loss]], "losses": end, "metric": end, "costs": None, "magnitudes": []}
+        return base, Outcome(value)
 
     runs = [
         *(run(0, 1e-3, seed, 0.5) for seed in (1, 2)),
