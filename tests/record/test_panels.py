@@ -19,8 +19,19 @@ def test_series_beyond_the_colours_have_another_line() -> None:
 
 @pytest.mark.parametrize(("highest", "named"), [(90.0, {"20", "50"}), (1e6, {"$\\mathdefault{10^{4}}$"})])
 def test_a_logarithmic_axis_names_values_within_two_decades(highest: float, named: set[str]) -> None:
-    series = {"a": [(0.0, 13.0, 0.0), (50.0, highest, 0.0)]}
-    figure = draw_panels({"": series}, xlabel="x", ylabel="y", logx=0, logy=True)
+    series = {"a": [(13.0, 13.0, 0.0), (highest, highest, 0.0)]}
+    figure = draw_panels({"": series}, xlabel="x", ylabel="y", logy=True)
     FigureCanvasAgg(figure).draw()
     (axes,) = figure.axes
-    assert named <= {label.get_text() for label in axes.get_yticklabels()}
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert named <= {label.get_text() for label in labels}
+
+
+@pytest.mark.parametrize(("highest", "named"), [(65792.0, {"40k", "50k"}), (400.0, {"200", "300"})])
+def test_a_linear_axis_names_thousands_by_prefix(highest: float, named: set[str]) -> None:
+    figure = draw_panels({"": {"a": [(0.4 * highest, 1.0, 0.0), (highest, 2.0, 0.0)]}}, xlabel="x", ylabel="y", logx=0)
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert named <= set(labels)
+    assert len(labels) <= 8

@@ -5,8 +5,9 @@ from math import ceil
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from evonas.record.pictures.charts import styled
 from evonas.record.pictures.curves import COLOURS
@@ -17,6 +18,7 @@ Panels = Mapping[str, Mapping[str, Points]]
 
 LINES = ("-", "--", ":")
 A_ROW = 3  # panels
+LARGE = 10_000
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP, GAP = 3.3, 2.9, 0.75, 2.2, 0.65, 0.75, 0.45  # inches
 
 
@@ -82,8 +84,12 @@ def draw_panels(
             axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
             axes.set_xticks([], minor=True)
     if first is not None:
+        if logx == 10:
+            _name_few_decades(first.xaxis, first.get_xlim())
+        elif not logx:
+            _name_few_numbers(first.xaxis, first.get_xlim())
         if logy:
-            _name_few_decades(first)
+            _name_few_decades(first.yaxis, first.get_ylim())
         handles = [first.plot([], [], marker="o", markersize=4, label=name, **styles[name])[0] for name in names]
         corner = ((width - RIGHT + 0.15) / width, 1 - TOP / height)
         figure.legend(
@@ -99,12 +105,24 @@ def _style(number: int) -> dict[str, Any]:
     return {"color": COLOURS[colour], "linestyle": LINES[again % len(LINES)]}
 
 
-def _name_few_decades(axes: Axes) -> None:
+def _name_few_decades(axis: Axis, limits: tuple[float, float]) -> None:
     """Within two decades a logarithmic axis also names 2 and 5: else it might name nothing at all."""
-    low, high = axes.get_ylim()
+    low, high = limits
     if high < 100 * low:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(_short() if high >= LARGE else FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _name_few_numbers(axis: Axis, limits: tuple[float, float]) -> None:
+    """Few of the large numbers are named: else they would run into each other."""
+    if limits[1] >= LARGE:
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_formatter(_short())
+
+
+def _short() -> EngFormatter:
+    """40k for 40,000."""
+    return EngFormatter(sep="")
 
 
 def _draw(
