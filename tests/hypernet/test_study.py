@@ -150,7 +150,7 @@ def test_settings_are_a_product_or_differ_from_the_first_in_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "networks", "separate"), [("digits", 1200, 450), ("registration", 720, 450), ("rescaling", 480, 450)]
+    ("name", "networks", "separate"), [("digits", 1400, 525), ("registration", 840, 525), ("rescaling", 560, 525)]
 )
 def test_shipped_studies_have_as_many_runs_as_they_say(name: str, networks: int, separate: int) -> None:
     path = STUDIES / f"mip_{name}.toml"
