@@ -1,6 +1,6 @@
 """How the size of predicted parameters and of gradients depends on gamma."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,6 +12,8 @@ from evonas.hypernet.network import HyperNetwork
 
 RAY_START = 0.1  # where on the diagonal of [0, 1]^d the slope is measured; to 1
 POINTS = 8
+PREFIX = "hypernet"
+GRADIENT_VARIANCE, GRADIENT_MEAN_SQUARED = "gradient variance", "gradient mean squared"
 
 
 def log_log_slope(x: Tensor, y: Tensor) -> float:
@@ -43,7 +45,8 @@ def magnitudes(model: HyperNetwork, gammas: Tensor) -> tuple[Tensor, Tensor]:
 
     Shapes: gammas [n, d] -> [n], [n].
     """
-    sizes = torch.stack([torch.stack(list(_norms(model, gamma).values())).norm() for gamma in gammas])
+    thetas = (model.predict(gamma).values() for gamma in gammas)
+    sizes = torch.stack([torch.stack([value.norm() for value in theta]).norm() for theta in thetas])
     return model.inputs.unit(gammas, like=sizes).norm(dim=-1), sizes
 
 
@@ -59,7 +62,6 @@ def magnitude_slope(model: HyperNetwork, gammas: Tensor) -> float:
     return log_log_slope(*magnitudes(model, gammas))
 
 
-@torch.no_grad()
 def correction_ratios(model: HyperNetwork, gammas: Tensor) -> dict[str, float]:
     """For each predicted tensor, the root of the mean over gammas of ||theta_k - base_k||^2, over ||base_k||.
 
@@ -69,7 +71,7 @@ def correction_ratios(model: HyperNetwork, gammas: Tensor) -> dict[str, float]:
         model: the hypernetwork.
         gammas: [n, d].
     """
-    return {name: (moved / base) ** 0.5 for name, (moved, base) in _squares(model, gammas).items() if base > 0}
+    return _ratios(_sizes(model, gammas))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,8 @@ def scalars(
     gammas: Tensor,
     loss: Callable[[HyperNetwork, Tensor], Tensor] | None = None,
     *,
-    prefix: str = "hypernet",
+    tensors: bool = True,
+    prefix: str = PREFIX,
 ) -> dict[str, float]:
     """What to show in TensorBoard, by tag; what does not exist, as the slope of a theta of 0, is left out.
 
@@ -123,33 +126,42 @@ def scalars(
         model: the hypernetwork.
         gammas: [n, d].
         loss: as for ``gradient_spread``.
+        tensors: whether to say something of each tensor.
         prefix: first part of the tags.
     """
-    squares = _squares(model, gammas)
-    moved, base = (sum(column) for column in zip(*squares.values(), strict=True))
+    sizes = _sizes(model, gammas)
+    moved, base = (sum(column) for column in zip(*((s.moved, s.base) for s in sizes.values()), strict=True))
     found = {"correction": (moved / base) ** 0.5} if base > 0 else {}
     with suppress(InputError):
         found["slope"] = magnitude_slope(model, ray(model))
-    found |= {f"correction/{name}": ratio for name, ratio in correction_ratios(model, gammas).items()}
-    with torch.no_grad():
-        sizes = [_norms(model, gamma) for gamma in gammas]
-    found |= {f"norm/{name}": float(torch.stack([size[name] for size in sizes]).mean()) for name in squares}
+    if tensors:
+        found |= {f"correction/{name}": ratio for name, ratio in _ratios(sizes).items()}
+        found |= {f"norm/{name}": size.norm for name, size in sizes.items()}
     if loss is not None:
         spread = gradient_spread(model, loss, gammas)
-        found |= {"gradient variance": spread.variance, "gradient mean squared": spread.square_of_mean}
+        found |= {GRADIENT_VARIANCE: spread.variance, GRADIENT_MEAN_SQUARED: spread.square_of_mean}
     return {f"{prefix}/{tag}": value for tag, value in found.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """Of one tensor: means over gammas of ||theta_k - base_k||^2 and ||theta_k||, and ||base_k||^2."""
+
+    moved: float
+    norm: float
+    base: float
+
+
 @torch.no_grad()
-def _squares(model: HyperNetwork, gammas: Tensor) -> dict[str, tuple[float, float]]:
-    """Mean over gammas of ||theta_k - base_k||^2, and ||base_k||^2, by tensor."""
+def _sizes(model: HyperNetwork, gammas: Tensor) -> dict[str, _Size]:
     base = model.base
-    moved = dict.fromkeys(base, 0.0)
+    moved, norms = dict.fromkeys(base, 0.0), dict.fromkeys(base, 0.0)
     for gamma in gammas:
         for name, value in model.predict(gamma).items():
             moved[name] += float((value - base[name]).square().sum()) / len(gammas)
-    return {name: (moved[name], float(base[name].square().sum())) for name in base}
+            norms[name] += float(value.norm()) / len(gammas)
+    return {name: _Size(moved[name], norms[name], float(base[name].square().sum())) for name in base}
 
 
-def _norms(model: HyperNetwork, gamma: Tensor) -> dict[str, Tensor]:
-    return {name: value.norm() for name, value in model.predict(gamma).items()}
+def _ratios(sizes: Mapping[str, _Size]) -> dict[str, float]:
+    return {name: (size.moved / size.base) ** 0.5 for name, size in sizes.items() if size.base > 0}

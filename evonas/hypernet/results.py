@@ -10,7 +10,7 @@ import torch
 
 from evonas.errors import InputError
 from evonas.evaluate.statistics import Summary, summary
-from evonas.hypernet.diagnostics import log_log_slope
+from evonas.hypernet.diagnostics import GRADIENT_MEAN_SQUARED, GRADIENT_VARIANCE, PREFIX, log_log_slope
 from evonas.hypernet.settings import SEPARATE, OptimizerName, Piece
 from evonas.hypernet.study import Setting
 from evonas.record.results import Outcome
@@ -196,8 +196,8 @@ def slope(magnitudes: Sequence[Sequence[float]]) -> float | None:
 
 def relative_spread(value: Value) -> float | None:
     """Variance of the gradient over gamma at the start, over the square of its mean; None if that is 0."""
-    (_, first), *_ = value.get("scalars") or [(0, {})]  # older records have none
-    variance, square = first.get("hypernet/gradient variance"), first.get("hypernet/gradient mean squared")
+    _, first = (value.get("scalars") or [(0, {})])[0]  # older records have none
+    variance, square = (first.get(f"{PREFIX}/{tag}") for tag in (GRADIENT_VARIANCE, GRADIENT_MEAN_SQUARED))
     return variance / square if variance is not None and square else None
 
 

@@ -172,7 +172,8 @@ def _show(piece: Piece, value: Mapping[str, object], folder: Path) -> None:
     parts = [piece.parametrization, piece.optimizer, piece.activation, piece.norm, f"noise_{piece.noise}"]
     parts.append(f"correction_{piece.correction:g}" if piece.place is None else f"place_{piece.place}")
     place = folder.joinpath(*parts, f"lr_{piece.learning_rate:g}", f"seed_{piece.seed}")
-    curve, metric, sizes, measured = (value.get(key, []) for key in ("curve", "metric", "magnitudes", "scalars"))
+    curve, metric, sizes = value["curve"], value["metric"], value["magnitudes"]
+    measured = value.get("scalars", [])  # older records have none
     with open_board(place) as board:
         assert isinstance(curve, list)
         assert isinstance(measured, list)

@@ -124,9 +124,9 @@ def _loss(task: HyperTask, network: HyperNetwork, batches: list[Any]) -> float |
 
 def _scalars(task: HyperTask, network: HyperNetwork, batch: Any) -> dict[str, float]:
     network.eval()  # dropout would draw from the generator of the training
-    found = scalars(network, task.grid, lambda model, gamma: task.loss(model, at_gamma(batch, gamma)))
+    found = scalars(network, task.grid, lambda model, gamma: task.loss(model, at_gamma(batch, gamma)), tensors=False)
     network.train()
-    return {tag: value for tag, value in found.items() if tag.count("/") == 1 and math.isfinite(value)}
+    return {tag: value for tag, value in found.items() if math.isfinite(value)}
 
 
 @lru_cache(maxsize=2)
