@@ -16,7 +16,7 @@ FORMAT = "evonas study 1"
 
 _SCHEMA = """
 CREATE TABLE format (name TEXT PRIMARY KEY) STRICT;
-CREATE TABLE results (
+CREATE TABLE results ( -- with rowids: without, rows of more than a quarter of a page take pages of their own
     id TEXT PRIMARY KEY, spec TEXT NOT NULL, value TEXT, failure TEXT NOT NULL, seconds REAL NOT NULL,
     told REAL NOT NULL) STRICT;
 """
