@@ -5,30 +5,30 @@ module. ``lower`` makes the module, ``replace_norm_act`` puts it into a network,
 """
 
 from evonas.errors import InputError as InputError
-from evonas.evaluate.evaluator import Evaluator as Evaluator
 from evonas.graph.catalogue import CATALOGUE as CATALOGUE
 from evonas.graph.genome import Genome as Genome
 from evonas.graph.node import Node as Node
 from evonas.graph.space import SearchSpace as SearchSpace
 from evonas.graph.variation import mutate as mutate
-from evonas.instrument.fit import StopReason as StopReason
-from evonas.instrument.fit import Trace as Trace
-from evonas.instrument.fit import fit as fit
-from evonas.instrument.memory import keep_memory as keep_memory
-from evonas.instrument.modules import replace_modules as replace_modules
-from evonas.instrument.statistics import recalibrate as recalibrate
-from evonas.instrument.surgery import NormActSite as NormActSite
-from evonas.instrument.surgery import SurgeryWarning as SurgeryWarning
-from evonas.instrument.surgery import norm_act_sites as norm_act_sites
-from evonas.instrument.surgery import replace_norm_act as replace_norm_act
 from evonas.layer.export import export as export
 from evonas.layer.lower import NormActLayer as NormActLayer
 from evonas.layer.lower import lower as lower
-from evonas.record.archive import Archive as Archive
-from evonas.record.outcome import Candidate as Candidate
-from evonas.record.outcome import Evaluation as Evaluation
-from evonas.record.outcome import Rejection as Rejection
+from evonas.search.archive import Archive as Archive
 from evonas.search.engine import Search as Search
+from evonas.search.evaluator import Evaluator as Evaluator
+from evonas.search.outcome import Candidate as Candidate
+from evonas.search.outcome import Evaluation as Evaluation
+from evonas.search.outcome import Rejection as Rejection
+from evonas.surgery.modules import replace_modules as replace_modules
+from evonas.surgery.recalibrate import recalibrate as recalibrate
+from evonas.surgery.sites import NormActSite as NormActSite
+from evonas.surgery.sites import SurgeryWarning as SurgeryWarning
+from evonas.surgery.sites import norm_act_sites as norm_act_sites
+from evonas.surgery.sites import replace_norm_act as replace_norm_act
 from evonas.tasks.task import Task as Task
+from evonas.training.allocator import keep_memory as keep_memory
+from evonas.training.fit import StopReason as StopReason
+from evonas.training.fit import Trace as Trace
+from evonas.training.fit import fit as fit
 
 __version__ = "0.1.0"

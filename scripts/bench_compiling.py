@@ -25,14 +25,14 @@ from rich.table import Table
 from torch import nn
 
 from evonas.config import SearchConfig, load
-from evonas.evaluate.evaluator import evaluator_from_config
-from evonas.evaluate.install import install
-from evonas.evaluate.training import make_optimizer
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.space import SearchSpace
-from evonas.instrument.memory import keep_memory
 from evonas.layer.compiling import LayerCompiler
 from evonas.layer.lower import lower
+from evonas.search.evaluator import evaluator_from_config
+from evonas.search.training import make_optimizer
+from evonas.surgery.install import install
+from evonas.training.allocator import keep_memory
 
 MEGABYTE = 1 << 20
 

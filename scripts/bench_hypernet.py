@@ -27,14 +27,14 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from evonas.config import DataConfig
-from evonas.hypernet.settings import RunConfig
-from evonas.hypernet.tasks import HyperTask
-from evonas.hypernet.train import TASKS
-from evonas.instrument.device import find_device
-from evonas.instrument.fit import StopReason, fit
-from evonas.instrument.memory import keep_memory
 from evonas.seeding import derive_seed
+from evonas.studies.hypernet.settings import RunConfig
+from evonas.studies.hypernet.tasks import HyperTask
+from evonas.studies.hypernet.train import TASKS
 from evonas.tasks.data import ImageData, load
+from evonas.training.allocator import keep_memory
+from evonas.training.device import find_device
+from evonas.training.fit import StopReason, fit
 
 INSTALL = "hyperlight is not installed: pip install hyperlight"
 OURS, THEIRS = "evonas", "hyperlight"

@@ -23,13 +23,13 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from evonas.config import LayerConfig, ProtocolsConfig
-from evonas.evaluate.protocols import Screens
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
-from evonas.instrument.memory import keep_memory
 from evonas.layer.lower import lower
-from evonas.record.outcome import Rejection
+from evonas.search.outcome import Rejection
+from evonas.search.protocols import Screens
+from evonas.training.allocator import keep_memory
 
 Step = Callable[[], object]
 

@@ -18,11 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from evonas.config import TextConfig
-from evonas.instrument.memory import keep_memory
-from evonas.stability.settings import OptimizerConfig, RunConfig
-from evonas.stability.train import train
+from evonas.studies.stability.settings import OptimizerConfig, RunConfig
+from evonas.studies.stability.train import train
 from evonas.tasks.language.settings import sized
 from evonas.tasks.language.text import Text, load
+from evonas.training.allocator import keep_memory
 
 EVERY = RunConfig().probe_every
 

@@ -20,11 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from evonas.config import EvolutionConfig, LayerConfig, ProtocolsConfig
-from evonas.evaluate.protocols import Screens, fingerprint, numerics, structure
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
-from evonas.record.outcome import Evaluation, Rejection
 from evonas.search.engine import Search
+from evonas.search.outcome import Evaluation, Rejection
+from evonas.search.protocols import Screens, fingerprint, numerics, structure
 
 Result = TypeVar("Result")
 SPACE = SearchSpace(index_sets=("chw", "hw", "ghw"))

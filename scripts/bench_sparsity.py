@@ -31,13 +31,13 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from evonas.sparsity import sparsify
-from evonas.sparsity.accounting import decode_costs, total
-from evonas.sparsity.attach import Pays
-from evonas.sparsity.decoding import Decoder, DecodeRate, compiled, decode_rates, decoded_logits
-from evonas.sparsity.sites import linear_sites
-from evonas.sparsity.sizes import SizeTable, measure_sizes
-from evonas.sparsity.study import CONTEXT
-from evonas.sparsity.texts import calibration_windows, scored_windows
+from evonas.studies.sparsity.accounting import decode_costs, total
+from evonas.studies.sparsity.decoding import Decoder, DecodeRate, compiled, decode_rates, decoded_logits
+from evonas.studies.sparsity.sites import linear_sites
+from evonas.studies.sparsity.sparsify import Pays
+from evonas.studies.sparsity.speed_table import SizeTable, measure_sizes
+from evonas.studies.sparsity.study import CONTEXT
+from evonas.studies.sparsity.texts import calibration_windows, scored_windows
 from evonas.tasks.language.pretrained import load_language_model
 
 EAGER, COMPILED = "dense, eager", "dense, compiled"

@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from evonas.instrument.device import find_device
 from evonas.steering import fit
-from evonas.steering.fitting import POST_NORMS
+from evonas.studies.steering.fit import POST_NORMS
 from evonas.tasks.language.pretrained import load_language_model
+from evonas.training.device import find_device
 
 STEP, FORWARD, REFERENCE = "LinEAS step", "forward", "forward + backward"
 VOCABULARY = 1000

@@ -16,10 +16,10 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from evonas.comparison import interval_text
-from evonas.evaluate.statistics import t_interval
+from evonas.compare.comparison import interval_text
 from evonas.files import write_text
-from evonas.record.pictures import draw_curves, to_png
+from evonas.report.pictures import draw_curves, to_png
+from evonas.report.statistics import t_interval
 
 PUBLISHED = "published"
 

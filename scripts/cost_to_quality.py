@@ -30,15 +30,15 @@ from pebble import ProcessPool
 
 from evonas import config
 from evonas.config import SearchConfig
-from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
-from evonas.evaluate.rungs import Hurdle
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
-from evonas.instrument.memory import keep_memory
-from evonas.record.board import open_board
-from evonas.record.outcome import Candidate, Evaluation, Rejection
+from evonas.report.board import open_board
 from evonas.search.driver import make_search
 from evonas.search.engine import SearchExhaustedError
+from evonas.search.evaluator import Evaluator, evaluator_from_config
+from evonas.search.outcome import Candidate, Evaluation, Rejection
+from evonas.search.rungs import Hurdle
+from evonas.training.allocator import keep_memory
 
 GOAL = "evonorm-s0"
 # a filter of 20 % after 100 steps, then every survivor in full; nothing is known of a layer before it is trained

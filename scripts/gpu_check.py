@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evonas import CATALOGUE, lower
-from evonas.evaluate.timing import forward_backward, relative_time
-from evonas.sparsity.kernels import gather_mv, masked_mv
+from evonas.studies.sparsity.kernels import gather_mv, masked_mv
+from evonas.training.timing import forward_backward, relative_time
 
 CHANNELS = 64
 TOLERANCE = 1e-4  # relative, float32, different summation order

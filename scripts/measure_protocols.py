@@ -22,18 +22,18 @@ from rich.progress import track
 
 from evonas import config
 from evonas.errors import first_line
-from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
-from evonas.evaluate.install import install
-from evonas.evaluate.protocols import Screens, fingerprint
-from evonas.evaluate.training import make_optimizer
-from evonas.evaluate.workers import Failure, Workers
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.graph.variation import mutate
-from evonas.instrument.fit import StopReason, fit
-from evonas.record.outcome import Rejection
+from evonas.runs.workers import Failure, Workers
+from evonas.search.evaluator import Evaluator, evaluator_from_config
+from evonas.search.outcome import Rejection
+from evonas.search.protocols import Screens, fingerprint
+from evonas.search.training import make_optimizer
+from evonas.surgery.install import install
 from evonas.tasks.task import Task
+from evonas.training.fit import StopReason, fit
 
 Facts = dict[str, str]  # what is known of a layer before it is trained: origin, and for one screened out by what
 

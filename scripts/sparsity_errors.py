@@ -20,15 +20,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from evonas.sparsity.build import Builder
-from evonas.sparsity.calibration import normalized_groups
-from evonas.sparsity.calls import call, inference
-from evonas.sparsity.layer import SparseLinear
-from evonas.sparsity.scores import method_named
-from evonas.sparsity.selection import Prefill
-from evonas.sparsity.sites import Site, linear_sites
-from evonas.sparsity.texts import scored_windows
-from evonas.sparsity.transform import turn
+from evonas.studies.sparsity.build import Builder
+from evonas.studies.sparsity.calibration import normalized_groups
+from evonas.studies.sparsity.calls import call, inference
+from evonas.studies.sparsity.layer import SparseLinear
+from evonas.studies.sparsity.rotation import turn
+from evonas.studies.sparsity.scores import method_named
+from evonas.studies.sparsity.selection import Prefill
+from evonas.studies.sparsity.sites import Site, linear_sites
+from evonas.studies.sparsity.texts import scored_windows
 from evonas.tasks.language.pretrained import load_language_model
 
 SETTINGS = {

@@ -21,13 +21,13 @@ from rich.progress import track
 from rich.table import Table
 
 from evonas import config
-from evonas.evaluate.evaluator import Evaluator, evaluator_from_config
-from evonas.evaluate.install import install
-from evonas.evaluate.training import make_optimizer
-from evonas.evaluate.workers import Failure, Workers
 from evonas.graph.genome import Genome
-from evonas.instrument.fit import StopReason, fit
-from evonas.report import find_layer
+from evonas.runs.workers import Failure, Workers
+from evonas.search.evaluator import Evaluator, evaluator_from_config
+from evonas.search.named import find_layer
+from evonas.search.training import make_optimizer
+from evonas.surgery.install import install
+from evonas.training.fit import StopReason, fit
 
 EARLY, AVERAGED = 100, 20
 

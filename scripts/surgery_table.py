@@ -22,7 +22,7 @@ from rich.progress import track
 from torch import Tensor, fx, nn
 
 import evonas
-from evonas.instrument.tracing import trace
+from evonas.surgery.tracing import trace
 from evonas.tasks.architectures.external import make_external
 
 TIMM = (

@@ -2,7 +2,7 @@
 
 import sys
 
-from evonas.cli import compare as compare  # importing a file of verbs adds them
+from evonas.cli import evaluate as evaluate  # importing a file of verbs adds them
 from evonas.cli import layers as layers
 from evonas.cli import search as search
 from evonas.cli import sparsify as sparsify

@@ -7,7 +7,7 @@ import typer
 
 from evonas import config
 from evonas.errors import InputError
-from evonas.record.run import RunFolder
+from evonas.runs.folder import RunFolder
 
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
 

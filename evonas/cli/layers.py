@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from evonas import report, terminal
+from evonas.cli import terminal
 from evonas.cli.app import JsonOption, LayerArgument, RunArgument, app
 from evonas.errors import InputError
-from evonas.record.archive import Archive
-from evonas.record.outcome import COMPILED
-from evonas.record.pictures import draw_genome, to_png
-from evonas.record.run import RunFolder
+from evonas.report.pictures import draw_genome, to_png
+from evonas.runs.folder import RunFolder
+from evonas.search import named, ranking
+from evonas.search.archive import Archive
+from evonas.search.outcome import COMPILED
 
 
 @app.command()
@@ -31,8 +32,8 @@ def top(
     The Pareto front over accuracies and other objectives: [bold]evonas top runs/first --pareto[/bold]
     """
     folder = RunFolder(run).require()
-    ranked, known = report.ranking(folder), report.baselines(folder)
-    entries = (report.undominated(ranked) if pareto else ranked)[:count]
+    ranked, known = ranking.ranking(folder), ranking.baselines(folder)
+    entries = (ranking.undominated(ranked) if pareto else ranked)[:count]
     if as_json:
         _print_json([entry.as_json() for entry in (*entries, *known)])
         return
@@ -55,10 +56,10 @@ def show(
 
     Example: [bold]evonas show evonorm-s0 --png s0.png[/bold]
     """
-    found = report.find_layer(layer)
+    found = named.find_layer(layer)
     if png is not None:
         _write_png(found, png)
-    facts = report.describe(found.genome)
+    facts = ranking.describe(found.genome)
     if as_json:
         name = found.name or layer
         _print_json(
@@ -91,11 +92,11 @@ def export(
 
     Example: [bold]evonas export runs/first#1 -o my_layer.py[/bold]
     """
-    path = report.export_layer(report.find_layer(layer), output)
+    path = named.export_layer(named.find_layer(layer), output)
     terminal.console().print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
-def _write_png(layer: report.Layer, path: Path) -> None:
+def _write_png(layer: named.NamedLayer, path: Path) -> None:
     if path.suffix != ".png":
         raise InputError("--png", str(path), accepted="a file that ends in .png")
     to_png(draw_genome(layer.genome, title=layer.name, subtitle=layer.genome.key), path)

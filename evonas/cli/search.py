@@ -7,18 +7,21 @@ from typing import Annotated
 
 import typer
 
-from evonas import config, report, terminal
+from evonas import config
+from evonas.cli import terminal
 from evonas.cli.app import INTERRUPTED, app, refuse_changes
 from evonas.errors import InputError
-from evonas.evaluate.execution import Executor, make_executor
-from evonas.evaluate.reuse import Reusing, with_cache
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
-from evonas.record.archive import Archive
-from evonas.record.board import open_board
-from evonas.record.run import RunFolder, create_run, locked
+from evonas.report.board import open_board
+from evonas.runs.folder import RunFolder, locked
+from evonas.search import best, named, ranking
+from evonas.search.archive import Archive
+from evonas.search.cached import Reusing, with_cache
+from evonas.search.dashboard import SearchBoard
 from evonas.search.driver import Clock, Ending, drive, driving_seconds, make_search
-from evonas.search.watch import SearchBoard
+from evonas.search.execution import Executor, make_executor
+from evonas.search.start import create_run
 
 
 @app.command()
@@ -90,9 +93,11 @@ def _drive(settings: config.SearchConfig, folder: RunFolder, archive: Archive, e
 
 
 def _finish(folder: RunFolder, ending: Ending) -> None:
-    modules = report.save_best(folder)
+    modules = best.save_best(folder)
     console = terminal.console()
-    console.print(terminal.ranking_table(report.ranking(folder, 10), report.baselines(folder), title=str(folder.path)))
+    console.print(
+        terminal.ranking_table(ranking.ranking(folder, 10), ranking.baselines(folder), title=str(folder.path))
+    )
     for path in modules[:1]:
         console.print(f"best layer as a module: {path}", highlight=False, soft_wrap=True)
     console.print(f"TensorBoard: tensorboard --logdir {folder.path.parent}", highlight=False, soft_wrap=True)
@@ -136,7 +141,7 @@ def _starting_from(initial: list[str], settings: config.SearchConfig) -> config.
     space, texts = SearchSpace.from_config(settings.space), list(settings.evolution.initial)
     for name in initial:
         try:
-            found = [layer.genome.to_text() for layer in report.find_layers(name)]
+            found = [layer.genome.to_text() for layer in named.find_layers(name)]
         except InputError as error:
             raise error.at("--start-from") from None
         for text in found:

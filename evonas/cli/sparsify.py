@@ -9,11 +9,11 @@ import typer
 
 from evonas.cli.app import JsonOption, app
 from evonas.cli.study_command import ResumeOption, RunOption, Shown, Watch, print_study, run_held
-from evonas.record.results import Results
-from evonas.section import parse_section
-from evonas.sparsity import pieces, results, show
-from evonas.sparsity.scores import METHODS
-from evonas.sparsity.study import ALL, StudyConfig
+from evonas.config.section import parse_section
+from evonas.runs.store import Results
+from evonas.studies.sparsity import pieces, results, show
+from evonas.studies.sparsity.scores import METHODS
+from evonas.studies.sparsity.study import ALL, StudyConfig
 
 
 def _option(key: str, help_text: str, **settings: Any) -> Any:

@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from evonas.cli.study_command import Shown, Watch, Work, add_study
-from evonas.hypernet import results as hypernet_results
-from evonas.hypernet import show as hypernet_show
-from evonas.hypernet import study as hypernet_study
-from evonas.record.results import Results
-from evonas.report import find_layer
-from evonas.stability import show as stability_show
-from evonas.stability import study as stability_study
-from evonas.stability import sweeps
-from evonas.steering import results as steering_results
-from evonas.steering import show as steering_show
-from evonas.steering import study as steering_study
+from evonas.runs.store import Results
+from evonas.search.named import find_layer
+from evonas.studies.hypernet import results as hypernet_results
+from evonas.studies.hypernet import show as hypernet_show
+from evonas.studies.hypernet import study as hypernet_study
+from evonas.studies.stability import show as stability_show
+from evonas.studies.stability import study as stability_study
+from evonas.studies.stability import sweeps
+from evonas.studies.steering import results as steering_results
+from evonas.studies.steering import show as steering_show
+from evonas.studies.steering import study as steering_study
 
 RESUMED = "Finished runs are kept: after Ctrl-C the same command with --resume goes on."
 

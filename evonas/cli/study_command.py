@@ -8,13 +8,14 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from evonas import section, terminal
+from evonas.cli import terminal
 from evonas.cli.app import INTERRUPTED, JsonOption, app
-from evonas.evaluate.interrupt import RunInterruptedError
-from evonas.evaluate.tally import Tally
-from evonas.record.results import Results
-from evonas.record.run import working_folder
-from evonas.section import NamedSection
+from evonas.config import section
+from evonas.config.section import NamedSection
+from evonas.runs.folder import working_folder
+from evonas.runs.interrupt import RunInterruptedError
+from evonas.runs.progress import Tally
+from evonas.runs.store import Results
 
 RunOption = Annotated[Path | None, typer.Option(help="Where everything goes; default: runs/<name>.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with, or add to, what the folder holds.")]

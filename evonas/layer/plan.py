@@ -12,7 +12,7 @@ from evonas.graph import functions
 from evonas.graph.genome import Genome
 from evonas.graph.node import NUM_INITIAL, Node
 from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, LAYOUTS, PRIMITIVES, constant
-from evonas.layer.standardizing import standardized
+from evonas.layer.fuse import standardized
 
 
 class Setting(StrEnum):

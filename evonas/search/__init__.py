@@ -1,1 +1,1 @@
-"""Evolutionary search: selection by DEAP; the ask-and-tell engine and the loop that drives it are ours."""
+"""Evolutionary search: candidates, what rejects and scores them, selection by DEAP, and what is recorded of them."""

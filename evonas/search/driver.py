@@ -10,19 +10,19 @@ from typing import Protocol
 
 from evonas.config import ARCHITECTURES, BudgetConfig, SearchConfig
 from evonas.errors import InputError
-from evonas.evaluate.execution import Executor, Pending
-from evonas.evaluate.interrupt import Interrupts, RunInterruptedError
-from evonas.evaluate.objectives import switched_on
-from evonas.evaluate.propagation import propagation
-from evonas.evaluate.protocols import Screens
-from evonas.evaluate.rungs import Ladder
-from evonas.evaluate.workers import threads
 from evonas.graph.catalogue import CATALOGUE, catalogued, catalogued_or_text
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
-from evonas.record.archive import Archive
-from evonas.record.outcome import Candidate, Evaluation
+from evonas.runs.interrupt import Interrupts, RunInterruptedError
+from evonas.runs.workers import threads
+from evonas.search.archive import Archive
 from evonas.search.engine import Search, SearchExhaustedError
+from evonas.search.execution import Executor, Pending
+from evonas.search.objectives import switched_on
+from evonas.search.outcome import Candidate, Evaluation
+from evonas.search.propagation import propagation
+from evonas.search.protocols import Screens
+from evonas.search.rungs import Ladder
 
 
 class Ending(Enum):

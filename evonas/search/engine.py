@@ -4,15 +4,15 @@ import random
 from collections.abc import Callable, Sequence
 
 from evonas.config import EvolutionConfig
-from evonas.evaluate.protocols import repeats, silent
-from evonas.evaluate.rungs import STAGE as RUNGS
-from evonas.evaluate.rungs import Hurdle, Ladder, furthest, scores_at
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.graph.variation import mutate
-from evonas.record.outcome import Candidate, Evaluation, Proposal, Rejection
 from evonas.search import selection
 from evonas.search.individual import FULL, Individual
+from evonas.search.outcome import Candidate, Evaluation, Proposal, Rejection
+from evonas.search.protocols import repeats, silent
+from evonas.search.rungs import STAGE as RUNGS
+from evonas.search.rungs import Hurdle, Ladder, furthest, scores_at
 from evonas.seeding import derive_seed
 
 Screen = Callable[[Genome], Rejection | str]

@@ -8,8 +8,8 @@ from typing import Any
 
 from deap import base
 
-from evonas.evaluate.objectives import OBJECTIVES
 from evonas.graph.genome import Genome
+from evonas.search.objectives import OBJECTIVES
 
 FULL = sys.maxsize  # steps of an individual that was trained to the end: further than any rung
 

@@ -15,9 +15,9 @@ from scipy.stats import ttest_1samp
 from sparsity_models import save_llama
 
 from evonas.graph.catalogue import CATALOGUE
-from evonas.record.board import open_board
-from evonas.record.pictures import draw_genome
-from evonas.sparsity.texts import scored_windows
+from evonas.report.board import open_board
+from evonas.report.pictures import draw_genome
+from evonas.studies.sparsity.texts import scored_windows
 from evonas.tasks.language.pretrained import load_language_model
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

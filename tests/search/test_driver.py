@@ -16,14 +16,14 @@ import pytest
 from evonas import config
 from evonas.config import SearchConfig
 from evonas.errors import InputError
-from evonas.evaluate.execution import make_executor
-from evonas.evaluate.objectives import OBJECTIVES
-from evonas.evaluate.rungs import Hurdle, Ladder
 from evonas.graph.catalogue import CATALOGUE
-from evonas.record.archive import Archive, same_content
-from evonas.record.outcome import Candidate, Evaluation, Rejection
-from evonas.record.run import create_run
+from evonas.search.archive import Archive, same_content
 from evonas.search.driver import Ending, drive, make_search
+from evonas.search.execution import make_executor
+from evonas.search.objectives import OBJECTIVES
+from evonas.search.outcome import Candidate, Evaluation, Rejection
+from evonas.search.rungs import Hurdle, Ladder
+from evonas.search.start import create_run
 
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
 pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")

@@ -11,14 +11,14 @@ from dataclasses import replace
 import pytest
 
 from evonas.config import EvolutionConfig, LayerConfig, ProtocolsConfig, RungsConfig
-from evonas.evaluate.protocols import Screens, silent
-from evonas.evaluate.rungs import Hurdle, Ladder
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
-from evonas.record.outcome import Candidate, Evaluation, Rejection
 from evonas.search.engine import Search, SearchExhaustedError
 from evonas.search.individual import FULL
+from evonas.search.outcome import Candidate, Evaluation, Rejection
+from evonas.search.protocols import Screens, silent
+from evonas.search.rungs import Hurdle, Ladder
 
 SPACE = SearchSpace(index_sets=("chw", "hw", "ghw"))
 SETTINGS = EvolutionConfig(window=10, tournament=0.2, random_injection=0.2, initial_random=6, look_ahead=3)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evonas.errors import InputError
-from evonas.instrument.surgery import NormActSite, norm_act_sites, replace_norm_act
+from evonas.surgery.sites import NormActSite, norm_act_sites, replace_norm_act
 from evonas.tasks.architectures import ARCHITECTURES, ArchitectureSpec, build, unstride
 
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")

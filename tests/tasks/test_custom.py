@@ -9,9 +9,9 @@ import torch
 from evonas import config
 from evonas.config import TaskConfig
 from evonas.errors import InputError
-from evonas.evaluate.evaluator import evaluator_from_config
-from evonas.evaluate.reuse import context_of
 from evonas.graph.catalogue import CATALOGUE
+from evonas.search.cached import context_of
+from evonas.search.evaluator import evaluator_from_config
 from evonas.tasks.custom import custom_task
 
 MODULE = '''

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Section, parse_section
 from evonas.errors import InputError
-from evonas.section import Count, NotNegative, Positive, PositiveInt, Section, parse_section
 
 # Width and depth by name, which is about the number of parameters N ~ 12 * depth * width^2. Width and depth grow
 # together and the head size stays, as in the paper; its own table of sizes is not public, and its ladder (2.4 million

@@ -13,21 +13,21 @@ import pytest
 import torch
 from torch import nn
 
-from evonas import config, section
-from evonas.config import LayerConfig, SearchConfig, TaskConfig, TextConfig
+from evonas import config
+from evonas.compare.trials import trial_settings
+from evonas.config import LayerConfig, SearchConfig, TaskConfig, TextConfig, section
 from evonas.errors import InputError
-from evonas.evaluate.evaluator import evaluator_from_config
-from evonas.evaluate.install import install
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
-from evonas.instrument.topk import inner_linear_layers
 from evonas.layer.lower import NormActLayer
-from evonas.search.trials import trial_settings
+from evonas.search.evaluator import evaluator_from_config
 from evonas.sparsity import sparsify
+from evonas.surgery.install import install
 from evonas.tasks.language.loss import cross_entropy
 from evonas.tasks.language.task import language_task
 from evonas.tasks.language.text import load, windows
 from evonas.tasks.task import Task
+from evonas.training.topk import inner_linear_layers
 
 SEARCH = Path(__file__).parents[3] / "search_spaces" / "transformer.toml"
 SHORT = ["training.steps=6", "training.warmup=2", "protocols.quality.steps=3", "protocols.quality.min_accuracy=0.001"]
@@ -104,7 +104,7 @@ def test_the_tolerated_sparsity_is_that_of_the_trained_network(
     )
     trained: list[nn.Module] = []
     monkeypatch.setattr(
-        "evonas.evaluate.evaluator.inner_linear_layers",
+        "evonas.search.evaluator.inner_linear_layers",
         lambda network: trained.append(network) or inner_linear_layers(network),
     )
     found = evaluator(CATALOGUE["rmsnorm"])

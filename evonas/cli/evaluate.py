@@ -1,0 +1,182 @@
+"""``evonas rerank`` and ``evonas evaluate``: layers trained side by side under several seeds."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evonas import config
+from evonas.cli import terminal
+from evonas.cli.app import INTERRUPTED, JsonOption, RunArgument, app, refuse_changes
+from evonas.compare import rerank as reranking
+from evonas.compare.columns import columns_of, contenders_of, find_data, find_task
+from evonas.compare.result import Matrix, Place
+from evonas.compare.run import matrix_folder, measure_costs, train_cells
+from evonas.compare.show import save_matrix
+from evonas.compare.trials import fresh_seeds
+from evonas.errors import InputError
+from evonas.report.board import open_board
+from evonas.runs.folder import RunFolder, locked
+from evonas.runs.interrupt import RunInterruptedError
+from evonas.search import named
+from evonas.search.archive import Archive
+
+
+@app.command()
+def rerank(
+    run: RunArgument,
+    top: Annotated[int | None, typer.Option(min=1, help="How many of the best layers; rerank.top.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds; rerank.seeds.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; rerank.steps.")] = None,
+    margin_over: Annotated[
+        str | None, typer.Option(help="Rank by the smallest gain over this baseline on any task; rerank.margin_over.")
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="Score on test images, for a final comparison.")] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="a.b=c", help="Set a key of rerank or execution; may be repeated."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a run's best layers again under fresh seeds, against the baselines, and keep the best.
+
+    Example: [bold]evonas rerank runs/first --seeds 5 --steps 500 --workers 2[/bold]
+
+    Stop with Ctrl-C; the same command goes on. More seeds or layers reuse what is trained already.
+    """
+    folder = RunFolder(run).require()
+    given = {"rerank.top": top, "rerank.seeds": seeds, "rerank.steps": steps, "rerank.margin_over": margin_over}
+    given["execution.workers"] = workers
+    changes = _changes(overrides, given, test=test, device=device)
+    settings, console = config.load(folder.config_file, changes), terminal.console(stderr=True)
+    refuse_changes(settings, folder, ("rerank", "execution"), str(folder.config_file), "start a new run")
+    with locked(folder), Archive.open(folder.archive_file) as archive:
+        try:
+            with terminal.TrialProgress(console) as progress:
+                found = reranking.rerank(folder, settings, archive, progress)
+        except RunInterruptedError:
+            console.print("interrupted; finished trials are recorded, the same command goes on", highlight=False)
+            raise typer.Exit(INTERRUPTED) from None
+        with open_board(folder.board_folder) as board:
+            # a resumed search drops what stands at its own steps and later
+            reranking.show_reranking(folder, found, board, max(archive.told() - 1, 0))
+    modules = reranking.save_reranking(folder, found)
+    if as_json:
+        print(json.dumps(found.as_json(), indent=2))
+        return
+    console = terminal.console()
+    for table in terminal.comparison_tables(found.comparison, title=f"{run}, reranked"):
+        console.print(table)
+    for path in (*modules, folder.best_folder / "rerank.png"):
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    layers: Annotated[
+        list[str], typer.Argument(metavar="LAYER...", help="Catalogue names, RUN#rank, text forms or .json files.")
+    ],
+    arch: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Networks or tasks; default: those of --settings, or desk-size ones.")
+    ] = "",
+    data: Annotated[
+        str,
+        typer.Option(metavar="D,...", help="digits, fashion_mnist, cifar10, npz:FILE; default: that of --settings."),
+    ] = "",
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; training.steps.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
+    batch_sizes: Annotated[
+        str, typer.Option(metavar="2,8,...", help="Train at each: as many images, learning rate in proportion.")
+    ] = "",
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="To compare with; may be repeated. Default: those of --settings, or bn-relu."
+        ),
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Tasks, data, training and lowering.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a.b=c", help="Set a key of the file; may be repeated.")
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="Score on test images, for a final comparison.")] = False,
+    costs: Annotated[bool, typer.Option(help="Measure time, memory and parameters.")] = True,
+    run: Annotated[Path | None, typer.Option(help="Where everything goes; default: runs/evaluate-<name>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with, or add to, what the folder holds.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Layers x networks x data: accuracy under several seeds, differences to a baseline, time and memory.
+
+    Example: [bold]evonas evaluate evonorm-s0 gn-relu 'runs/first#1' --arch preact_resnet,timm:regnetx_002
+    --data digits,fashion_mnist --steps 200 --seeds 3 --workers 2[/bold]
+
+    Batch-size sensitivity: [bold]--batch-sizes 2,8,32,128[/bold]. A task of your own:
+    [bold]--arch my_package.tasks:my_task[/bold].
+
+    Finished trainings are kept: after Ctrl-C the same command with --resume goes on.
+    """
+    given = {"training.steps": steps, "execution.workers": workers}
+    changes = _changes(overrides, given, test=test, device=device)
+    found = config.load(settings, changes) if settings else config.loads(_DEFAULTS, changes)
+    names = _listed(arch) or ([] if settings else ["preact_resnet", "mobilenet_v2"])
+    tasks = [find_task(name, found if settings else None) for name in names] or found.tasks
+    datasets = [find_data(name, found) for name in _listed(data)]
+    columns = columns_of(found, tasks, datasets, _batch_sizes(batch_sizes))
+    contenders = contenders_of({text: named.find_layer(text) for text in layers}, baseline or found.baselines)
+    folder, numbers = run or Path("runs") / f"evaluate-{found.name}", fresh_seeds(found, seeds)
+    shown = dict.fromkeys(column.learned_from for column in columns.values())
+    length = f"{found.training.steps} steps of {found.training.batch_size} samples"
+    title = f"{found.name}: {', '.join(shown)} ({found.data.score_on} samples), {length}"
+    console = terminal.console(stderr=True)
+    with matrix_folder(folder, found, resume=resume) as trials:
+        try:
+            with terminal.TrialProgress(console) as progress:
+                comparison = train_cells(columns, contenders, numbers, trials, progress)
+            measured: tuple[dict[Place, dict[str, float]], dict[Place, str]] = ({}, {})
+            if costs:
+                with terminal.TrialProgress(console, "costs") as progress:
+                    measured = measure_costs(columns, contenders, trials, progress)
+        except (RunInterruptedError, KeyboardInterrupt):
+            console.print("interrupted; finished trials are recorded, go on with --resume", highlight=False)
+            raise typer.Exit(INTERRUPTED) from None
+        first = next(contender.name for contender in contenders if contender.baseline)
+        matrix = Matrix(title, columns, comparison, first, *measured)
+        files = save_matrix(matrix, folder)
+    if as_json:
+        print(json.dumps(matrix.as_json(), indent=2))
+        return
+    console = terminal.console()
+    for table in (*terminal.comparison_tables(matrix.comparison, title=title), *terminal.cost_tables(matrix)):
+        console.print(table)
+    for path in files:
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+def _changes(
+    overrides: list[str] | None, given: Mapping[str, int | str | None], *, test: bool, device: str | None
+) -> list[str]:
+    """What options set in a configuration, as overrides."""
+    changes = [*(overrides or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]
+    changes += ['data.score_on="test"'] if test else []
+    return changes + ([f"execution.device={json.dumps(device)}"] if device is not None else [])
+
+
+_DEFAULTS = 'name = "matrix"\nbaselines = ["bn-relu"]\nlayer.groups = 4\n[[tasks]]\narchitecture = "preact_resnet"\n'
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _batch_sizes(text: str) -> list[int]:
+    parts = _listed(text)
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError("--batch-sizes", repr(text), accepted="whole numbers above 0, e.g. 2,8,32,128")
+    return [int(part) for part in parts]

@@ -1,1 +1,0 @@
-"""Judging layers: rejection protocols, training on tasks, and where that runs."""

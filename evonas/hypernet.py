@@ -1,0 +1,3 @@
+"""Networks whose parameters are predicted from an input, with magnitude-invariant parametrization."""
+
+from evonas.studies.hypernet import HyperNetwork as HyperNetwork

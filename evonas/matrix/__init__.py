@@ -1,1 +1,0 @@
-"""The matrix: layers x architectures x data, each trained under several seeds, with what the layers cost."""

@@ -1,1 +1,0 @@
-"""What a run leaves behind: outcomes of candidates, pictures, and TensorBoard logs."""

@@ -1,0 +1,1 @@
+"""A job, wherever it runs, and what is kept of it."""

@@ -1,0 +1,139 @@
+"""The folder of a run: ``config.toml``, ``environment.json``, ``archive.sqlite``, ``tb/``, ``best/``."""
+
+import fcntl
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from evonas import config
+from evonas.errors import InputError
+from evonas.files import write_text
+
+PACKAGES = ("evonas", "torch", "torchvision", "timm", "numpy", "networkx", "deap", "scikit-learn")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where everything about one run lies."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The whole configuration, defaults and overrides included."""
+        return self.path / "config.toml"
+
+    @property
+    def archive_file(self) -> Path:
+        """The archive."""
+        return self.path / "archive.sqlite"
+
+    @property
+    def board_folder(self) -> Path:
+        """TensorBoard's event files."""
+        return self.path / "tb"
+
+    @property
+    def best_folder(self) -> Path:
+        """The best layers as modules and pictures."""
+        return self.path / "best"
+
+    def config(self) -> config.SearchConfig:
+        """The configuration the run was started with."""
+        return config.load(self.config_file)
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return self.archive_file.is_file() and self.config_file.is_file()
+
+    def require(self) -> "RunFolder":
+        """The folder itself if it holds a run.
+
+        Raises:
+            InputError: it does not.
+        """
+        if not self.exists:
+            found = "holds no run" if self.path.is_dir() else "no such folder"
+            remedy = "start one with: evonas search FILE.toml --run " + str(self.path)
+            raise InputError(str(self.path), found, accepted="a folder made by evonas search", remedy=remedy)
+        return self
+
+    def refuse_existing(self) -> None:
+        """Make sure that a new run can be started here.
+
+        Raises:
+            InputError: there is a run, or something else, already.
+        """
+        if self.exists:
+            remedy = "add --resume to go on with it, or choose another --run folder"
+            raise InputError(str(self.path), "a run already exists here", remedy=remedy)
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise InputError(str(self.path), "exists and is not empty", accepted="a new or empty folder")
+
+
+@contextmanager
+def locked(run: RunFolder) -> Iterator[None]:
+    """Hold the run for one driver; the system lets go of the lock when the process ends, however it ends.
+
+    Raises:
+        InputError: another process drives the run.
+    """
+    with (run.path / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(str(run.path), "another process is driving this run", remedy="wait for it") from None
+        yield
+
+
+@contextmanager
+def working_folder(folder: Path, record: str, settings: str, *, resume: bool) -> Iterator[Path]:
+    """Hold a folder of trainings outside a search for one driver, with ``config.toml`` and ``environment.json``.
+
+    Args:
+        folder: made if it is not there.
+        record: name of the file of results.
+        settings: what ``config.toml`` shall say.
+        resume: whether there must be a record already, or must not be.
+
+    Yields:
+        Where the record is, or shall be.
+
+    Raises:
+        InputError: there is a record and ``resume`` is not set, or the other way round, or the folder holds a search.
+    """
+    file = folder / record
+    if RunFolder(folder).exists:
+        raise InputError(str(folder), "holds a search", accepted="a new folder, or one that this command made")
+    if file.exists() and not resume:
+        remedy = "add --resume to go on with it or to add to it, or choose another --run folder"
+        raise InputError(str(folder), "holds results already", remedy=remedy)
+    if resume and not file.exists():
+        raise InputError(str(folder), f"holds no {record} to go on with", remedy="start without --resume")
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(RunFolder(folder)):
+        write_text(folder / "config.toml", settings)
+        write_text(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+        yield file
+
+
+def environment() -> dict[str, str]:
+    """Versions and hardware, as a record of where numbers come from."""
+    found = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": str(os.cpu_count()),
+    }
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found | {"command": " ".join(sys.argv)}

@@ -1,0 +1,290 @@
+"""The archive of a run: one SQLite file, the only truth that resume, report and board read.
+
+One writer, the driver of the run. Each told evaluation is one transaction, committed before the next candidate is
+asked for, so a killed driver loses at most what was not told yet.
+"""
+
+import json
+import sqlite3
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from evonas.errors import InputError
+from evonas.graph.genome import Genome
+from evonas.search.outcome import Candidate, Evaluation, Proposal, Rejection
+from evonas.search.trial_store import Trials
+
+FORMAT = 2
+
+_SCHEMA = """
+CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE candidates (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, genome TEXT NOT NULL, parent INTEGER, operator TEXT NOT NULL,
+    fingerprint TEXT NOT NULL) STRICT;
+CREATE TABLE evaluations (
+    subject TEXT PRIMARY KEY, key TEXT NOT NULL, seed INTEGER NOT NULL, steps INTEGER NOT NULL,
+    objectives TEXT, traces TEXT NOT NULL) STRICT;
+CREATE TABLE rejections (
+    subject TEXT PRIMARY KEY, key TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT NOT NULL, task TEXT NOT NULL,
+    measured REAL, lim REAL, detail TEXT NOT NULL) STRICT;
+CREATE TABLE rungs (
+    subject TEXT NOT NULL, task TEXT NOT NULL, steps INTEGER NOT NULL, score REAL NOT NULL,
+    PRIMARY KEY (subject, task, steps)) STRICT;
+CREATE TABLE extras (
+    subject TEXT NOT NULL, objective TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (subject, objective)) STRICT;
+CREATE TABLE screened_out (
+    candidate INTEGER NOT NULL, attempt INTEGER NOT NULL, genome TEXT NOT NULL, parent INTEGER,
+    operator TEXT NOT NULL, PRIMARY KEY (candidate, attempt)) STRICT, WITHOUT ROWID;
+CREATE TABLE timings (
+    subject TEXT PRIMARY KEY, told REAL NOT NULL, seconds REAL NOT NULL, compiled TEXT NOT NULL) STRICT;
+CREATE TABLE events (id INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
+"""
+
+# what two runs of the same configuration, seed and look-ahead have in common; the rest depends on clocks
+_CONTENT = {
+    name: f"SELECT * FROM {name}" for name in ("candidates", "evaluations", "rejections", "rungs", "screened_out")
+}
+_CONTENT["extras"] = "SELECT * FROM extras WHERE objective != 'latency'"
+
+
+class Archive:
+    """An open archive. Use as a context manager, or ``close`` it.
+
+    Subjects: an evaluation belongs to a candidate (``"17"``) or to a baseline (``"baseline:bn-relu"``); a rejection
+    also to a screened-out proposal (``"17/3"``: the fourth draw on the way to candidate 17).
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """A new archive.
+
+        Raises:
+            FileExistsError: there is a file already.
+        """
+        if path.exists():
+            raise FileExistsError(path)
+        archive = cls(_connect(path))
+        with archive._db:
+            archive._db.executescript(_SCHEMA)
+            archive._db.execute("INSERT INTO run VALUES ('format', ?)", (str(FORMAT),))
+        return archive
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False) -> Self:
+        """An existing archive.
+
+        Raises:
+            InputError: there is none, it is not an archive, or of another format.
+        """
+        if not path.is_file():
+            raise InputError(str(path), "no such file", accepted="the archive of a run")
+        try:
+            archive = cls(_connect(path, read_only=read_only))
+            row = archive._db.execute("SELECT value FROM run WHERE name = 'format'").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise InputError(str(path), f"is not an archive of evonas ({error})") from None
+        if row is None or row[0] != str(FORMAT):
+            archive.close()
+            raise InputError(str(path), f"archive format {row and row[0]}", accepted=str(FORMAT))
+        return archive
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; everything recorded is on disk already."""
+        self._db.close()
+
+    def record(self, candidate: Candidate, evaluation: Evaluation) -> None:
+        """Write a candidate, the proposals screened out before it and its evaluation, in one transaction."""
+        proposal = candidate.proposal
+        row = (
+            candidate.index,
+            proposal.genome.key,
+            proposal.genome.to_text(),
+            proposal.parent,
+            proposal.operator,
+        )
+        with self._db:
+            self._db.execute("INSERT INTO candidates VALUES (?, ?, ?, ?, ?, ?)", (*row, candidate.fingerprint))
+            for attempt, (out, rejection) in enumerate(candidate.screened_out):
+                self._db.execute(
+                    "INSERT INTO screened_out VALUES (?, ?, ?, ?, ?)",
+                    (candidate.index, attempt, out.genome.to_text(), out.parent, out.operator),
+                )
+                self._insert_rejection(f"{candidate.index}/{attempt}", out.genome.key, rejection)
+            self._insert_evaluation(str(candidate.index), evaluation)
+
+    def record_baseline(self, name: str, evaluation: Evaluation) -> None:
+        """Write the evaluation of a catalogue layer trained under the run's budget."""
+        with self._db:
+            self._insert_evaluation(f"baseline:{name}", evaluation)
+
+    @property
+    def trials(self) -> Trials:
+        """What was trained outside the search, e.g. to rerank its layers; in tables of their own."""
+        return Trials(self._db)
+
+    def event(self, kind: str, detail: str = "") -> None:
+        """Note that something happened to the run: started, resumed, interrupted, finished."""
+        with self._db:
+            self._db.execute("INSERT INTO events (time, kind, detail) VALUES (?, ?, ?)", (time.time(), kind, detail))
+
+    def events(self) -> list[tuple[float, str, str]]:
+        """(time, kind, detail) in order."""
+        return list(self._db.execute("SELECT time, kind, detail FROM events ORDER BY id"))
+
+    def told(self) -> int:
+        """How many candidates have been told."""
+        return int(self._db.execute("SELECT count(*) FROM candidates").fetchone()[0])
+
+    def records(self, *, screened_out: bool = False) -> Iterator[tuple[Candidate, Evaluation]]:
+        """Every told candidate with its evaluation, in order; with the proposals screened out before it if asked for.
+
+        These are many times the candidates, and only a resumed search wants them again.
+        """
+        rows = self._db.execute("SELECT id, genome, parent, operator, fingerprint FROM candidates ORDER BY id")
+        for index, text, parent, operator, fingerprint in rows.fetchall():
+            proposal = Proposal(Genome.from_text(text), parent, operator)
+            out = self._screened_out(index) if screened_out else ()
+            yield Candidate(index, proposal, fingerprint, out), self._evaluation(str(index))
+
+    def _screened_out(self, candidate: int) -> tuple[tuple[Proposal, Rejection], ...]:
+        rows = self._db.execute(
+            "SELECT genome, parent, operator, stage, reason, task, measured, lim, detail FROM screened_out "
+            "JOIN rejections ON subject = candidate || '/' || attempt WHERE candidate = ? ORDER BY attempt",
+            (candidate,),
+        )
+        return tuple((Proposal(Genome.from_text(g), p, o), Rejection(*r)) for g, p, o, *r in rows.fetchall())
+
+    def baselines(self) -> dict[str, Evaluation]:
+        """The evaluations of the catalogue layers, by name."""
+        rows = self._db.execute("SELECT subject FROM evaluations WHERE subject LIKE 'baseline:%' ORDER BY rowid")
+        return {subject.partition(":")[2]: self._evaluation(subject) for (subject,) in rows.fetchall()}
+
+    def rejection_counts(self) -> Counter[tuple[str, str]]:
+        """How often each (stage, reason) occurred, screened-out proposals included, baselines not."""
+        rows = self._db.execute(
+            "SELECT stage, reason, count(*) FROM rejections WHERE subject NOT LIKE 'baseline:%' GROUP BY stage, reason"
+        )
+        return Counter({(stage, reason): count for stage, reason, count in rows})
+
+    def compiling_counts(self) -> Counter[str]:
+        """How often layers were compiled, and how often it failed for each reason."""
+        rows = self._db.execute("SELECT compiled, count(*) FROM timings WHERE compiled != '' GROUP BY compiled")
+        return Counter(dict(rows.fetchall()))
+
+    def elapsed(self) -> float:
+        """Seconds of evaluation in all: the sum over candidates and baselines."""
+        return float(self._db.execute("SELECT coalesce(sum(seconds), 0) FROM timings").fetchone()[0])
+
+    def reused(self) -> int:
+        """How many candidates have an evaluation of an earlier run; see ``Evaluation.reused``."""
+        query = (
+            "SELECT count(*) FROM timings JOIN candidates ON timings.subject = CAST(candidates.id AS TEXT) "
+            "LEFT JOIN rejections ON rejections.subject = timings.subject "
+            "WHERE seconds = 0 AND (stage IS NULL OR stage != 'execution')"
+        )
+        return int(self._db.execute(query).fetchone()[0])
+
+    def told_times(self) -> list[float]:
+        """Unix time at which each candidate was told, in order."""
+        rows = self._db.execute(
+            "SELECT told FROM timings JOIN candidates ON subject = CAST(candidates.id AS TEXT) ORDER BY candidates.id"
+        )
+        return [told for (told,) in rows]
+
+    def content(self) -> dict[str, list[tuple[Any, ...]]]:
+        """All that does not depend on clocks: equal for two runs of the same search."""
+        return {name: sorted(self._db.execute(query), key=repr) for name, query in _CONTENT.items()}
+
+    def _insert_evaluation(self, subject: str, evaluation: Evaluation) -> None:
+        objectives = json.dumps(dict(evaluation.objectives)) if evaluation.objectives else None
+        traces = json.dumps({task: list(points) for task, points in evaluation.traces.items()})
+        row = (subject, evaluation.key, evaluation.seed, evaluation.steps, objectives, traces)
+        self._db.execute("INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?)", row)
+        timing = (subject, time.time(), evaluation.seconds, evaluation.compiled)
+        self._db.execute("INSERT INTO timings VALUES (?, ?, ?, ?)", timing)
+        rungs = [(subject, task, *point) for task, points in evaluation.rungs.items() for point in points]
+        self._db.executemany("INSERT INTO rungs VALUES (?, ?, ?, ?)", rungs)
+        extras = [(subject, *item) for item in evaluation.extras.items()]
+        self._db.executemany("INSERT INTO extras VALUES (?, ?, ?)", extras)
+        if evaluation.rejection is not None:
+            self._insert_rejection(subject, evaluation.key, evaluation.rejection)
+
+    def _insert_rejection(self, subject: str, key: str, rejection: Rejection) -> None:
+        row = (subject, key, *asdict(rejection).values())
+        self._db.execute(
+            "INSERT INTO rejections (subject, key, stage, reason, task, measured, lim, detail) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+        )
+
+    def _evaluation(self, subject: str) -> Evaluation:
+        key, seed, steps, objectives, traces, seconds, compiled = self._db.execute(
+            "SELECT key, seed, steps, objectives, traces, seconds, compiled "
+            "FROM evaluations JOIN timings USING (subject) WHERE subject = ?",
+            (subject,),
+        ).fetchone()
+        rejected = self._db.execute(
+            "SELECT stage, reason, task, measured, lim, detail FROM rejections WHERE subject = ?", (subject,)
+        ).fetchone()
+        return Evaluation(
+            key,
+            seed,
+            steps,
+            seconds,
+            json.loads(objectives) if objectives else {},
+            Rejection(*rejected) if rejected else None,
+            _traces(json.loads(traces)),
+            self._rungs(subject),
+            self._extras(subject),
+            compiled,
+        )
+
+    def _rungs(self, subject: str) -> dict[str, tuple[tuple[int, float], ...]]:
+        rows = self._db.execute("SELECT task, steps, score FROM rungs WHERE subject = ? ORDER BY rowid", (subject,))
+        points: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+        for task, steps, score in rows:
+            points[task].append((steps, score))
+        return {task: tuple(found) for task, found in points.items()}
+
+    def _extras(self, subject: str) -> dict[str, float]:
+        rows = self._db.execute("SELECT objective, value FROM extras WHERE subject = ? ORDER BY rowid", (subject,))
+        return dict(rows.fetchall())
+
+
+def _traces(data: Mapping[str, list[list[Any]]]) -> dict[str, tuple[tuple[int, float], ...]]:
+    return {task: tuple((int(step), float(loss)) for step, loss in points) for task, points in data.items()}
+
+
+def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    if read_only:
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def same_content(first: Path, second: Path) -> bool:
+    """Whether two archives hold the same search."""
+    with (
+        closing(Archive.open(first, read_only=True)) as a,
+        closing(Archive.open(second, read_only=True)) as b,
+    ):
+        return a.content() == b.content()

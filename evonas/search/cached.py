@@ -1,0 +1,208 @@
+"""Evaluations taken over from earlier runs, where training again would give the same.
+
+A cached evaluation was trained under the hurdles of its own search. It answers for another search only as far as
+training under that one's hurdles would have gone; ``cut`` decides it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from evonas.config import SearchConfig
+from evonas.graph.genome import Genome
+from evonas.runs.folder import PACKAGES, environment
+from evonas.search.cache import EvaluationCache
+from evonas.search.execution import Executor, Pending
+from evonas.search.outcome import Evaluation, Rejection
+from evonas.search.protocols import fingerprint
+from evonas.search.rungs import STAGE as RUNGS
+from evonas.search.rungs import Hurdle, scores_at
+from evonas.tasks import custom, data
+from evonas.tasks.language.text import load
+from evonas.training.device import find_device
+
+_ELSEWHERE: dict[str, Any] = {  # what decides which layers are trained and where, not what training gives
+    "name": True,
+    "baselines": True,
+    "space": True,
+    "evolution": True,
+    "budget": True,
+    "execution": True,
+    "rerank": True,
+    "data": {"path"},  # the images themselves count, and the text
+    "text": {"path"},
+    "protocols": {"screens", "numerics", "propagation"},
+    "rungs": {"reduction", "reductions", "window"},
+}
+_CODE = ("config", "graph", "layer", "surgery", "training", "tasks", "search")
+
+
+def context_of(config: SearchConfig) -> str:
+    """A hash of everything an evaluation depends on but the layer, the hurdles and whether it is gated.
+
+    Configuration, images, text, seed, device, threads, versions, the package's own code, and files of users' own tasks.
+    """
+    device, installed = find_device(config.execution.device), environment()
+    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    place = [
+        device.type,
+        chip,
+        config.execution.threads,
+        config.execution.compile,
+        [installed[name] for name in PACKAGES],
+    ]
+    digest = hashlib.sha256(json.dumps([config.model_dump(mode="json", exclude=_ELSEWHERE), place]).encode())
+    for array in _read(config):
+        digest.update(repr((array.shape, array.dtype)).encode() + array.tobytes())
+    for task in config.tasks:
+        if task.task and (written := custom.source_file(task)):
+            digest.update(written.read_bytes())
+    root = Path(__file__).parents[1]
+    for file in [root / "seeding.py", *sorted(file for part in _CODE for file in (root / part).rglob("*.py"))]:
+        digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _read(config: SearchConfig) -> Iterator[np.ndarray[Any, Any]]:
+    """What the tasks of a search read."""
+    if any(task.architecture for task in config.tasks):
+        yield from data.load_arrays(config.data)
+    if any(task.transformer for task in config.tasks):
+        text = load(config.text)
+        yield from (text.train.numpy(), text.validation.numpy())
+
+
+def cut(evaluation: Evaluation, hurdles: Sequence[Hurdle], gate: int) -> Evaluation | None:
+    """What training the layer again under these hurdles would give; None if the evaluation does not tell.
+
+    It does not if the layer was stopped at a rung where, now, it would go on, be it only to the gate at this step.
+
+    Args:
+        evaluation: what is known.
+        hurdles: what the layer must reach now, at every rung; or none if it is not gated.
+        gate: steps after which the quality gate stands.
+    """
+    marks = sorted({0, gate, *(hurdle.steps for hurdle in hurdles)})
+    for hurdle in sorted(hurdles, key=lambda hurdle: hurdle.steps):
+        scores = scores_at(evaluation, hurdle.steps)
+        reached = dict.fromkeys(hurdle.references, marks[marks.index(hurdle.steps) - 1])
+        for task in hurdle.references:  # one after the other, as they are trained
+            if task not in scores:
+                return None if _stopped(evaluation) else evaluation
+            reached[task] = hurdle.steps
+            if rejection := hurdle.stopped_on(task, scores[task]):
+                return _ended(evaluation, reached, rejection)
+            if hurdle.steps == gate and _stopped_on(evaluation, task, gate):
+                return None
+        if _rejected_at_gate(evaluation, hurdle.steps * len(scores)):
+            return evaluation
+        if rejection := hurdle.stopped(scores):
+            return _ended(evaluation, reached, rejection)
+    return None if _stopped(evaluation) else evaluation
+
+
+def _ended(evaluation: Evaluation, reached: Mapping[str, int], rejection: Rejection) -> Evaluation:
+    """The evaluation had it ended after so many steps of each task."""
+    return replace(
+        evaluation,
+        steps=sum(reached.values()),
+        objectives={},
+        extras={},
+        rejection=rejection,
+        traces=_until(reached, evaluation.traces),
+        rungs=_until(reached, evaluation.rungs),
+    )
+
+
+class Reusing:
+    """An executor that looks into a cache before it lets another one work, and keeps what that gives.
+
+    Attributes:
+        hits: how many evaluations came from the cache.
+    """
+
+    def __init__(self, executor: Executor, cache: EvaluationCache, config: SearchConfig) -> None:
+        self._executor, self._cache, self._layer = executor, cache, config.layer
+        self._gate = min(config.protocols.quality.steps, config.training.steps)
+        self._context = context_of(config)
+        self.hits = 0
+
+    def submit(
+        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+    ) -> Pending:
+        """See ``Executor``; a reused evaluation took no seconds. Other seeds than the search's are not kept."""
+        if seed is not None:
+            return self._executor.submit(genome, gated=gated, hurdles=hurdles, seed=seed)
+        context, print_ = f"{self._context}/{'gated' if gated else 'ungated'}", fingerprint(genome, self._layer)
+        for known in self._cache.find(context, genome, print_):
+            found = cut(known, hurdles if gated else (), self._gate)
+            if found is not None:
+                return partial(self._reuse, found)
+        pending = self._executor.submit(genome, gated=gated, hurdles=hurdles)
+        return partial(self._keep, context, print_, pending)
+
+    def _reuse(self, found: Evaluation) -> Evaluation:
+        self.hits += 1
+        return replace(found, seconds=0.0)
+
+    def _keep(self, context: str, print_: str, pending: Pending) -> Evaluation:
+        evaluation = pending()
+        if evaluation.rejection is None or evaluation.rejection.stage != "execution":  # those may not happen again
+            self._cache.store(context, print_, evaluation, stopped=_stopped(evaluation))
+        return evaluation
+
+    def __enter__(self) -> Self:
+        self._executor.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._executor.__exit__(kind, error, trace)
+        finally:
+            self._cache.close()
+
+
+def with_cache(executor: Executor, config: SearchConfig) -> Executor:
+    """The executor with the cache of ``execution.cache``; itself without one, or where repeats are to be trained.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    if not config.execution.cache or "equivalence" not in config.protocols.screens:
+        return executor
+    return Reusing(executor, EvaluationCache(Path(config.execution.cache)), config)
+
+
+def _stopped(evaluation: Evaluation) -> bool:
+    return evaluation.rejection is not None and evaluation.rejection.stage == RUNGS
+
+
+def _stopped_on(evaluation: Evaluation, task: str, steps: int) -> bool:
+    """Whether a floor stopped it on this task after so many steps."""
+    rejection = evaluation.rejection
+    on_task = rejection is not None and (rejection.stage, rejection.task) == (RUNGS, task)
+    return on_task and evaluation.rungs[task][-1][0] == steps
+
+
+def _rejected_at_gate(evaluation: Evaluation, steps: int) -> bool:
+    """Whether the quality gate rejected it at the very step of a rung: the gate is asked before the threshold."""
+    rejection = evaluation.rejection
+    return rejection is not None and rejection.stage == "quality" and evaluation.steps == steps
+
+
+_Points = Mapping[str, tuple[tuple[int, float], ...]]
+
+
+def _until(reached: Mapping[str, int], points: _Points) -> _Points:
+    kept = {task: tuple(point for point in found if point[0] <= reached[task]) for task, found in points.items()}
+    return {task: found for task, found in kept.items() if found}

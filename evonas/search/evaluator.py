@@ -1,0 +1,197 @@
+"""Train a layer on every task, rejecting it as soon as it shows that it does not learn."""
+
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_map
+
+from evonas.config import LayerConfig, ProtocolsConfig, SearchConfig, TrainingConfig
+from evonas.errors import first_line
+from evonas.graph.genome import Genome
+from evonas.search.ascent import ascend_gradient_norm, kernels
+from evonas.search.compiling import CandidateCompiler, Mode
+from evonas.search.objectives import OBJECTIVES, Subject, switched_on
+from evonas.search.outcome import Evaluation, Rejection
+from evonas.search.rungs import Hurdle, late_loss
+from evonas.search.training import Training
+from evonas.surgery.install import install
+from evonas.tasks.from_config import tasks_from_config
+from evonas.tasks.task import Task
+from evonas.training.device import find_device
+from evonas.training.fit import StopReason
+from evonas.training.topk import inner_linear_layers, sparse_inputs
+
+TRACE_POINTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """Judges genomes: a quality gate on every task, the stability protocol, then training on every task, rung by rung.
+
+    What was trained in full also gets the ``objectives`` beside those of the tasks, by name.
+
+    Every genome sees the same initial weights and the same batches for a given seed, so differences are the layer's.
+    """
+
+    tasks: tuple[Task, ...]
+    training: TrainingConfig
+    protocols: ProtocolsConfig
+    layer: LayerConfig
+    seed: int
+    rungs: tuple[int, ...] = ()
+    objectives: tuple[str, ...] = ()
+    compile: Mode = "auto"
+
+    def __call__(
+        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+    ) -> Evaluation:
+        """Evaluate one genome.
+
+        An error inside torch becomes a rejection, so that one layer cannot end a search.
+
+        Args:
+            genome: the layer.
+            gated: whether the quality gate, the stability protocol and the hurdles apply.
+            hurdles: what it must reach at the rungs to be trained further.
+            seed: stands in for the evaluator's own.
+        """
+        if seed is not None:
+            return replace(self, seed=seed)(genome, gated=gated, hurdles=hurdles)
+        started = time.perf_counter()
+        trainings = [Training(task, genome, self.training, self.layer, self.seed) for task in self.tasks]
+        compiler = CandidateCompiler(self.compile)
+        try:
+            with compiler:
+                rejection = self._reject(genome, trainings, gated, {h.steps: h for h in hurdles if gated}, compiler)
+            objectives = {} if rejection else {t.task.name: t.score() for t in trainings}
+            extras = {} if rejection else self._extras(trainings[0])
+        except RuntimeError as error:  # torch's out-of-memory error is one too
+            rejection = Rejection("execution", "error", detail=first_line(error))
+            objectives, extras = {}, {}
+        return Evaluation(
+            key=genome.key,
+            seed=self.seed,
+            steps=sum(len(training.losses) for training in trainings),
+            seconds=time.perf_counter() - started,
+            objectives=objectives,
+            rejection=rejection,
+            traces={t.task.name: _thinned(t.losses, self.training.steps) for t in trainings if t.losses},
+            rungs={t.task.name: tuple(t.rungs.items()) for t in trainings if t.rungs},
+            extras=extras,
+            compiled=compiler.outcome,
+        )
+
+    def _extras(self, trained: Training) -> dict[str, float]:
+        """The objectives beside those of the tasks, given the training of the first one."""
+        quality, genome = self.protocols.quality, trained.genome
+
+        def short(factor: float) -> Training:
+            rate = factor * self.training.learning_rate
+            settings = self.training.model_copy(update={"learning_rate": rate})
+            training = Training(self.tasks[0], genome, settings, self.layer, self.seed)
+            training.advance(min(quality.steps, self.training.steps))
+            return training
+
+        def trains(factor: float) -> bool:
+            training = short(factor)
+            return training.stop is StopReason.COMPLETED and training.score() >= quality.min_accuracy
+
+        def losses(factor: float) -> tuple[float, float]:
+            training = short(factor)
+            finished = training.stop is StopReason.COMPLETED
+            return training.losses[0], late_loss(training.losses) if finished else math.nan
+
+        def sparse_metric(sparsity: float) -> float:
+            if not sparsity:
+                return trained.score()
+            with sparse_inputs(inner_linear_layers(trained.network), sparsity):
+                return trained.task.metric(trained.network)
+
+        subject = Subject(genome, self.layer, trained.device, trains, losses, sparse_metric)
+        return {name: OBJECTIVES[name].measure(subject) for name in self.objectives}
+
+    def stability(self, genome: Genome) -> Rejection | None:
+        """The stability protocol, on the first task's untrained network."""
+        settings, task = self.protocols.stability, self.tasks[0]
+        if not settings.steps:
+            return None
+        model = install(task.build(self.seed), genome, self.layer, task.norms).train()
+        batch = tree_map(lambda tensor: tensor[: settings.batch_size], next(task.batches(self.seed)))
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivatives
+            ascent = ascend_gradient_norm(
+                lambda: task.loss(model, batch),
+                kernels(model),
+                steps=settings.steps,
+                step_size=settings.step_size,
+                limit=settings.limit,
+            )
+        if not ascent.exceeded:
+            return None
+        steps, norm = len(ascent.norms) - 1, min(ascent.norms[-1], sys.float_info.max)
+        return Rejection("stability", "gradient norm too high", task.name, norm, settings.limit, f"after {steps} steps")
+
+    def _reject(
+        self,
+        genome: Genome,
+        trainings: list[Training],
+        gated: bool,
+        hurdles: dict[int, Hurdle],
+        compiler: CandidateCompiler,
+    ) -> Rejection | None:
+        """Train every task from mark to mark, as long as nothing is wrong; one task after the other, to stop early."""
+        total, rungs = self.training.steps, {steps for steps in self.rungs if steps < self.training.steps}
+        gate = min(self.protocols.quality.steps, total) if gated else 0
+        marks = sorted({*rungs, total, *([gate] if gated else [])})
+        for done, mark in pairwise([0, *marks]):
+            if done or self.compile == "always":  # before the first steps there is no time to go by
+                step_seconds = sum(t.seconds for t in trainings) / max(done, 1)
+                compiler.consider([t.network for t in trainings], step_seconds=step_seconds, steps_left=mark - done)
+            hurdle = hurdles.get(mark)
+            for training in trainings:
+                training.advance(mark - len(training.losses))
+                if rejection := training.diverged("quality" if mark <= gate else "training"):
+                    return rejection
+                if mark in rungs and (rejection := training.at_rung(hurdle)):
+                    return rejection
+                if mark == gate and (rejection := training.rejected_by_quality(self.protocols.quality)):
+                    return rejection
+            if hurdle and (rejection := hurdle.stopped({t.task.name: t.rungs[mark] for t in trainings})):
+                return rejection
+            if mark == gate and (rejection := self.stability(genome)):
+                return rejection
+        return None
+
+
+def evaluator_from_config(config: SearchConfig) -> Evaluator:
+    """The evaluator of a search, its data loaded.
+
+    Raises:
+        InputError: missing data, a wrong architecture, or an unknown device.
+    """
+    device = find_device(config.execution.device)
+    tasks = tasks_from_config(config, device)
+    objectives = switched_on(config.objectives)
+    return Evaluator(
+        tasks,
+        config.training,
+        config.protocols,
+        config.layer,
+        config.seed,
+        config.rungs.steps,
+        objectives,
+        config.execution.compile,
+    )
+
+
+def _thinned(losses: list[float], total: int) -> tuple[tuple[int, float], ...]:
+    """A few (step, loss) points of a training of ``total`` steps; a shorter one has the first of them.
+
+    Losses that are not numbers are left out, JSON has no name for them.
+    """
+    every = max(1, total // TRACE_POINTS)
+    return tuple((i + 1, v) for i, v in enumerate(losses) if (i + 1) % every == 0 and abs(v) < float("inf"))

@@ -1,0 +1,152 @@
+"""Where evaluations run: in this process, or in worker processes that may die without harm.
+
+Both give the same numbers: an evaluation uses a fixed number of threads and depends on nothing but its genome and the
+configuration.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from evonas.config import ExecutionConfig, SearchConfig
+from evonas.graph.genome import Genome
+from evonas.runs.workers import Failure, Workers, threads
+from evonas.search.evaluator import Evaluator, evaluator_from_config
+from evonas.search.outcome import Evaluation, Rejection
+from evonas.search.rungs import Hurdle
+from evonas.training.allocator import keep_memory
+
+Pending = Callable[[], Evaluation]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One evaluation, as it travels to a worker."""
+
+    genome: Genome
+    gated: bool
+    hurdles: tuple[Hurdle, ...] = ()
+    seed: int | None = None
+
+    def run(self, evaluator: Evaluator) -> Evaluation:
+        """Do it."""
+        return evaluator(self.genome, gated=self.gated, hurdles=self.hurdles, seed=self.seed)
+
+
+class EvaluatorJob(Protocol):
+    """Work for a worker that has the evaluator of a configuration; it travels, so it is small."""
+
+    def run(self, evaluator: Evaluator) -> Any:
+        """Do it."""
+        ...
+
+
+Pool = Workers[None, tuple[SearchConfig, EvaluatorJob], Any]
+
+
+class Executor(Protocol):
+    """Runs evaluations: ``submit`` gives a function that waits for the result."""
+
+    def submit(
+        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+    ) -> Pending:
+        """Queue an evaluation, with the arguments of ``Evaluator``; call what this returns to get the result."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class InProcess:
+    """Evaluates when a result is waited for. An evaluation that raises ends the run: there is nobody to contain it."""
+
+    def __init__(self, evaluator: Evaluator, threads: int) -> None:
+        self._evaluator, self._threads = evaluator, threads
+
+    def submit(
+        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+    ) -> Pending:
+        """See ``Executor``."""
+        return partial(self._evaluate, Job(genome, gated, tuple(hurdles), seed))
+
+    def _evaluate(self, job: Job) -> Evaluation:
+        with threads(self._threads):
+            return job.run(self._evaluator)
+
+    def __enter__(self) -> Self:
+        keep_memory()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+class LocalPool:
+    """Worker processes on this machine; one that is killed, hangs or runs out of memory costs its candidate only.
+
+    Args:
+        config: whose evaluations they do.
+        pool: processes that others use as well, and that stay when this one is closed; by default its own.
+    """
+
+    def __init__(self, config: SearchConfig, pool: Pool | None = None) -> None:
+        self._config, self._own = config, pool is None
+        self._pool = pool or make_pool(config.execution)
+
+    def submit(
+        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+    ) -> Pending:
+        """See ``Executor``.
+
+        Raises:
+            InputError: workers keep dying before they evaluate anything.
+        """
+        job = Job(genome, gated, tuple(hurdles), seed)
+        return partial(self._wait, self._pool.submit((self._config, job)), job)
+
+    def _wait(self, pending: Callable[[], Evaluation | Failure], job: Job) -> Evaluation:
+        found = pending()
+        if isinstance(found, Evaluation):
+            return found
+        rejection = Rejection("execution", found.reason, "", found.limit, found.limit, found.detail)
+        return Evaluation(job.genome.key, self._config.seed if job.seed is None else job.seed, rejection=rejection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._own:
+            self._pool.__exit__(kind, error, trace)  # what still runs was not told and is asked for again on resume
+
+
+def make_pool(execution: ExecutionConfig, workers: int | None = None) -> Pool:
+    """Worker processes for jobs of any configuration; each keeps the evaluator of the last one it met."""
+    number = workers or execution.workers
+    return Workers(evaluations, None, workers=number, threads=execution.threads, timeout=execution.timeout_seconds)
+
+
+def evaluations(_: None) -> Callable[[tuple[SearchConfig, EvaluatorJob]], Any]:
+    """What does jobs in a worker."""
+    evaluator = lru_cache(maxsize=1)(evaluator_from_config)
+    return lambda task: task[1].run(evaluator(task[0]))
+
+
+def make_executor(config: SearchConfig) -> Executor:
+    """One worker runs in this process, several in a pool.
+
+    Raises:
+        InputError: the data or architectures of the search cannot be had; found before any worker starts.
+    """
+    evaluator = evaluator_from_config(config)
+    if config.execution.workers == 1:
+        return InProcess(evaluator, config.execution.threads)
+    return LocalPool(config)

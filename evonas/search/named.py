@@ -1,0 +1,105 @@
+"""A layer as people name it: a catalogue name, RUN#rank, a text form or a file; and its export as a module."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evonas.config import LayerConfig
+from evonas.errors import InputError
+from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.genome import Genome
+from evonas.layer.export import export
+from evonas.runs.folder import RunFolder
+from evonas.search.ranking import Entry, ranking, scores_text, undominated
+
+
+@dataclass(frozen=True, slots=True)
+class NamedLayer:
+    """A layer somebody named, with what the name says about it."""
+
+    genome: Genome
+    name: str = ""
+    provenance: str = ""
+    objectives: Mapping[str, float] | None = None
+    lowering: LayerConfig = field(default_factory=LayerConfig)
+
+
+def find_layer(text: str) -> NamedLayer:
+    """The layer somebody means by a catalogue name, ``RUN#rank``, a JSON file or a text form.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    if text in CATALOGUE:
+        return NamedLayer(CATALOGUE[text], text, provenance=f"catalogue layer {text}")
+    if text.endswith(".json"):
+        return NamedLayer(_read_json(Path(text)).active(), Path(text).stem, provenance=f"file {Path(text).name}")
+    if "#" in text:
+        return _ranked(text)
+    if "(" in text:
+        return NamedLayer(Genome.from_text(text).active())
+    accepted = f"a catalogue name ({', '.join(CATALOGUE)}), RUN#rank, a text form such as 'sigmoid(x)', or a .json file"
+    raise InputError("LAYER", repr(text), accepted=accepted)
+
+
+def find_layers(text: str) -> list[NamedLayer]:
+    """What ``find_layer`` finds, or for the folder of a run its whole Pareto front, in the order of its candidates.
+
+    Raises:
+        InputError: it is neither, or the run has no scored layer yet.
+    """
+    if text in CATALOGUE or "(" in text or not Path(text).is_dir():
+        return [find_layer(text)]
+    run = RunFolder(Path(text)).require()
+    entries = ranking(run)
+    if not entries:
+        raise InputError(text, "no layer of the run has scores yet", remedy="let it run longer, or name another")
+    return [named_entry(run, entry) for entry in sorted(undominated(entries), key=lambda entry: entry.candidate or 0)]
+
+
+def _ranked(text: str) -> NamedLayer:
+    folder, _, rank = text.rpartition("#")
+    run = RunFolder(Path(folder)).require()
+    entries = ranking(run)
+    if not rank.isdigit() or not 1 <= int(rank) <= len(entries):
+        accepted = f"a rank from 1 to {len(entries)}" if entries else "nothing yet: no layer of the run has scores"
+        raise InputError(f"LAYER {text!r}", f"rank {rank!r}", accepted=accepted)
+    return named_entry(run, entries[int(rank) - 1])
+
+
+def export_layer(layer: NamedLayer, path: Path) -> Path:
+    """Write a layer as a stand-alone module file, lowered as its run lowered it."""
+    settings = layer.lowering
+    return export(
+        layer.genome,
+        path,
+        name=layer.name,
+        groups=settings.groups,
+        eps=settings.eps,
+        momentum=settings.momentum,
+        provenance=layer.provenance,
+    )
+
+
+def named_entry(run: RunFolder, entry: Entry) -> NamedLayer:
+    """The layer of an entry in the ranking of a run, lowered as the run lowered it."""
+    scores = scores_text(entry.evaluation)
+    settings = run.config()
+    provenance = (
+        f"run {run.path.name}, rank {entry.rank}, candidate {entry.candidate}; "
+        f"{settings.learned_from}, {settings.training.steps} steps: {scores}"
+    )
+    return NamedLayer(
+        entry.genome, provenance=provenance, objectives=entry.evaluation.objectives, lowering=settings.layer
+    )
+
+
+def _read_json(path: Path) -> Genome:
+    try:
+        return Genome.from_json(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(str(path), "no such file", accepted="a genome's .json file") from None
+    except UnicodeDecodeError:
+        raise InputError(str(path), "is not text", accepted="a genome's .json file") from None
+    except InputError as error:
+        raise error.at(str(path)) from None

@@ -1,0 +1,142 @@
+"""Objectives beside the accuracy per architecture, for layers that were trained in full.
+
+Each is a pure function of a ``Subject``, switched on by its name in ``[objectives]``.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import nn
+
+from evonas.config import LayerConfig, ObjectivesConfig
+from evonas.graph.genome import Genome
+from evonas.layer.lower import lower
+from evonas.training.sensitivity import lr_sensitivity as sensitivity
+from evonas.training.timing import forward_backward, relative_time
+
+SHAPE = (32, 32, 16, 16)  # b, c, h, w of the tensor on which layers are timed
+FACTORS = (1 / 9, 1 / 3, 1.0, 3.0, 9.0)  # of the default learning rate, for its sensitivity
+LARGEST_FACTOR = 64.0  # where the ladder of learning rates ends
+SPARSITIES = tuple(step / 20 for step in range(1, 20))
+TOLERANCE = 0.05  # nats by which the loss may rise when inputs are dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A layer that was trained in full, and what objectives may ask of it.
+
+    Attributes:
+        genome: the layer.
+        layer: how it is lowered.
+        device: where the tasks' networks are.
+        trains: whether it passes the quality gate's minimum on the first task at this multiple of the default learning
+            rate.
+        losses: of a training of as many steps as the quality gate's, on the first task at this multiple of the default
+            learning rate: the first one, and the mean of the last quarter (NaN where it left the numbers).
+        sparse_metric: the first task's metric of its trained network when the linear layers but the head drop this
+            share of their inputs, see ``evonas.training.topk.sparse_inputs``.
+    """
+
+    genome: Genome
+    layer: LayerConfig
+    device: torch.device
+    trains: Callable[[float], bool]
+    losses: Callable[[float], tuple[float, float]]
+    sparse_metric: Callable[[float], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One objective.
+
+    Attributes:
+        weight: 1 where larger is better, -1 where smaller is, as in DEAP.
+        measure: its value, a finite number.
+        meaning: in a few words, for people.
+    """
+
+    weight: float
+    measure: Callable[[Subject], float]
+    meaning: str
+
+    @property
+    def direction(self) -> str:
+        """What is better, in words."""
+        return "higher is better" if self.weight > 0 else "lower is better"
+
+
+def latency(subject: Subject) -> float:
+    """Time of forward and backward pass in training, relative to ``nn.BatchNorm2d`` and ``nn.ReLU``.
+
+    Measured side by side on noise of ``SHAPE``: it is not the same in two runs.
+    """
+    channels, settings = SHAPE[1], subject.layer
+    layer = lower(subject.genome, channels, groups=settings.groups, eps=settings.eps, momentum=settings.momentum)
+    reference = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
+    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    work, other = (forward_backward(module.to(subject.device), x.to(subject.device)) for module in (layer, reference))
+    return relative_time(work, other, subject.device)
+
+
+def parameters(subject: Subject) -> float:
+    """Trainable values per channel: weight and bias, and v0 and v1 where the layer uses them."""
+    layer = lower(subject.genome, SHAPE[1], groups=subject.layer.groups)
+    return sum(parameter.numel() for parameter in layer.parameters()) / SHAPE[1]
+
+
+def stability_margin(subject: Subject) -> float:
+    """Largest of the learning rates 2, 4, ..., 64 times the default, in this order, up to which the layer trains.
+
+    1 where it does not train at twice the default: that it trains at the default is known.
+    """
+    margin = 1.0
+    while margin < LARGEST_FACTOR and subject.trains(2 * margin):
+        margin *= 2
+    return margin
+
+
+def lr_sensitivity(subject: Subject) -> float:
+    """LR sensitivity over 1/9, 1/3, 1, 3 and 9 times the default learning rate, in nats.
+
+    Of short trainings and their training losses; see ``evonas.training.sensitivity``. Where nothing was learned it is
+    the loss at initialization.
+    """
+    found = {factor: subject.losses(factor) for factor in FACTORS}
+    initial = found[1.0][0]
+    value = sensitivity({factor: final for factor, (_, final) in found.items()}, initial)
+    return value if math.isfinite(value) else initial
+
+
+def activation_sparsity(subject: Subject) -> float:
+    """Largest of the sparsities .05, .1, ..., .95, in this order, up to which the loss rises by .05 nats or less.
+
+    0 where it rises by more at the first. The loss is -log of the metric, which for language models is the mean cross
+    entropy on the validation text; where the metric is an accuracy, 95 % of it must be left.
+    """
+    least, tolerated = subject.sparse_metric(0.0) * math.exp(-TOLERANCE), 0.0
+    for sparsity in SPARSITIES:
+        if not subject.sparse_metric(sparsity) >= least:
+            break
+        tolerated = sparsity
+    return tolerated
+
+
+OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
+    {
+        "latency": Objective(-1.0, latency, "forward and backward time / that of BN-ReLU"),
+        "parameters": Objective(-1.0, parameters, "trainable values per channel"),
+        "stability_margin": Objective(1.0, stability_margin, "largest learning rate that trains / the default"),
+        "lr_sensitivity": Objective(-1.0, lr_sensitivity, "mean loss over learning rates minus the best"),
+        "activation_sparsity": Objective(
+            1.0, activation_sparsity, "share of the linear layers' inputs that may be dropped"
+        ),
+    }
+)
+
+
+def switched_on(settings: ObjectivesConfig) -> tuple[str, ...]:
+    """The names of the objectives a search asks for."""
+    return tuple(name for name in OBJECTIVES if getattr(settings, name))

@@ -1,0 +1,117 @@
+"""What is recorded of a candidate: where it came from, and how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+
+from evonas.graph.genome import Genome
+
+COMPILED = "compiled"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A candidate's end before it got scores. Rejections are data; they never become fitness values.
+
+    Attributes:
+        stage: the rejection protocol, e.g. ``numerics`` or ``quality``.
+        reason: a short fixed phrase, so that counts per reason mean something.
+        task: where it happened; empty if the protocol needs no task.
+        measured: the number that decided, if there is one.
+        limit: what it was held against.
+        detail: more for people, e.g. the candidate it repeats.
+    """
+
+    stage: str
+    reason: str
+    task: str = ""
+    measured: float | None = None
+    limit: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How one layer did under one seed: objectives or a rejection, never both.
+
+    Attributes:
+        key: content key of the genome.
+        seed: seed of weights and batches.
+        steps: optimizer steps taken in all, but for those that extras needed.
+        seconds: time it took; not reproducible. 0 if it was taken over from an earlier run.
+        objectives: larger is better, per task.
+        rejection: set if there are no objectives.
+        traces: per task, (step, loss) at a few steps.
+        rungs: per task, (steps, likelihood of the training labels) at every rung it reached.
+        extras: objectives beside those of tasks, by their names in ``evonas.search.objectives``; none if rejected.
+            A latency is not reproducible.
+        compiled: how compiling its layers went: not tried (""), ``COMPILED``, or why it failed.
+    """
+
+    key: str
+    seed: int
+    steps: int = 0
+    seconds: float = 0.0
+    objectives: Mapping[str, float] = field(default_factory=dict)
+    rejection: Rejection | None = None
+    traces: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    rungs: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    extras: Mapping[str, float] = field(default_factory=dict)
+    compiled: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.objectives) == (self.rejection is not None):
+            raise ValueError(f"evaluation of {self.key}: give objectives or a rejection, exactly one of them")
+        if self.extras and self.rejection is not None:
+            raise ValueError(f"evaluation of {self.key}: a rejected layer has no extras")
+        values = [*self.objectives.items(), *self.extras.items()]
+        wrong = {name: value for name, value in values if not isfinite(value)}
+        if wrong:
+            raise ValueError(f"evaluation of {self.key}: objectives {wrong} are not finite; make it a rejection")
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over tasks, extras left out; None for a rejected layer."""
+        return sum(self.objectives.values()) / len(self.objectives) if self.objectives else None
+
+    @property
+    def reused(self) -> bool:
+        """Whether it was taken over from an earlier run: it took no time, and not because a worker failed."""
+        return self.seconds == 0 and (self.rejection is None or self.rejection.stage != "execution")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A genome the search came up with.
+
+    Attributes:
+        genome: the layer.
+        parent: index of the candidate it was mutated from, None for a random one.
+        operator: what was done, in words.
+    """
+
+    genome: Genome
+    parent: int | None
+    operator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A proposal that passed the screens and is to be evaluated.
+
+    Attributes:
+        index: 0, 1, ... in the order of asking; also the order of telling.
+        proposal: the genome and its origin.
+        fingerprint: hash of what the layer computes.
+        screened_out: proposals drawn before this one that did not pass, each with its reason.
+    """
+
+    index: int
+    proposal: Proposal
+    fingerprint: str
+    screened_out: tuple[tuple[Proposal, Rejection], ...] = ()
+
+    @property
+    def genome(self) -> Genome:
+        """The layer."""
+        return self.proposal.genome

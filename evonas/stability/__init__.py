@@ -1,3 +1,0 @@
-"""Small-scale proxies for the training instabilities of large transformers."""
-
-from evonas.evaluate.sensitivity import lr_sensitivity as lr_sensitivity

@@ -1,0 +1,1 @@
+"""Studies of models with the methods of four papers: stability, hypernetworks, sparsity, steering."""

@@ -1,0 +1,76 @@
+"""Studies: parametrizations x optimizers x learning rates x activations x norms x inputs x seeds on one task."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+
+from evonas.errors import InputError
+from evonas.graph.catalogue import catalogued_or_text
+from evonas.runs.progress import Tally
+from evonas.runs.store import Outcome, Results
+from evonas.runs.study import run_study
+from evonas.studies.hypernet.body import ACTIVATIONS, NORMS
+from evonas.studies.hypernet.settings import NO_NORM, SEPARATE, GridConfig, OptimizerName, Piece
+from evonas.studies.hypernet.settings import StudyConfig as StudyConfig
+from evonas.studies.hypernet.tasks import GRID
+from evonas.studies.hypernet.train import build, work
+
+Setting = tuple[OptimizerName, str, str, int]  # optimizer, activation, norm, noise
+
+
+def pieces_of(study: StudyConfig) -> list[Piece]:
+    """Every run of the grid.
+
+    Raises:
+        InputError: an unknown layer, activation or norm, missing data, or patterns that match no parameter.
+    """
+    grid = study.grid
+    known = {"activations": tuple(ACTIVATIONS), "norms": (NO_NORM, *NORMS)}
+    for key, accepted in known.items():
+        for name in getattr(grid, key):
+            if name not in accepted:
+                raise InputError(f"grid.{key}", repr(name), accepted=", ".join(accepted))
+    catalogued_or_text(study.task.layer, "task.layer")
+    piece = partial(Piece, task=study.task, data=study.data, run=study.run, device=study.execution.device)
+    found = [
+        piece(
+            parametrization=form,
+            optimizer=optimizer,
+            learning_rate=rate,
+            activation=activation,
+            norm=norm,
+            noise=noise,
+            correction=correction,
+            seed=seed,
+        )
+        for (optimizer, activation, norm, noise), form, rate, correction, seed in product(
+            settings_of(grid), grid.parametrizations, grid.learning_rates, grid.corrections, grid.seeds
+        )
+    ]
+    build(found[0])
+    places = range(GRID if grid.separate else 0)
+    return found + [
+        piece(parametrization=SEPARATE, optimizer=optimizer, learning_rate=rate, place=place, seed=seed)
+        for optimizer, rate, place, seed in product(grid.optimizers, grid.learning_rates, places, grid.seeds)
+    ]
+
+
+def settings_of(grid: GridConfig) -> list[Setting]:
+    """Optimizers, activations, norms and noise: all combinations, or those that differ from the first in one at most.
+
+    One of each is what is compared between parametrizations.
+    """
+    every = product(grid.optimizers, grid.activations, grid.norms, grid.noise)
+    first = (grid.optimizers[0], grid.activations[0], grid.norms[0], grid.noise[0])
+    return [
+        setting
+        for setting in every
+        if not grid.one_at_a_time or sum(a != b for a, b in zip(setting, first, strict=True)) <= 1
+    ]
+
+
+def run_pieces(
+    study: StudyConfig, pieces: list[Piece], results: Results, watch: Callable[[Tally], None]
+) -> dict[Piece, Outcome]:
+    """Do what is not recorded; see ``evonas.runs.study.run_study`` for what it raises."""
+    return run_study(pieces, work, results, study.execution, watch)

@@ -1,0 +1,96 @@
+"""Makes the layer that stands in place of a linear one, for a method and a sparsity."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from evonas.studies.sparsity.calibration import require_reached, threshold_at
+from evonas.studies.sparsity.layer import LowRank, SparseLinear, low_rank_factors
+from evonas.studies.sparsity.rotation import Turned
+from evonas.studies.sparsity.scores import Magnitude, Method, Scored
+from evonas.studies.sparsity.selection import Prefill, Selector
+from evonas.studies.sparsity.sites import Site
+from evonas.training.topk import kept_count
+
+RANK_SHARE = 0.25
+
+
+class Builder:
+    """From a layer and a sparsity to the layer in its place.
+
+    Plain magnitudes know nothing of the layer, so layers that keep as many of them share one selector. With a
+    low-rank term, the share a = ``RANK_SHARE`` of the weights that may be read goes to it, and the kept columns get the
+    rest: K = floor(n (1 - s) (1 - a)) inputs and rank floor(a (1 - s) n m / (n + m)). The split is a choice of this
+    project; the paper searches it.
+
+    Args:
+        method: what scores the inputs.
+        sites: the layers to come.
+        turned: by name, layers in another basis.
+        prefill: which positions stay dense.
+        seed: for the method's random numbers.
+
+    Attributes:
+        scores: by layer, what scores its inputs, in the rotated basis where there is one.
+        samples: by name, sorted scores, from which thresholds are read; None keeps the K best inputs of each token.
+    """
+
+    def __init__(
+        self, method: Method, sites: Sequence[Site], turned: Mapping[str, Turned], prefill: Prefill, seed: int
+    ) -> None:
+        self.method, self.turned, self.prefill = method, turned, prefill
+        self.scores = {site: self._score(site, seed) for site in sites}
+        self.samples: Mapping[str, Tensor] | None = None
+        self._selectors: dict[tuple[object, ...], Selector] = {}
+        self._factors: dict[Site, tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, site: Site, sparsity: float, *, sparse: bool = False) -> SparseLinear:
+        """The layer.
+
+        Raises:
+            InputError: a threshold is wanted, and the calibration never reached the layer.
+        """
+        kept = 1 - sparsity
+        low_rank = None
+        if self.method.low_rank:
+            rank = int(RANK_SHARE * kept * site.inputs * site.outputs / (site.inputs + site.outputs))
+            if site not in self._factors:
+                self._factors[site] = low_rank_factors(site.matrix)
+            low_rank, kept = LowRank(self._factors[site], rank), kept * (1 - RANK_SHARE)
+        turned = self.turned.get(site.name)
+        return SparseLinear(
+            site,
+            self._selector(site, 1 - kept),
+            weight=turned.matrix if turned is not None else None,
+            rotation=turned.rotation if turned is not None else None,
+            low_rank=low_rank,
+            sparse=sparse,
+        )
+
+    def sample_score(self, site: Site, x: Tensor) -> Tensor:
+        """Scores of a layer's input [..., n], as its selector will see them."""
+        turned = self.turned.get(site.name)
+        scores: Tensor = self.scores[site](x if turned is None else turned.rotation(x))
+        return scores
+
+    def _score(self, site: Site, seed: int) -> nn.Module:
+        turned = self.turned.get(site.name)
+        if turned is None:
+            matrix, basis = site.matrix, None
+        else:
+            matrix, basis = turned.matrix, turned.basis
+        return self.method.score(Scored(site.name, matrix, basis, bool(self.turned), seed))
+
+    def _selector(self, site: Site, sparsity: float) -> Selector:
+        score = self.scores[site]
+        if self.samples is None:
+            keep, threshold = kept_count(site.inputs, sparsity), 0.0
+        else:
+            require_reached(site.name, self.samples)
+            keep, threshold = None, threshold_at(self.samples[site.name], sparsity)
+        selector = Selector(score, keep=keep, threshold=threshold, prefill=self.prefill)
+        if not isinstance(score, Magnitude) or score.scale is not None:
+            return selector
+        turned = self.turned.get(site.name)
+        rule = (turned and turned.rotation, site.inputs, keep, threshold)
+        return self._selectors.setdefault(rule, selector)

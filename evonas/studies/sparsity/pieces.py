@@ -1,0 +1,257 @@
+"""Does the pieces of a study: loads its model and texts once, then measures costs, losses and speeds."""
+
+import copy
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evonas.errors import InputError
+from evonas.runs.progress import Tally
+from evonas.runs.store import Outcome, Results
+from evonas.runs.study import run_study, spec_text
+from evonas.studies.sparsity.accounting import decode_costs, total
+from evonas.studies.sparsity.allocation import UNIFORM, Costs, Curve
+from evonas.studies.sparsity.decoding import Decoder, compiled, decode_rates
+from evonas.studies.sparsity.perplexity import Window, perplexity
+from evonas.studies.sparsity.report import SparsityReport
+from evonas.studies.sparsity.selection import Prefill
+from evonas.studies.sparsity.sites import EXCLUDED, linear_sites
+from evonas.studies.sparsity.sparsify import Pays, sparsify
+from evonas.studies.sparsity.speed_table import SizeTable, machine_facts, measure_sizes
+from evonas.studies.sparsity.study import (
+    CONTEXT,
+    CostsPiece,
+    Grid,
+    Piece,
+    QualityPiece,
+    Setting,
+    Source,
+    SpeedPiece,
+    StudyConfig,
+    check,
+    grid_of,
+)
+from evonas.studies.sparsity.texts import Windows, calibration_windows, scored_windows
+from evonas.tasks.language.pretrained import LanguageModel, load_language_model
+from evonas.training.device import find_device
+
+DECODED = 64  # tokens of a text that is decoded, half of them as a prompt
+DENSE, SPARSE = "dense", "sparse"
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a study works with.
+
+    Attributes:
+        language: the model and its tokenizer.
+        texts: what is scored, by name.
+        calibration: what calibrates.
+        source: how results know the model.
+        device: where it is.
+    """
+
+    language: LanguageModel
+    texts: Mapping[str, Windows]
+    calibration: Windows
+    source: Source
+    device: torch.device
+
+    def grid(self, study: StudyConfig) -> Grid:
+        """The pieces of the study."""
+        machine = machine_facts(self.device, getattr(torch, self.source.dtype))
+        machine["threads"] = str(study.execution.threads)
+        digests = {name: windows.digest for name, windows in self.texts.items()}
+        where = json.dumps(machine, sort_keys=True)
+        return grid_of(study, self.source, digests, self.calibration.digest, self.language.bos, where)
+
+    def facts(self, study: StudyConfig) -> dict[str, str]:
+        """What must be told with any figure of the study."""
+        texts = (f"{len(windows.rows)} windows of {name}" for name, windows in self.texts.items())
+        context, bos, first = self.calibration.rows.shape[1], self.language.bos, study.dense_first
+        mode = "compiled" if study.compiled else "eager"
+        begins = f"after token {bos}" if bos is not None else "the first token unscored"
+        return {
+            "model": f"{self.language.name}, {self.source.model}, {study.dtype} on {self.device.type}",
+            "sparse layers": f"all linear ones but {', '.join(EXCLUDED)}; selection {study.selection}",
+            "scored": f"{', '.join(texts)}; each of {context} tokens, by itself, {begins}",
+            "dense positions": f"the first {first} of each window" if first else "none",
+            "calibration": f"{len(self.calibration.rows)} windows of {self.calibration.name}, of other passages",
+            "x dense": "ratio of perplexities, with a 95 % interval over the windows of this text",
+            "MACs": "of one decoded token, with the head and without attention, relative to dense",
+            "speed": f"batch 1, {study.execution.threads} threads, {mode}, median and range over rounds, beside dense",
+        }
+
+
+def load(study: StudyConfig) -> Material:
+    """Load the model and cut the texts.
+
+    Raises:
+        InputError: the study is wrong, the model cannot be loaded or has no linear layers, a context that it cannot
+            see, or a text that cannot be read or is too short.
+    """
+    check(study)
+    device = find_device(study.execution.device, "device")
+    language = load_language_model(study.model, dtype=getattr(torch, study.dtype), device=device)
+    linear_sites(language.model)
+    seen = (language.positions or math.inf) - (language.bos is not None)
+    context = study.context or min(CONTEXT, int(min(seen, CONTEXT)))
+    if not 2 <= context <= seen:
+        raise InputError("context", str(context), accepted=f"2 to {seen:g}, which is what {language.name} sees")
+    found = (scored_windows(text, language.encode, context, study.tokens) for text in study.texts)
+    texts = {windows.name: windows for windows in found}
+    calibration = calibration_windows(
+        study.calibration, language.encode, context, study.calibration_tokens, list(texts.values())
+    )
+    source = Source(model=language.identity, dtype=study.dtype, device=device.type)
+    return Material(language, texts, calibration, source, device)
+
+
+def run_pieces(
+    study: StudyConfig, material: Material, grid: Grid, results: Results, folder: Path, watch: Callable[[Tally], None]
+) -> dict[Piece, Outcome]:
+    """Do what is not recorded; see ``evonas.runs.study.run_study`` for what it raises.
+
+    A piece that the model has no layers for fails with the reason, and the others go on.
+
+    Args:
+        study: the study.
+        material: what it works with.
+        grid: its pieces.
+        results: the record.
+        folder: where the table of sizes is kept.
+        watch: is told how far the study is.
+    """
+    return run_study(grid.pieces, Measuring(material, results, folder), results, study.execution, watch)
+
+
+class Measuring:
+    """From a piece to its value; the costs that an allocation needs are read from the record."""
+
+    def __init__(self, material: Material, results: Results, folder: Path) -> None:
+        self.model, self.bos = material.language.model, material.language.bos
+        self.device, self.dtype = material.device, getattr(torch, material.source.dtype)
+        self.texts = {windows.digest: windows.rows.to(self.device) for windows in material.texts.values()}
+        self.calibration = [_with_bos(row, self.bos)[None] for row in material.calibration.rows.to(self.device)]
+        self.calibration_digest = material.calibration.digest
+        self.results, self.folder = results, folder
+
+    def __call__(self, piece: Piece) -> dict[str, Any]:
+        """Do it."""
+        try:
+            if isinstance(piece, CostsPiece):
+                return self.costs(piece)
+            return self.quality(piece) if isinstance(piece, QualityPiece) else self.speed(piece)
+        except InputError as error:  # of this model and this setting; the study goes on
+            raise RuntimeError(str(error)) from None
+
+    def costs(self, piece: CostsPiece) -> dict[str, Any]:
+        """Errors by block and layer."""
+        with self._sparse(self.model, piece.setting, 0.5) as report:
+            assert report.costs is not None
+            return {
+                block: {name: _plain(curve) for name, curve in part.items()} for block, part in report.costs.items()
+            }
+
+    def quality(self, piece: QualityPiece) -> dict[str, Any]:
+        """Losses by window in nats, what was dropped, and what is left to be multiplied of the whole model."""
+        rows = self.texts[piece.text]
+        if piece.setting is None:
+            return _losses(self._windows(self.model, rows))
+        found = self._found_costs(piece.source, piece.setting)
+        with self._sparse(self.model, piece.setting, piece.sparsity, found) as report:
+            losses = _losses(self._windows(self.model, rows))
+            left = total(decode_costs(self.model, report))
+            return losses | {
+                "achieved": report.achieved,
+                "macs": left.macs / left.dense_macs,
+                "kinds": _by_kind(report),
+            }
+
+    def speed(self, piece: SpeedPiece) -> dict[str, Any]:
+        """Tokens a second at batch 1 of the dense model and of a sparse copy, the two taking turns."""
+        text = _with_bos(self.texts[piece.text][0], self.bos)[:DECODED]
+        found = self._found_costs(piece.source, piece.setting)
+        other = copy.deepcopy(self.model)
+        with self._sparse(other, piece.setting, piece.sparsity, found, self._sizes.pays) as report:
+            make = compiled if piece.compiled else Decoder
+            decoders = {DENSE: make(self.model), SPARSE: make(other)}
+            rates = decode_rates(decoders, text, prompt=len(text) // 2)
+            return {
+                "dense": rates[DENSE].tokens_per_second,
+                "sparse": rates[SPARSE].tokens_per_second,
+                "ratios": list(rates[SPARSE].ratios),
+                "bound": total(decode_costs(other, report, context=len(text), as_run=True)).bound,
+                "sparse_layers": sum(layer.kernel == "sparse" for layer in report.layers),
+                "layers": len(report.layers),
+            }
+
+    @cached_property
+    def _sizes(self) -> SizeTable:
+        shapes = {(site.inputs, site.outputs) for site in linear_sites(self.model)}
+        return measure_sizes(shapes, folder=self.folder, device=self.device, dtype=self.dtype)
+
+    def _sparse(
+        self, model: nn.Module, setting: Setting, sparsity: float, costs: Costs | None = None, pays: Pays | None = None
+    ) -> SparsityReport:
+        return sparsify(
+            model,
+            method=setting.method,
+            sparsity=sparsity,
+            selection=setting.selection,
+            allocation=setting.allocation,
+            costs=costs,
+            transform=setting.transform,
+            calibration=self.calibration,
+            prefill=Prefill(first=setting.dense_first),
+            sparse_when=pays,
+        )
+
+    def _found_costs(self, source: Source, setting: Setting) -> Costs | None:
+        if setting.allocation == UNIFORM:
+            return None
+        piece = CostsPiece(source=source, setting=setting, calibration=self.calibration_digest)
+        outcome = self.results.find(spec_text(piece))
+        if outcome is None or outcome.value is None:
+            raise RuntimeError(f"no costs to allocate by: {outcome.failure if outcome else 'not measured'}")
+        return {block: {name: _curve(value) for name, value in part.items()} for block, part in outcome.value.items()}
+
+    def _windows(self, model: nn.Module, rows: Tensor) -> list[Window]:
+        """Each window scored by itself, all of it after a ``bos``, else all but its first token."""
+        return [perplexity(model, row, window=len(row), bos=self.bos).windows[0] for row in rows]
+
+
+def _with_bos(row: Tensor, bos: int | None) -> Tensor:
+    return row if bos is None else torch.cat([row.new_tensor([bos]), row])
+
+
+def _losses(windows: Sequence[Window]) -> dict[str, Any]:
+    """As the record keeps it: a loss that is not finite is null."""
+    return {
+        "tokens": [window.tokens for window in windows],
+        "nll": [window.nll if math.isfinite(window.nll) else None for window in windows],
+    }
+
+
+def _by_kind(report: SparsityReport) -> dict[str, float]:
+    """What the kinds of layers drop, as allocated: the mean over their weights."""
+    weights, dropped = dict[str, int](), dict[str, float]()
+    for layer in report.layers:
+        weights[layer.kind] = weights.get(layer.kind, 0) + layer.weights
+        dropped[layer.kind] = dropped.get(layer.kind, 0.0) + layer.weights * layer.requested
+    return {kind: dropped[kind] / weights[kind] for kind in weights}
+
+
+def _plain(curve: Curve) -> list[list[float]]:
+    return [list(curve.levels), list(curve.errors)]
+
+
+def _curve(value: Sequence[Sequence[float]]) -> Curve:
+    return Curve(tuple(value[0]), tuple(value[1]))

@@ -1,0 +1,142 @@
+"""From which sparsity on a sparse product is the faster one, by size of layer: measured, once for a machine."""
+
+import hashlib
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evonas.errors import InputError
+from evonas.files import write_text
+from evonas.studies.sparsity.layer import SparseLinear
+from evonas.studies.sparsity.scores import Magnitude
+from evonas.studies.sparsity.selection import Selector
+from evonas.studies.sparsity.sites import site_at
+from evonas.training.timing import relative_time
+from evonas.training.topk import kept_count
+
+LEVELS = (0.0, 0.25, 0.5, 0.65, 0.8, 0.9)
+COLD = (
+    64 * 2**20
+)  # bytes of weights that take turns, so that they come from memory, as in a model, and not from a cache
+COPIES = 200  # of one layer at most
+GAIN = 0.95  # a sparse product must take less than this of the dense one's time
+
+Shape = tuple[int, int]  # inputs, outputs
+
+
+@dataclass(frozen=True, slots=True)
+class SizeTable:
+    """Time of a sparse layer over that of the dense one, at batch 1, by shape and sparsity, selection included.
+
+    Attributes:
+        machine: what it was measured on.
+        ratios: by (inputs, outputs), one ratio for each of ``LEVELS``.
+    """
+
+    machine: dict[str, str]
+    ratios: dict[Shape, tuple[float, ...]]
+
+    def pays(self, inputs: int, outputs: int, sparsity: float) -> bool:
+        """Whether the sparse product is faster; a shape that was not measured stays dense."""
+        ratios = self.ratios.get((inputs, outputs))
+        return ratios is not None and float(np.interp(sparsity, LEVELS, ratios)) < GAIN
+
+
+def measure_sizes(
+    shapes: Iterable[Shape],
+    *,
+    folder: Path | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    cold: int = COLD,
+) -> SizeTable:
+    """Measure the shapes; some seconds each.
+
+    Args:
+        shapes: (inputs, outputs) of layers, as ``{(s.inputs, s.outputs) for s in linear_sites(model)}``.
+        folder: where tables are kept, one file for each machine, device, type and number of threads; shapes that are
+            there are not measured again. None keeps none.
+        device: where.
+        dtype: of weights and inputs.
+        cold: bytes of weights that take turns.
+
+    Raises:
+        InputError: a kept table that cannot be read.
+    """
+    device = torch.device(device)
+    machine = machine_facts(device, dtype)
+    path = folder and folder / f"sparse-{hashlib.sha256(repr(sorted(machine.items())).encode()).hexdigest()[:12]}.json"
+    ratios = _read(path) if path and path.exists() else {}
+    wanted = dict.fromkeys(shapes)
+    missing = [shape for shape in wanted if shape not in ratios]
+    for shape in missing:
+        ratios[shape] = _measure(shape, device, dtype, cold)
+    if path and missing:
+        rows = [{"inputs": shape[0], "outputs": shape[1], "ratios": values} for shape, values in ratios.items()]
+        write_text(path, json.dumps({"machine": machine, "levels": LEVELS, "rows": rows}, indent=1) + "\n")
+    return SizeTable(machine, ratios)
+
+
+def _measure(shape: Shape, device: torch.device, dtype: torch.dtype, cold: int) -> tuple[float, ...]:
+    inputs, outputs = shape
+    count = max(1, min(COPIES, math.ceil(cold / (inputs * outputs * dtype.itemsize))))
+    dense = [
+        nn.utils.skip_init(nn.Linear, inputs, outputs, bias=False, device=device, dtype=dtype) for _ in range(count)
+    ]
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(inputs, generator=generator).to(device, dtype)
+    with torch.no_grad():
+        for layer in dense:
+            layer.weight.fill_(1 / inputs)
+        columns = [
+            nn.utils.skip_init(nn.Linear, inputs, outputs, bias=False, device=device, dtype=dtype) for _ in dense
+        ]
+        for layer, other in zip(columns, dense, strict=True):
+            layer.weight.copy_(other.weight)
+    sparse = [SparseLinear(site_at("", layer), Selector(Magnitude()), sparse=True) for layer in columns]
+    for layer in sparse:
+        layer.to_columns()
+
+    def run(layers: list[nn.Module], x: Tensor) -> None:
+        with torch.no_grad():
+            for layer in layers:
+                layer(x)
+
+    ratios = []
+    for level in LEVELS:
+        for layer in sparse:
+            layer.selector = Selector(Magnitude(), keep=kept_count(inputs, level))
+        ratios.append(relative_time(lambda: run([*sparse], x), lambda: run([*dense], x), device, wall=True))
+    return tuple(ratios)
+
+
+def machine_facts(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
+    """What speeds depend on beside the model: hardware, threads, type of numbers, version of torch."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": str(os.cpu_count()),
+        "threads": str(torch.get_num_threads()),
+        "device": gpu or device.type,
+        "dtype": str(dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+    }
+
+
+def _read(path: Path) -> dict[Shape, tuple[float, ...]]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if tuple(table["levels"]) != LEVELS:
+            return {}  # of an older version
+        return {(row["inputs"], row["outputs"]): tuple(map(float, row["ratios"])) for row in table["rows"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(str(path), "is not a table of sizes", remedy="delete it, and it is measured again") from error

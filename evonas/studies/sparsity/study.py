@@ -1,0 +1,246 @@
+"""Studies: one model, methods x transforms x allocations x sparsities x texts, each combination one piece."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from evonas.config import ExecutionConfig
+from evonas.config.section import Count, NamedSection, PositiveInt, Section
+from evonas.errors import InputError
+from evonas.studies.sparsity.allocation import BEST, LEVELS, UNIFORM
+from evonas.studies.sparsity.scores import METHODS, method_named
+from evonas.studies.sparsity.texts import text_name
+
+METHODS_SHOWN = ("teal", "wina")
+SPARSITIES = (0.25, 0.4, 0.5, 0.65)  # those of WINA's tables
+ALL = "all"
+PLAIN = ("random",)  # a floor needs neither a basis nor a split
+CONTEXT = 512
+
+Sparsity = Annotated[float, Field(ge=0, lt=1)]
+
+
+class StudyConfig(NamedSection):
+    """A study. ``tokens`` are scored of each text, in windows of ``context`` that see nothing but themselves.
+
+    ``transform`` says whether models are measured without it, with it, or both. Combinations that a method does not
+    have are left out: CATS has no transform and, with one layer a block, nothing to split; random neither. The methods
+    may be ``all``. Without ``allocations`` it is the best one that a method has. The first ``dense_first`` positions of
+    each window stay dense. ``compiled`` says whether models are compiled, the dense one too, before they are timed.
+    """
+
+    model: Annotated[str, Field(min_length=1)]
+    methods: Annotated[tuple[str, ...], Field(min_length=1)] = METHODS_SHOWN
+    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = SPARSITIES
+    allocations: Annotated[tuple[Literal["uniform", "greedy", "fisher"], ...], Field(min_length=1)] | None = None
+    transform: Literal["off", "on", "both"] = "off"
+    selection: Literal["topk", "threshold"] = "topk"
+    texts: Annotated[tuple[str, ...], Field(min_length=1)] = ("topics",)
+    calibration: str = "topics"
+    tokens: PositiveInt = 8192
+    calibration_tokens: PositiveInt = 2048
+    context: PositiveInt | None = None
+    dense_first: Count = 0
+    speed: bool = True
+    compiled: bool = False
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    execution: ExecutionConfig = ExecutionConfig(device="cpu")
+
+
+class Setting(Section):
+    """How a model is made sparse, whatever the sparsity."""
+
+    method: str
+    transform: bool
+    allocation: str
+    selection: str
+    dense_first: int
+
+    @property
+    def label(self) -> str:
+        """For a legend, such as ``wina, greedy, transform``."""
+        parts = (self.method, self.allocation if self.allocation != UNIFORM else "", "transform" * self.transform)
+        return ", ".join(filter(None, parts))
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it depends on a calibration text."""
+        return self.transform or self.allocation != UNIFORM or self.selection != "topk"
+
+
+class Source(Section):
+    """The model of a piece: the identity of its files, and how they were loaded."""
+
+    model: str
+    dtype: str
+    device: str
+
+
+class CostsPiece(Section):
+    """What dropping costs, layer by layer, by which an allocation goes; the same for all sparsities and texts."""
+
+    kind: Literal["costs"] = "costs"
+    source: Source
+    setting: Setting
+    calibration: str
+
+
+class QualityPiece(Section):
+    """The losses of a model at a sparsity on a text; without a setting, of the dense model."""
+
+    kind: Literal["quality"] = "quality"
+    source: Source
+    setting: Setting | None
+    sparsity: float
+    calibration: str
+    text: str
+    bos: int | None
+
+
+class SpeedPiece(Section):
+    """How fast a model at a sparsity decodes beside the dense one, on one machine with so many threads."""
+
+    kind: Literal["speed"] = "speed"
+    source: Source
+    setting: Setting
+    sparsity: float
+    calibration: str
+    text: str
+    compiled: bool
+    machine: str
+
+
+Piece = CostsPiece | QualityPiece | SpeedPiece
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A row of the table: a setting at a sparsity, or the dense model."""
+
+    setting: Setting | None
+    sparsity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The pieces of a study.
+
+    Attributes:
+        costs: by setting.
+        quality: by row, then by text.
+        speed: by row; none where speed is not asked for.
+    """
+
+    costs: Mapping[Setting, CostsPiece]
+    quality: Mapping[Place, Mapping[str, QualityPiece]]
+    speed: Mapping[Place, SpeedPiece]
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """All of them, in an order in which each finds what it needs; a broken study has whole sparsities."""
+        dense = [piece for place, found in self.quality.items() if not place.setting for piece in found.values()]
+        places = sorted((place for place in self.quality if place.setting), key=lambda place: place.sparsity)
+        rest = [piece for place in places for piece in self.quality[place].values()]
+        return [*dense, *self.costs.values(), *rest, *self.speed.values()]
+
+
+def check(study: StudyConfig) -> None:
+    """Refuse what can be seen to be wrong before anything is loaded.
+
+    Raises:
+        InputError: an unknown method, a method without any of the combinations, a sparsity beyond what a split reaches,
+            or two texts of one name.
+    """
+    settings = settings_of(study)
+    highest = max(study.sparsities)
+    if highest > LEVELS[-1] and (split := [each.allocation for each in settings if each.allocation != UNIFORM]):
+        raise InputError("sparsity", f"{highest:g}, with allocation {split[0]}", accepted=f"up to {LEVELS[-1]}")
+    names = [text_name(text) for text in study.texts]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError("text", f"two are called {name!r}", remedy="rename one of the files")
+
+
+def settings_of(study: StudyConfig) -> list[Setting]:
+    """The settings, in the order of the table.
+
+    Raises:
+        InputError: an unknown method, or one that has none of the combinations.
+    """
+    transforms = {"off": (False,), "on": (True,), "both": (False, True)}[study.transform]
+    found = []
+    every = ALL in study.methods
+    for name in METHODS if every else dict.fromkeys(study.methods):
+        method = method_named(name)
+        splits = not (method.gated or name in PLAIN)
+        allocations = study.allocations or (BEST if splits else UNIFORM,)
+        combinations = [
+            (transform, allocation)
+            for transform, allocation in product(transforms, dict.fromkeys(allocations))
+            if not (transform and (not method.transforms or name in PLAIN)) and (allocation == UNIFORM or splits)
+        ]
+        if not combinations and not every:
+            able = [other.name for other in METHODS.values() if other.transforms and other.name not in PLAIN]
+            asked = f"transform {study.transform} and allocation {', '.join(allocations)}"
+            raise InputError(f"method {name}", f"has no {asked}", accepted=f"these with {', '.join(able)}")
+        found += [
+            Setting(
+                method=name,
+                transform=transform,
+                allocation=allocation,
+                selection=study.selection,
+                dense_first=study.dense_first,
+            )
+            for transform, allocation in combinations
+        ]
+    return found
+
+
+def grid_of(
+    study: StudyConfig, source: Source, texts: Mapping[str, str], calibration: str, bos: int | None, machine: str
+) -> Grid:
+    """All pieces.
+
+    Args:
+        study: the study.
+        source: its model.
+        texts: digests of what is scored, by name.
+        calibration: digest of what calibrates.
+        bos: the id before each window.
+        machine: on which speed is measured.
+    """
+    settings, sparsities = settings_of(study), dict.fromkeys(study.sparsities)
+    calibrations = {setting: calibration if setting.calibrated else "" for setting in settings}
+    places = [Place(None, 0.0), *(Place(setting, sparsity) for setting in settings for sparsity in sparsities)]
+    first = next(iter(texts.values()))
+
+    def quality(place: Place, text: str) -> QualityPiece:
+        used = calibrations[place.setting] if place.setting else ""
+        return QualityPiece(
+            source=source, setting=place.setting, sparsity=place.sparsity, calibration=used, text=text, bos=bos
+        )
+
+    return Grid(
+        {
+            setting: CostsPiece(source=source, setting=setting, calibration=calibration)
+            for setting in settings
+            if setting.allocation != UNIFORM
+        },
+        {place: {name: quality(place, text) for name, text in texts.items()} for place in places},
+        {
+            place: SpeedPiece(
+                source=source,
+                setting=place.setting,
+                sparsity=place.sparsity,
+                calibration=calibrations[place.setting],
+                text=first,
+                compiled=study.compiled,
+                machine=machine,
+            )
+            for place in places
+            if place.setting and study.speed
+        },
+    )

@@ -1,0 +1,190 @@
+"""Studies: a grid of sizes x learning rates x interventions x seeds, as a file says, each cell one run."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from itertools import product
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from evonas.config import ExecutionConfig, TextConfig
+from evonas.config.section import Count, NamedSection, Positive, Section, parse_section
+from evonas.errors import InputError
+from evonas.runs.progress import Tally
+from evonas.runs.store import Outcome, Results
+from evonas.runs.study import run_study
+from evonas.studies.stability.curves import diverges_slowly, spike_steps
+from evonas.studies.stability.layers import norm_of
+from evonas.studies.stability.probes import Reading
+from evonas.studies.stability.settings import RunConfig
+from evonas.studies.stability.train import train
+from evonas.tasks.language.settings import width_and_depth
+from evonas.tasks.language.text import Text, batches, load, windows
+from evonas.training.sensitivity import LEARNING_RATES
+
+CURVE_POINTS = 60  # of a loss curve that is kept
+SPIKE_WINDOW = 100  # desk runs are shorter than the 1000 steps of the definition
+
+
+class GridConfig(Section):
+    """``[grid]``: sizes are names of the ladder, or ``WIDTHxDEPTH``; learning rates are peaks."""
+
+    sizes: Annotated[tuple[str, ...], Field(min_length=1)] = ("55k", "147k", "332k")
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = LEARNING_RATES
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 3)
+
+
+class InterventionConfig(NamedSection):
+    """``[[interventions]]``: what it is called, and which keys of a run it sets."""
+
+    run: dict[str, Any] = Field(default_factory=dict)
+
+
+class StudyConfig(NamedSection):
+    """A study file. ``run`` holds what all runs share, an intervention what differs; the grid sets the rest."""
+
+    text: TextConfig = TextConfig()
+    grid: GridConfig = GridConfig()
+    run: dict[str, Any] = Field(default_factory=dict)
+    interventions: Annotated[tuple[InterventionConfig, ...], Field(min_length=1)]
+    execution: ExecutionConfig = ExecutionConfig()
+
+
+class Piece(Section):
+    """One run and its text: everything its outcome depends on."""
+
+    text: TextConfig
+    run: RunConfig
+
+
+class Cell(Section):
+    """A place in the grid."""
+
+    intervention: str
+    size: str
+    learning_rate: float
+    seed: int
+
+
+def pieces_of(study: StudyConfig) -> dict[Cell, Piece]:
+    """Every cell of the grid with its run, small sizes first.
+
+    Raises:
+        InputError: a wrong size, key or value, two interventions of one name, or a text too short for the context.
+    """
+    names = [intervention.name for intervention in study.interventions]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError("interventions", f"two are called {name!r}", remedy="give one of them another name")
+    places = product(study.grid.sizes, study.interventions, study.grid.learning_rates, study.grid.seeds)
+    found = {
+        Cell(intervention=intervention.name, size=size, learning_rate=rate, seed=seed): Piece(
+            text=study.text, run=_run(study, intervention, size, rate, seed)
+        )
+        for size, intervention, rate, seed in places
+    }
+    text = _text(study.text)
+    for context in {piece.run.model.context for piece in found.values()}:
+        batches(text.train, context, 1, 0)
+        windows(text.validation, context, 1)
+    return found
+
+
+def run_pieces(
+    study: StudyConfig, pieces: Mapping[Cell, Piece], results: Results, watch: Callable[[Tally], None]
+) -> dict[Cell, Outcome]:
+    """Do what is not recorded; see ``evonas.runs.study.run_study`` for what it raises."""
+    outcomes = run_study(list(pieces.values()), work, results, study.execution, watch)
+    return {cell: outcomes[piece] for cell, piece in pieces.items()}
+
+
+def work(piece: Piece) -> dict[str, Any]:
+    """One run, as the record keeps it: numbers that are not finite are null."""
+    result = train(piece.run, _text(piece.text))
+    every = max(1, piece.run.steps // CURVE_POINTS)
+    return {
+        "size": result.size,
+        "initial_loss": result.initial_loss,
+        "final_loss": _finite(result.final_loss),
+        "steps": len(result.losses),
+        "slow": diverges_slowly(result.losses),
+        "spikes": len(spike_steps(result.losses, window=SPIKE_WINDOW)),
+        "losses": [[step + 1, _finite(loss)] for step, loss in enumerate(result.losses) if (step + 1) % every == 0],
+        "readings": [[reading.step, condensed(reading)] for reading in result.readings],
+    }
+
+
+def condensed(reading: Reading) -> dict[str, float | None]:
+    """What is kept of a reading: the largest logit and mean entropy of each block, and single numbers.
+
+    Of gradients, updates and parameters those of the first MLP layer, which the paper follows, and of the head; and
+    of all gradients the one nearest to Adam's epsilon.
+    """
+    values = reading.values
+    kept: dict[str, float] = {}
+    for block in {name.split(".")[1] for name in values if name.startswith("blocks.")}:
+        heads = [name for name in values if name.startswith(f"blocks.{block}.heads.")]
+        kept[f"blocks.{block}.max_logit"] = max(values[name] for name in heads if name.endswith("max_logit"))
+        entropies = [values[name] for name in heads if name.endswith("entropy")]
+        kept[f"blocks.{block}.entropy"] = sum(entropies) / len(entropies)
+        for part in ("rms", "attention_rms", "mlp_rms", "query_rms", "key_rms"):
+            kept[f"blocks.{block}.{part}"] = values[f"blocks.{block}.{part}"]
+    kept["log_z"], kept["learning_rate"] = values["log_z"], values["learning_rate"]
+    for parameter in ("blocks.0.mlp.up.weight", "head.weight"):
+        for what in ("gradient_rms", "parameter_rms", "update_rms"):
+            if (name := f"{what}.{parameter}") in values:
+                kept[name] = values[name]
+    ratios = [value for name, value in values.items() if name.startswith("gradient_over_epsilon.")]
+    kept["least gradient_over_epsilon"] = min(ratios, default=math.nan)
+    return {name: _finite(value) for name, value in sorted(kept.items())}
+
+
+def _run(study: StudyConfig, intervention: InterventionConfig, size: str, rate: float, seed: int) -> RunConfig:
+    try:
+        width, depth = width_and_depth(size)
+    except InputError as error:
+        raise error.at("grid.sizes") from None
+    data = _merged(study.run, intervention.run)
+    vocabulary = {"vocabulary": study.text.vocabulary} if study.text.tokens == "bpe" else {}
+    cell = {
+        "model": {"width": width, "depth": depth, **vocabulary},
+        "optimizer": {"learning_rate": rate},
+        "seed": seed,
+        "device": study.execution.device,
+    }
+    for key in _leaves(cell) & _leaves(data):
+        raise InputError(f"run.{key}", "is set by hand", remedy="the grid, the text and [execution] set it")
+    run = parse_section(RunConfig, _merged(data, cell), f"interventions: {intervention.name}, size {size}")
+    if run.layer:
+        try:
+            norm_of(run.layer, run.groups, run.model.norm_eps)
+        except InputError as error:
+            raise error.at(f"interventions: {intervention.name}") from None
+    return run
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables joined, deep; what both have is the second's."""
+    result = dict(first)
+    for key, value in second.items():
+        old = result.get(key)
+        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """Dotted names of all values."""
+    found: set[str] = set()
+    for key, value in data.items():
+        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key}
+    return found
+
+
+@lru_cache(maxsize=2)
+def _text(config: TextConfig) -> Text:
+    return load(config)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,246 @@
+"""What a study says: for each intervention and size, losses over learning rates and what follows from them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+from evonas.errors import InputError
+from evonas.report.statistics import Interval, Summary, summary, t_interval
+from evonas.runs.store import Outcome
+from evonas.studies.stability.prediction import HeldOut, hold_out
+from evonas.studies.stability.study import Cell
+from evonas.training.sensitivity import diverged, lr_sensitivity, stability_margin
+
+FOLLOWED = {  # what is foretold over sizes, by the names tables use
+    "max attention logit": "blocks.0.max_logit",
+    "gradient RMS": "gradient_rms.blocks.0.mlp.up.weight",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One intervention at one size.
+
+    Attributes:
+        intervention: its name.
+        size: as the file calls it.
+        parameters: N, without embedding and head.
+        losses: final validation loss by seed and learning rate; NaN where it left the finite numbers.
+        initial: validation loss at initialization, by seed.
+        last: by learning rate and seed, what the probes read last.
+        slow: runs that lost again what they had learned.
+        spikes: steps with a spike, over all runs.
+        failures: why runs have no outcome, by learning rate and seed.
+    """
+
+    intervention: str
+    size: str
+    parameters: int
+    losses: Mapping[int, Mapping[float, float]]
+    initial: Mapping[int, float]
+    last: Mapping[tuple[float, int], Mapping[str, float | None]]
+    slow: int
+    spikes: int
+    failures: Mapping[tuple[float, int], str]
+
+    @property
+    def whole(self) -> list[int]:
+        """The seeds with a loss at every learning rate."""
+        rates = {rate for found in self.losses.values() for rate in found} | {rate for rate, _ in self.failures}
+        return [seed for seed, found in self.losses.items() if found.keys() == rates]
+
+    @property
+    def sensitivities(self) -> dict[int, float]:
+        """LR sensitivity by seed; NaN where nothing learned."""
+        return {seed: lr_sensitivity(self.losses[seed], self.initial[seed]) for seed in self.whole}
+
+    @property
+    def margins(self) -> dict[int, float]:
+        """Stability margin by seed; inf where no learning rate above the best one diverges."""
+        return {seed: stability_margin(self.losses[seed], self.initial[seed]) for seed in self.whole}
+
+    @property
+    def best(self) -> dict[int, tuple[float, float]]:
+        """Best learning rate and its loss by seed."""
+        found: dict[int, tuple[float, float]] = {}
+        for seed, losses in self.losses.items():
+            finite = {rate: loss for rate, loss in losses.items() if math.isfinite(loss)}
+            if finite:
+                rate = min(finite, key=lambda r: (finite[r], r))
+                found[seed] = (rate, finite[rate])
+        return found
+
+    @property
+    def best_losses(self) -> dict[int, float]:
+        """Loss at the best learning rate, by seed."""
+        return {seed: loss for seed, (_, loss) in self.best.items()}
+
+    @property
+    def diverged(self) -> int:
+        """Runs that ended worse than they began."""
+        return sum(diverged(loss, self.initial[seed]) for seed, found in self.losses.items() for loss in found.values())
+
+    def mean_losses(self) -> dict[float, tuple[float, float]]:
+        """Mean and deviation over seeds of the losses clipped at that of initialization, by learning rate."""
+        by_rate: dict[float, list[float]] = {}
+        for seed, found in self.losses.items():
+            for rate, loss in found.items():
+                clipped = self.initial[seed] if diverged(loss, self.initial[seed]) else loss
+                by_rate.setdefault(rate, []).append(clipped)
+        summaries = {rate: summary(values) for rate, values in sorted(by_rate.items())}
+        return {rate: (found.mean, found.std or 0.0) for rate, found in summaries.items()}
+
+    def ends(self, name: str) -> dict[float, list[float]]:
+        """What a probe read last under each seed, by learning rate, where every seed has a number."""
+        by_rate: dict[float, list[float | None]] = {}
+        for (rate, _), values in self.last.items():
+            by_rate.setdefault(rate, []).append(values.get(name))
+        return {
+            rate: [v for v in found if v is not None] for rate, found in sorted(by_rate.items()) if None not in found
+        }
+
+    def followed(self, name: str) -> dict[float, float]:
+        """Geometric mean over seeds of a probe's last value, by learning rate, where every seed has one above 0."""
+        return {rate: math.exp(fmean(map(math.log, v))) for rate, v in self.ends(name).items() if min(v) > 0}
+
+
+def sweeps_of(outcomes: Mapping[Cell, Outcome]) -> list[Sweep]:
+    """The sweeps, in the order of the file."""
+    groups: dict[tuple[str, str], dict[Cell, Outcome]] = {}
+    for cell, outcome in outcomes.items():
+        groups.setdefault((cell.intervention, cell.size), {})[cell] = outcome
+    return [_sweep(intervention, size, found) for (intervention, size), found in groups.items()]
+
+
+def _sweep(intervention: str, size: str, outcomes: Mapping[Cell, Outcome]) -> Sweep:
+    losses: dict[int, dict[float, float]] = {}
+    initial: dict[int, float] = {}
+    last: dict[tuple[float, int], Mapping[str, float | None]] = {}
+    failures: dict[tuple[float, int], str] = {}
+    parameters = slow = spikes = 0
+    for cell, outcome in outcomes.items():
+        place, value = (cell.learning_rate, cell.seed), outcome.value
+        if value is None:
+            failures[place] = outcome.failure
+            continue
+        final = value["final_loss"]
+        losses.setdefault(cell.seed, {})[cell.learning_rate] = math.nan if final is None else final
+        initial[cell.seed], parameters = value["initial_loss"], value["size"]
+        slow, spikes = slow + value["slow"], spikes + value["spikes"]
+        if value["readings"]:
+            last[place] = value["readings"][-1][1]
+    return Sweep(intervention, size, parameters, losses, initial, last, slow, spikes, failures)
+
+
+def foretold(sweeps: Sequence[Sweep], intervention: str, name: str) -> dict[float, HeldOut]:
+    """By learning rate: a probe's value at the largest size, foretold from the others where there are enough."""
+    by_rate: dict[float, dict[float, float]] = {}
+    for sweep in sweeps:
+        if sweep.intervention == intervention:
+            for rate, value in sweep.followed(name).items():
+                by_rate.setdefault(rate, {})[sweep.parameters] = value
+    found: dict[float, HeldOut] = {}
+    for rate, values in sorted(by_rate.items()):
+        for degree in (2, 1):
+            try:
+                found[rate] = hold_out(values, degree)
+            except InputError:
+                continue
+            break
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """An intervention minus the first one of the study at the same size, paired by seed.
+
+    Attributes:
+        intervention: its name.
+        first: the name of the one it is held against.
+        size: as the file calls it.
+        sensitivity: of the LR sensitivity; below 0 is less sensitive.
+        best_loss: of the loss at the best learning rate.
+    """
+
+    intervention: str
+    first: str
+    size: str
+    sensitivity: Interval
+    best_loss: Interval
+
+
+def against_first(sweeps: Sequence[Sweep]) -> list[Against]:
+    """Differences to the first intervention, in the order of the sweeps, where both have a common whole seed."""
+    firsts = {sweep.size: sweep for sweep in reversed(sweeps) if sweep.intervention == sweeps[0].intervention}
+    found = []
+    for sweep in sweeps:
+        first = firsts.get(sweep.size)
+        if first is None or first is sweep:
+            continue
+        seeds = [seed for seed in sweep.whole if seed in first.whole]
+        gains = [sweep.sensitivities[seed] - first.sensitivities[seed] for seed in seeds]
+        mine, theirs = sweep.best_losses, first.best_losses
+        losses = [mine[seed] - theirs[seed] for seed in seeds if seed in mine and seed in theirs]
+        if losses and all(map(math.isfinite, gains)):
+            names = (sweep.intervention, first.intervention, sweep.size)
+            found.append(Against(*names, t_interval(gains), t_interval(losses)))
+    return found
+
+
+def study_json(sweeps: Sequence[Sweep]) -> dict[str, Any]:
+    """All of it as JSON; what is not finite is null."""
+    return {
+        "sweeps": [
+            {
+                "intervention": sweep.intervention,
+                "size": sweep.size,
+                "parameters": sweep.parameters,
+                "initial_loss": dict(sweep.initial),
+                "losses": {
+                    seed: {f"{r:g}": _finite(v) for r, v in found.items()} for seed, found in sweep.losses.items()
+                },
+                "lr_sensitivity": {seed: _finite(value) for seed, value in sweep.sensitivities.items()},
+                "stability_margin": {seed: _finite(value) for seed, value in sweep.margins.items()},
+                "best_learning_rate": {seed: rate for seed, (rate, _) in sweep.best.items()},
+                "best_loss": sweep.best_losses,
+                "diverged": sweep.diverged,
+                "slow_divergences": sweep.slow,
+                "spikes": sweep.spikes,
+                "last_probes": {
+                    name: {f"{rate:g}": value for rate, value in sweep.followed(key).items()}
+                    for name, key in FOLLOWED.items()
+                },
+                "failures": {f"{rate:g} seed {seed}": why for (rate, seed), why in sweep.failures.items()},
+            }
+            for sweep in sweeps
+        ],
+        "against_first": [asdict(found) for found in against_first(sweeps)],
+        "predictions": [
+            {
+                "intervention": intervention,
+                "what": name,
+                "learning_rate": rate,
+                "parameters": held.prediction.size,
+                "predicted": held.prediction.value,
+                "low": held.prediction.low,
+                "high": held.prediction.high,
+                "measured": held.measured,
+                "factor": held.factor,
+                "doubts": [doubt.value for doubt in held.prediction.doubts],
+            }
+            for intervention in dict.fromkeys(sweep.intervention for sweep in sweeps)
+            for name, key in FOLLOWED.items()
+            for rate, held in foretold(sweeps, intervention, key).items()
+        ],
+    }
+
+
+def spread(values: Mapping[int, float]) -> Summary | None:
+    """Mean and deviation over the seeds; None where one is not finite or there are none."""
+    return summary(list(values.values())) if values and all(map(math.isfinite, values.values())) else None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

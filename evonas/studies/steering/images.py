@@ -1,0 +1,135 @@
+"""The one-step generator of digits as what is steered: to leave a class out, or to put it in."""
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from evonas.config.section import Count, PositiveInt, Section
+from evonas.seeding import derive_seed
+from evonas.studies.steering.generator import CLASSES, inputs, load_digits, train_generator
+from evonas.studies.steering.judge import concept_score, feature_distance, similarity, train_classifier
+from evonas.studies.steering.sentences import Samples
+from evonas.studies.steering.sites import Batch
+from evonas.training.device import find_device
+
+Label = Annotated[int, Field(ge=0, lt=CLASSES)]
+
+
+class ImagesConfig(Section):
+    """``[images]``: the concept is class ``concept`` of scikit-learn's digits; see ``ImageSubject``.
+
+    ``samples`` source and as many target inputs are drawn anew for each seed, and ``images`` to measure with. The
+    generator and the classifier that judges are trained first, with seed ``trained``.
+    """
+
+    tasks: Annotated[tuple[Literal["remove", "include"], ...], Field(min_length=1)] = ("remove", "include")
+    concept: Label = 3
+    samples: Samples = 32
+    images: Annotated[int, Field(ge=CLASSES)] = 450
+    generator_steps: PositiveInt = 1000
+    classifier_steps: PositiveInt = 600
+    width: PositiveInt = 64
+    trained: Count = 0
+
+
+class ImageSubject:
+    """A generator of digits; see ``evonas.studies.steering.subject.Subject``.
+
+    ``remove`` is fitted from inputs of the concept to inputs of all other classes, ``include`` the other way round. The
+    score is the probability of the concept, by a classifier of real digits, in images of the source. What should stay
+    are the images of the target, which is steered as well: the price is their distance to real ones.
+
+    Args:
+        config: the section.
+        device: where the model goes.
+
+    Source: concept removal of Rodriguez et al. 2025, section 4, there on DMD2 with prompts, CLIP and DINOv2.
+
+    Raises:
+        InputError: a width that is not a multiple of 8.
+    """
+
+    sites = ("**.norm*",)
+
+    def __init__(self, config: ImagesConfig, device: str) -> None:
+        self._config, self._device = config, find_device(device)
+        digits = load_digits()
+        # both are small: trained on the CPU, whatever the device, they are the same everywhere
+        generator, _ = train_generator(digits, steps=config.generator_steps, seed=config.trained, width=config.width)
+        judge, _ = train_classifier(digits, steps=config.classifier_steps, seed=config.trained)
+        self._generator, self._judge = generator.to(self._device), judge.to(self._device)
+        self._untouched = copy.deepcopy(self._generator)
+        self._real = {label: digits.of(label).to(self._device) for label in range(CLASSES)}
+        self._others = tuple(label for label in range(CLASSES) if label != config.concept)
+
+    @property
+    def model(self) -> nn.Module:
+        """What is steered."""
+        return self._generator
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What is done to the concept."""
+        return tuple(f"{task} {self._config.concept}" for task in dict.fromkeys(self._config.tasks))
+
+    def samples(self, task: str, seed: int) -> tuple[Sequence[Batch], Sequence[Batch]]:
+        """One batch of inputs each; those of several classes are balanced as far as they go."""
+        source, target = self._labels(task)
+        count = self._config.samples
+        return (
+            [self._inputs(source, count, derive_seed(seed, "source"))],
+            [self._inputs(target, count, derive_seed(seed, "target"))],
+        )
+
+    @torch.no_grad()
+    def measure(self, task: str, seed: int) -> dict[str, Any]:
+        """``score`` and ``price`` as above; ``distance`` of source images to real ones of the target; ``similarity``.
+
+        ``similarity``: mean cosine between the features of target images and of the untouched model's from the same
+        noise; the untouched model's has the value 1.
+        """
+        source, target = self._labels(task)
+        moved, stayed = (self._generator(**self._measured(labels, seed)) for labels in (source, target))
+        real = torch.cat([self._real[label] for label in target])
+        plain: Tensor = self._untouched(**self._measured(target, seed))
+        return {
+            "score": concept_score(self._judge, moved, self._config.concept),
+            "price": feature_distance(self._judge, stayed, real),
+            "distance": feature_distance(self._judge, moved, real),
+            "similarity": similarity(self._judge, stayed, plain),
+        }
+
+    def fitting(self, task: str, seed: int) -> str:  # noqa: ARG002 - the seed is part of what is recorded
+        """Generator and concept."""
+        return self._words("concept", "samples", "generator_steps", "width", "trained")
+
+    def measuring(self, task: str, seed: int) -> str:  # noqa: ARG002
+        """The same, with the judge."""
+        return self._words("concept", "images", "generator_steps", "classifier_steps", "width", "trained")
+
+    @torch.no_grad()
+    def pictures(self, task: str, seed: int, count: int) -> Tensor:
+        """Some of the source images that are measured, as the generator now makes them. Shapes: [n, 1, 8, 8]."""
+        made: Tensor = self._generator(**self._measured(self._labels(task)[0], seed))
+        return made[:count].cpu()
+
+    def _labels(self, task: str) -> tuple[Sequence[int], Sequence[int]]:
+        concept = (self._config.concept,)
+        return (concept, self._others) if task.startswith("remove") else (self._others, concept)
+
+    def _measured(self, labels: Sequence[int], seed: int) -> Mapping[str, Tensor]:
+        return self._inputs(labels, self._config.images, derive_seed(seed, "images"))
+
+    def _inputs(self, labels: Sequence[int], count: int, seed: int) -> Mapping[str, Tensor]:
+        batch = inputs(labels[0], count, seed)
+        classes = torch.tensor(labels)[torch.arange(count) % len(labels)]
+        return {"noise": batch["noise"].to(self._device), "labels": classes.to(self._device)}
+
+    def _words(self, *keys: str) -> str:
+        held = self._config.model_dump(mode="json")
+        return json.dumps({key: held[key] for key in keys} | {"device": str(self._device)}, sort_keys=True)

@@ -1,0 +1,175 @@
+"""What a study says: score and price of each method over its strengths, and its score at a stated price."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, isfinite
+from statistics import fmean
+from typing import Any
+
+from evonas.report.statistics import Summary, summary
+from evonas.runs.store import Outcome
+from evonas.studies.steering.evaluation import Point
+from evonas.studies.steering.study import NONE, Cell, MeasurePiece, Piece
+
+Curve = tuple[Point, ...]  # by strength, ascending; the first is the untouched model
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """A curve at a stated rise of the price.
+
+    Attributes:
+        strength: where the rise is reached for the first time.
+        score: there; between two measured strengths, on the line through them.
+        reached: False if no measured strength costs as much: then they are those of the largest one.
+    """
+
+    strength: float
+    score: float
+    reached: bool
+
+
+def at_rise(curve: Sequence[Point], rise: float) -> Matched:
+    """The first place on a curve where the price is (1 + rise) times that of its first point.
+
+    Going up in strength, between the last point before the price exceeds that and the first point after, score and
+    price count as linear in strength. Where the price jumps beyond numbers, it is the last point before.
+
+    Args:
+        curve: by strength, ascending, the first at strength 0.
+        rise: 0.1 is a tenth.
+    """
+    bound = (1 + rise) * curve[0].price
+    before = curve[0]
+    for point in curve[1:]:
+        if point.price > bound:
+            if not isfinite(point.price):
+                return Matched(before.strength, before.score, True)
+            part = (bound - before.price) / (point.price - before.price)
+            strength = before.strength + part * (point.strength - before.strength)
+            return Matched(strength, before.score + part * (point.score - before.score), True)
+        before = point
+    return Matched(before.strength, before.score, False)
+
+
+def label_of(method: str, sparsity: float, neurons: float) -> str:
+    """What legends call a variant."""
+    return method + (f" {sparsity:g}" if sparsity else "") + (f" {100 * neurons:g} %" if neurons < 1 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One method with one sparsity and one share of neurons on one task.
+
+    Attributes:
+        task: what the model is steered to.
+        method: what it is called; ``none`` is the untouched model.
+        sparsity: gamma.
+        neurons: share of all neurons that could be steered.
+        curves: by seed, those of which every strength was measured.
+        shares: by seed, share of neurons that are steered.
+        failures: by seed, why one has no curve.
+    """
+
+    task: str
+    method: str
+    sparsity: float
+    neurons: float
+    curves: Mapping[int, Curve]
+    shares: Mapping[int, float]
+    failures: Mapping[int, str]
+
+    @property
+    def label(self) -> str:
+        """As legends call it."""
+        return label_of(self.method, self.sparsity, self.neurons)
+
+    @property
+    def share(self) -> Summary | None:
+        """Share of steered neurons over seeds."""
+        return summary(list(self.shares.values())) if self.shares else None
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """What was measured, the untouched model among it."""
+        return tuple(point.strength for point in next(iter(self.curves.values()), ()))
+
+    def over_seeds(self, strength: float) -> tuple[Summary, Summary] | None:
+        """Score, and price over that of the untouched model less 1, at a measured strength; None if not all finite."""
+        pairs = [(point, curve[0]) for curve in self.curves.values() for point in curve if point.strength == strength]
+        if not pairs or not all(isfinite(point.price) for point, _ in pairs):
+            return None
+        scores, rises = [point.score for point, _ in pairs], [point.price / first.price - 1 for point, first in pairs]
+        return summary(scores), summary(rises)
+
+    def at_rise(self, rise: float) -> dict[int, Matched]:
+        """By seed; see ``at_rise``."""
+        return {seed: at_rise(curve, rise) for seed, curve in self.curves.items()}
+
+
+def groups_of(pieces: Mapping[Cell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> list[Group]:
+    """The groups, in the order of the file, the untouched model first in each task."""
+    measured = {cell: outcomes[piece] for cell, piece in pieces.items()}
+    shares = {cell: outcomes[piece.maps].value for cell, piece in pieces.items() if piece.maps is not None}
+    found = []
+    for variant in dict.fromkeys(cell.variant for cell in pieces):
+        curves: dict[int, Curve] = {}
+        failures: dict[int, str] = {}
+        steered: dict[int, float] = {}
+        cells = [cell for cell in pieces if cell.variant == variant]
+        for seed in dict.fromkeys(cell.seed for cell in cells):
+            own = [cell for cell in cells if cell.seed == seed]
+            untouched = Cell(task=variant[0], method=NONE, strength=0.0, seed=seed)
+            if (value := shares.get(own[0])) is not None:
+                steered[seed] = float(value["share"])
+            row = dict.fromkeys([untouched, *own])
+            lost = next((measured[cell].failure for cell in row if measured[cell].failure), "")
+            if lost:
+                failures[seed] = lost
+            else:
+                curves[seed] = tuple(_point(cell, measured[cell]) for cell in row)
+        found.append(Group(*variant, curves, steered, failures))
+    return found
+
+
+def study_json(groups: Sequence[Group], rises: Sequence[float]) -> dict[str, Any]:
+    """All groups as JSON; a price beyond numbers is null."""
+    return {
+        "groups": [
+            {
+                "task": group.task,
+                "method": group.method,
+                "sparsity": group.sparsity,
+                "neurons": group.neurons,
+                "share": dict(group.shares),
+                "curves": {
+                    seed: [
+                        {"strength": p.strength, "score": p.score, "price": p.price if isfinite(p.price) else None}
+                        for p in curve
+                    ]
+                    for seed, curve in group.curves.items()
+                },
+                "at_rise": {f"{rise:g}": _matched_json(group.at_rise(rise)) for rise in rises if group.curves},
+                "failures": dict(group.failures),
+            }
+            for group in groups
+        ]
+    }
+
+
+def _matched_json(found: Mapping[int, Matched]) -> dict[str, Any]:
+    scores = summary([each.score for each in found.values()])
+    return {
+        "score": {"mean": scores.mean, "std": scores.std},
+        "strength": fmean(each.strength for each in found.values()),
+        "seeds": {
+            seed: {"strength": each.strength, "score": each.score, "reached": each.reached}
+            for seed, each in found.items()
+        },
+    }
+
+
+def _point(cell: Cell, outcome: Outcome) -> Point:
+    assert outcome.value is not None
+    price = outcome.value["price"]
+    return Point(cell.strength, float(outcome.value["score"]), inf if price is None else float(price))

@@ -1,0 +1,86 @@
+"""Interventions on disk: a folder of ``intervention.json`` and ``maps.safetensors``; reading it runs no code."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from evonas.config.section import Section, parse_section
+from evonas.errors import InputError
+from evonas.files import write_text, write_whole
+from evonas.studies.steering.maps import AffineMap
+from evonas.studies.steering.sites import Site
+
+HEADER, TENSORS = "intervention.json", "maps.safetensors"
+_PARTS, _BOUNDS = ("weight", "bias"), ("low", "high")
+
+
+class Header(Section):
+    """What is known of an intervention beside its maps; see ``Intervention``."""
+
+    format: Literal["evonas intervention 1"] = "evonas intervention 1"
+    method: str
+    model: str
+    sites: Annotated[tuple[Site, ...], Field(min_length=1)]
+    losses: tuple[float, ...] = ()
+
+
+def write(folder: Path, header: Header, maps: Mapping[str, AffineMap]) -> None:
+    """Write both files, the header last; each is there whole or not at all."""
+    tensors = {
+        f"{name}/{part}": value.detach().cpu().contiguous()
+        for name, affine in maps.items()
+        for part in (*_PARTS, *_BOUNDS)
+        if (value := getattr(affine, part)) is not None
+    }
+    write_whole(folder / TENSORS, lambda path: save_file(tensors, path))
+    write_text(folder / HEADER, header.model_dump_json(indent=1) + "\n")
+
+
+def read(folder: Path) -> tuple[Header, tuple[AffineMap, ...]]:
+    """What ``write`` wrote; maps are on the CPU.
+
+    Raises:
+        InputError: a file is missing, is not what its name says, or the two do not belong together.
+    """
+    for name in (HEADER, TENSORS):
+        if not (folder / name).is_file():
+            remedy = "give a folder that Intervention.save wrote"
+            raise InputError(str(folder), f"holds no {name}", remedy=remedy)
+    where = str(folder / HEADER)
+    try:
+        data = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(where, f"is not JSON ({error})") from None
+    header = parse_section(Header, data, where)
+    where = str(folder / TENSORS)
+    try:
+        tensors = load_file(folder / TENSORS)
+    except SafetensorError as error:
+        raise InputError(where, f"is not a safetensors file ({error})") from None
+    maps = tuple(_map(site, tensors, where) for site in header.sites)
+    if tensors:
+        raise InputError(where, f"holds {min(tensors)!r}, which belongs to no site of {HEADER}")
+    return header, maps
+
+
+def _map(site: Site, tensors: dict[str, Tensor], where: str) -> AffineMap:
+    """Take the map of one site out of the tensors."""
+    bounded = f"{site.name}/low" in tensors
+    values = []
+    for part in (*_PARTS, *_BOUNDS) if bounded else _PARTS:
+        key = f"{site.name}/{part}"
+        value = tensors.pop(key, None)
+        if value is None:
+            raise InputError(where, f"holds no {key!r}", remedy=f"it does not belong to {HEADER} beside it")
+        if value.shape != (site.features,) or not value.is_floating_point() or not torch.isfinite(value).all():
+            found = f"{key!r} is {str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+            raise InputError(where, found, accepted=f"{site.features} finite floating-point numbers")
+        values.append(value)
+    return AffineMap(*values)

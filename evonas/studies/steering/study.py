@@ -1,0 +1,270 @@
+"""Studies: methods x sparsities x neurons x strengths x seeds; each fit once, then measured at every strength."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from functools import lru_cache, partial
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from evonas.config import ExecutionConfig
+from evonas.config.section import Count, NamedSection, NotNegative, Positive, PositiveInt, Section, Share
+from evonas.errors import InputError
+from evonas.runs.progress import Tally
+from evonas.runs.store import Outcome, Results
+from evonas.runs.study import run_study, spec_text
+from evonas.studies.steering.fit import fit
+from evonas.studies.steering.images import ImagesConfig, ImageSubject
+from evonas.studies.steering.intervention import Intervention
+from evonas.studies.steering.language import Language, LanguageConfig
+from evonas.studies.steering.saving import HEADER
+from evonas.studies.steering.subject import Subject
+
+NONE = "none"  # what the untouched model is called among methods
+STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+RISES = (0.05, 0.1, 0.2)
+CURVE_POINTS = 60  # of a loss curve that is kept
+MAPS = "maps"  # folder of interventions within that of the study
+
+
+class FitConfig(Section):
+    """How maps are fitted; keys as of ``evonas.steering.fit``. Without ``sites`` they are the subject's."""
+
+    method: Literal["lineas", "linear-act", "mean-act", "caa", "iti-c"] = "lineas"
+    sites: tuple[str, ...] = ()
+    pool: Literal["mean", "last", "max", "min"] = "mean"
+    steps: PositiveInt = 100
+    lr: Positive = 0.1
+    reduction: Literal["mean", "sum"] = "mean"
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    sequential: bool = True
+    bounded: bool = True
+
+
+class MethodConfig(FitConfig):
+    """One of ``[[methods]]``: a fit for each of its sparsities and ``neurons``, measured at each strength.
+
+    ``name`` is what tables call it, else its method. Strength 1 is as it was fitted; of ITI-c it counts standard
+    deviations, and has no natural end.
+    """
+
+    name: str = Field("", pattern=r"^[A-Za-z0-9._+-]*$")
+    sparsities: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0.0,)
+    neurons: Annotated[tuple[Share, ...], Field(min_length=1)] = (1.0,)
+    strengths: Annotated[tuple[Positive, ...], Field(min_length=1)] = STRENGTHS
+
+    @model_validator(mode="after")
+    def _sparse(self) -> Self:
+        if any(self.sparsities) and self.method != "lineas":
+            raise PydanticCustomError("sparsities", "no sparsities: {method} has none", {"method": self.method})
+        if set(self.neurons) != {1.0} and self.method != "lineas":
+            raise PydanticCustomError("neurons", "no neurons: {method} steers all", {"method": self.method})
+        return self
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return self.name or self.method
+
+    @property
+    def fit(self) -> FitConfig:
+        """How it is fitted."""
+        return FitConfig(**{key: getattr(self, key) for key in FitConfig.model_fields})
+
+
+class SteeringExecution(ExecutionConfig):
+    """``[execution]``, with time for fits of language models."""
+
+    timeout_seconds: Positive = 7200.0
+
+
+class StudyConfig(NamedSection):
+    """A study file, of a ``[language]`` model or of ``[images]``.
+
+    ``rises`` are the rises of the price at which methods are compared: 0.1 is a tenth more than the untouched model's.
+    """
+
+    language: LanguageConfig | None = None
+    images: ImagesConfig | None = None
+    methods: Annotated[tuple[MethodConfig, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 3)
+    rises: tuple[Positive, ...] = RISES
+    execution: SteeringExecution = SteeringExecution()
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> Self:
+        if (self.language is None) == (self.images is None):
+            raise PydanticCustomError("subject", "a table [language] or a table [images], one of them")
+        return self
+
+
+class FitPiece(Section):
+    """Maps: everything they depend on."""
+
+    YOUNG = frozenset({"neurons"})
+
+    kind: Literal["fit"] = "fit"
+    fitting: str
+    task: str
+    fit: FitConfig
+    sparsity: float = 0.0
+    neurons: float = 1.0
+    seed: int
+
+
+class MeasurePiece(Section):
+    """A measurement: everything it depends on; without maps, of the untouched model."""
+
+    kind: Literal["measure"] = "measure"
+    maps: FitPiece | None
+    measuring: str
+    task: str
+    strength: float
+    seed: int
+
+
+Variant = tuple[str, str, float, float]  # task, method, sparsity, share of neurons
+
+
+class Cell(Section):
+    """A place in the grid; the untouched model is method ``none`` at strength 0."""
+
+    task: str
+    method: str
+    sparsity: float = 0.0
+    neurons: float = 1.0
+    strength: float
+    seed: int
+
+    @property
+    def variant(self) -> Variant:
+        """What is fitted once for each seed."""
+        return self.task, self.method, self.sparsity, self.neurons
+
+
+Piece = FitPiece | MeasurePiece
+
+
+def pieces_of(study: StudyConfig) -> dict[Cell, MeasurePiece]:
+    """Every cell of the grid, seed by seed.
+
+    Raises:
+        InputError: two methods of one name, or a subject that cannot be loaded.
+    """
+    labels = [method.label for method in study.methods]
+    for label in labels:
+        if labels.count(label) > 1 or label == NONE:
+            raise InputError("methods", f"two are called {label!r}", remedy="give one of them another name")
+    subject = subject_of(study)
+    return {
+        cell: piece
+        for seed in dict.fromkeys(study.seeds)
+        for task in subject.tasks
+        for cell, piece in _of_seed(study, subject, task, seed).items()
+    }
+
+
+def _of_seed(study: StudyConfig, subject: Subject, task: str, seed: int) -> dict[Cell, MeasurePiece]:
+    fitting, measuring = subject.fitting(task, seed), subject.measuring(task, seed)
+
+    def measured(maps: FitPiece | None, strength: float) -> MeasurePiece:
+        return MeasurePiece(maps=maps, measuring=measuring, task=task, strength=strength, seed=seed)
+
+    untouched = Cell(task=task, method=NONE, strength=0.0, seed=seed)
+    found = {untouched: measured(None, 0.0)}
+    for method in study.methods:
+        how = method.fit.model_copy(update={"sites": method.sites or subject.sites})
+        for sparsity, neurons in dict.fromkeys(product(method.sparsities, method.neurons)):
+            maps = FitPiece(fitting=fitting, task=task, fit=how, sparsity=sparsity, neurons=neurons, seed=seed)
+            cell = partial(Cell, task=task, method=method.label, sparsity=sparsity, neurons=neurons, seed=seed)
+            for strength in sorted(set(method.strengths)):
+                found[cell(strength=strength)] = measured(maps, strength)
+    return found
+
+
+def run_pieces(
+    study: StudyConfig,
+    pieces: Mapping[Cell, MeasurePiece],
+    folder: Path,
+    results: Results,
+    watch: Callable[[Tally], None],
+) -> dict[Piece, Outcome]:
+    """Do what is not recorded, all fits first; what rests on a fit that failed has that failure.
+
+    Args:
+        study: the study.
+        pieces: of ``pieces_of``.
+        folder: of the study; the maps are kept there.
+        results: the record.
+        watch: as for ``evonas.runs.study.run_study``, which also says what is raised.
+    """
+    do = partial(work, study, folder)
+    fits = list(dict.fromkeys(piece.maps for piece in pieces.values() if piece.maps is not None))
+    measures = list(dict.fromkeys(pieces.values()))
+    total, done = len(fits) + len(measures), Tally(0, 0, 0)
+
+    def told(tally: Tally) -> None:
+        nonlocal done
+        done = tally
+        watch(Tally(tally.known, total, tally.trained))
+
+    fitted = run_study(fits, do, results, study.execution, told)
+    known, trained = done.known, done.trained
+    failed = {fit: outcome for fit, outcome in fitted.items() if outcome.failure}
+    measured = run_study(
+        [piece for piece in measures if piece.maps not in failed],
+        do,
+        results,
+        study.execution,
+        lambda tally: watch(Tally(known + tally.known, total, trained + tally.trained)),
+    )
+    lost = {p: Outcome(None, failed[p.maps].failure) for p in measures if p.maps is not None and p.maps in failed}
+    return {piece: outcome for part in (fitted, measured, lost) for piece, outcome in part.items()}
+
+
+def work(study: StudyConfig, folder: Path, piece: Piece) -> dict[str, Any]:
+    """One fit or one measurement, as the record keeps it."""
+    subject = subject_of(study)
+    if isinstance(piece, FitPiece):
+        fitted = maps_of(subject, folder, piece)
+        every = max(1, len(fitted.losses) // CURVE_POINTS)
+        losses = [[step + 1, loss] for step, loss in enumerate(fitted.losses) if (step + 1) % every == 0]
+        return {"share": fitted.share, "sites": len(fitted.sites), "losses": losses}
+    maps = maps_of(subject, folder, piece.maps) if piece.maps is not None else None
+    with nullcontext() if maps is None else maps.on(subject.model, piece.strength):
+        return dict(subject.measure(piece.task, piece.seed))
+
+
+def maps_of(subject: Subject, folder: Path, piece: FitPiece) -> Intervention:
+    """The maps of a piece, from the folder, or fitted and written there."""
+    digest = hashlib.sha256(spec_text(piece).encode()).hexdigest()[:16]
+    place = folder / MAPS / f"{piece.fit.method}-{digest}"
+    if (place / HEADER).is_file():
+        return Intervention.load(place)
+    source, target = subject.samples(piece.task, piece.seed)
+    settings = piece.fit.model_dump()
+    try:
+        found = fit(subject.model, source, target, sparsity=piece.sparsity, neurons=piece.neurons, **settings)
+    except InputError as error:
+        if error.where != "lr":
+            raise
+        raise ArithmeticError(str(error)) from None  # a training that diverged costs its own cells alone
+    found.save(place)
+    return found
+
+
+def subject_of(study: StudyConfig) -> Subject:
+    """The subject of a study, loaded once in a process."""
+    return _subject(study.language, study.images, study.execution.device)
+
+
+@lru_cache(maxsize=1)
+def _subject(language: LanguageConfig | None, images: ImagesConfig | None, device: str) -> Subject:
+    if language is not None:
+        return Language(language, device)
+    assert images is not None
+    return ImageSubject(images, device)

@@ -1,0 +1,1 @@
+"""Where the normalizations and activations of a network are, and their exchange."""

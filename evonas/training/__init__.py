@@ -1,0 +1,1 @@
+"""Running a model: the training loop, devices, timing, and what a learning rate does."""

@@ -1,0 +1,147 @@
+"""Oracles: accidents made on purpose, each of which must cost its own job and nothing else: a worker that is killed,
+one that hangs, one that runs out of memory, and a mistake of people.
+"""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evonas.errors import InputError
+from evonas.runs.workers import Failure, Workers, threads
+
+TIMEOUT = 3.0
+
+
+def commands(folder: Path) -> Callable[[str], str]:
+    """What does jobs that are accidents; those that last say first who they are."""
+
+    def obey(job: str) -> str:
+        if job in ("hang", "die"):
+            note = folder / job
+            note.with_suffix(".new").write_text(str(os.getpid()))
+            note.with_suffix(".new").rename(note)
+            time.sleep(600)
+        if job == "starve":
+            raise MemoryError
+        if job == "mistake":
+            raise InputError("data.path", "was deleted", remedy="put it back")
+        return f"{job} with {torch.get_num_threads()} threads"
+
+    return obey
+
+
+def die(_: Path) -> Callable[[str], str]:
+    os._exit(1)
+
+
+def children() -> list[Any]:
+    return [child for child in multiprocessing.active_children() if child.name == "pebble_pool_worker"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "nothing happened for a minute"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def accidents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | Failure | Exception]:
+    """What each accident ended in; they all happen in one pool of two workers."""
+    folder = tmp_path_factory.mktemp("began")
+    found: dict[str, str | Failure | Exception] = {}
+    with Workers(commands, folder, workers=2, threads=1, timeout=TIMEOUT) as pool:
+        pending = {job: pool.submit(job) for job in ("die", "hang", "starve", "mistake", "reply")}
+        for job, number in (("die", signal.SIGKILL), ("hang", signal.SIGINT)):
+            wait_for((folder / job).exists)
+            os.kill(int((folder / job).read_text()), number)
+        for job, wait in pending.items():
+            try:
+                found[job] = wait()
+            except InputError as error:
+                found[job] = error
+        (folder / "hang").unlink()
+        for child in children():
+            child.kill()  # while nothing is done
+        found["after idle workers died"] = pool.submit("reply")()
+        pool.submit("hang")
+        wait_for((folder / "hang").exists)
+        assert children()
+    return found
+
+
+def test_a_killed_worker_costs_its_job(accidents: dict[str, Any]) -> None:
+    assert accidents["die"] == Failure("worker died", f"exit code {-signal.SIGKILL}")
+
+
+def test_a_job_that_hangs_is_ended_by_its_time_and_not_by_ctrl_c(accidents: dict[str, Any]) -> None:
+    assert accidents["hang"] == Failure("took too long", limit=TIMEOUT)
+
+
+def test_a_job_that_needs_too_much_memory_fails(accidents: dict[str, Any]) -> None:
+    assert accidents["starve"] == Failure("out of memory")
+
+
+def test_a_mistake_of_people_reaches_them_from_a_worker(accidents: dict[str, Any]) -> None:
+    error = accidents["mistake"]
+    assert isinstance(error, InputError)
+    assert str(error) == "data.path: was deleted; put it back"
+    assert error.remedy == "put it back"
+
+
+def test_the_pool_goes_on_after_accidents(accidents: dict[str, Any]) -> None:
+    assert accidents["reply"] == "reply with 1 threads"
+
+
+def test_workers_that_die_idle_are_replaced(accidents: dict[str, Any]) -> None:
+    assert accidents["after idle workers died"] == "reply with 1 threads"
+
+
+@pytest.mark.usefixtures("accidents")
+def test_a_closed_pool_leaves_no_workers_behind() -> None:
+    assert children() == []
+
+
+def slow_or_quick(_: None) -> Callable[[float], float]:
+    def sleep(seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds
+
+    return sleep
+
+
+def test_results_come_as_they_are_ready() -> None:
+    with Workers(slow_or_quick, None, workers=2, threads=1, timeout=60.0) as pool:
+        assert list(pool.unordered([3.0, 0.0, 0.1])) == [(0.0, 0.0), (0.1, 0.1), (3.0, 3.0)]
+
+
+def test_workers_that_cannot_start_end_the_run_in_words(tmp_path: Path) -> None:
+    with Workers(die, tmp_path, workers=2, threads=1, timeout=TIMEOUT) as pool:
+        pending = pool.submit("reply")
+        with pytest.raises(InputError, match=r"^execution\.workers: workers died 4 times"):
+            pending()
+
+
+def test_a_pool_that_was_never_used_closes(tmp_path: Path) -> None:
+    with Workers(commands, tmp_path, workers=2, threads=1, timeout=TIMEOUT):
+        assert children() == []
+
+
+@pytest.mark.parametrize("error", [None, KeyError("made")])
+def test_the_number_of_threads_holds_meanwhile(error: Exception | None) -> None:
+    before = torch.get_num_threads()
+    try:
+        with threads(before + 1):
+            assert torch.get_num_threads() == before + 1
+            if error is not None:
+                raise error
+    except KeyError:
+        assert error is not None
+    assert torch.get_num_threads() == before

@@ -1,0 +1,59 @@
+"""What the board is given, against best values and means written out by hand."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from evonas import config
+from evonas.graph.catalogue import CATALOGUE
+from evonas.report.board import NullBoard
+from evonas.search.dashboard import SearchBoard
+from evonas.search.outcome import Candidate, Evaluation, Proposal
+
+TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
+GENOME = CATALOGUE["evonorm-s0"]
+
+
+class Notes(NullBoard):
+    """Keeps what it is shown last."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+        self.texts: dict[str, str] = {}
+        self.figures: dict[str, Figure] = {}
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        self.values = {**values, "step": step}
+
+    def text(self, tag: str, markdown: str, step: int) -> None:
+        self.texts[tag] = f"{markdown}\n{step}"
+
+    def figure(self, tag: str, figure: Figure, step: int) -> None:  # noqa: ARG002
+        self.figures[tag] = figure
+
+
+def scored(mean: float, latency: float, margin: float) -> Evaluation:
+    extras = {"latency": latency, "stability_margin": margin}
+    return Evaluation(GENOME.key, 1, objectives={"a": mean, "b": mean}, extras=extras)
+
+
+def test_extras_have_a_best_value_a_mean_a_panel_and_a_column() -> None:
+    notes = Notes()
+    board = SearchBoard(notes, config.load(TINY))
+    board.baseline("bn-relu", scored(0.5, 1.0, 4.0))
+    for index, evaluation in enumerate((scored(0.5, 3.0, 8.0), scored(0.7, 2.0, 1.0), scored(0.6, 4.0, 3.0))):
+        board.told(Candidate(index, Proposal(GENOME, None, "random"), ""), evaluation, recorded=False)
+    assert notes.values["step"] == 2
+    assert notes.values["objective/mean/best"] == 0.7
+    assert notes.values["objective/latency/best"] == 2.0
+    assert notes.values["objective/latency/mean"] == 3.0
+    assert notes.values["objective/stability_margin/best"] == 8.0
+    assert notes.values["objective/stability_margin/mean"] == pytest.approx(4.0)
+    board.close()
+    labels = [axes.get_xlabel() for axes in notes.figures["front"].axes]
+    assert [label.split()[0].rstrip(",") for label in labels] == ["a", "latency", "stability_margin"]
+    header, _, first, *_ = notes.texts["best_layers"].splitlines()
+    assert header == "| candidate | mean | a | b | latency | stability_margin | formula | text |"
+    assert first.startswith("| 1 | 0.7000 | 0.7000 | 0.7000 | 2 | 1 | ")

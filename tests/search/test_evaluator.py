@@ -1,0 +1,265 @@
+"""Oracles: a training by hand (Nesterov momentum, cosine schedule and weight decay written out), which an evaluation
+must follow; an evaluation repeated under disturbed generators, which must not differ in any bit; and tasks made up
+here, whose losses and scores are known.
+"""
+
+import math
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from made_tasks import made_task
+from torch import Tensor, nn
+
+from evonas import config
+from evonas.config import LayerConfig, ProtocolsConfig, QualityConfig, TrainingConfig
+from evonas.errors import InputError
+from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.genome import Genome
+from evonas.search.evaluator import TRACE_POINTS, Evaluator, evaluator_from_config
+from evonas.search.outcome import COMPILED, Evaluation, Rejection
+from evonas.surgery.install import install
+from evonas.tasks.task import Task
+
+pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
+pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
+
+TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
+B0, S0, GN = (CATALOGUE[name] for name in ("evonorm-b0", "evonorm-s0", "gn-relu"))
+EXPLOSIVE = Genome.from_text("square(x)")
+
+
+@pytest.fixture(scope="module")
+def evaluator() -> Evaluator:
+    return evaluator_from_config(config.load(TINY))
+
+
+@pytest.fixture(scope="module")
+def of_b0(evaluator: Evaluator) -> Evaluation:
+    return evaluator(B0)
+
+
+def timeless(evaluation: Evaluation) -> Evaluation:
+    """All that is reproducible."""
+    return replace(evaluation, seconds=0.0)
+
+
+def with_training(evaluator: Evaluator, **changes: Any) -> Evaluator:
+    return replace(evaluator, training=evaluator.training.model_copy(update=changes))
+
+
+def made(*tasks: Task, steps: int = 6, gate: int = 3, minimum: float = 0.4) -> Evaluator:
+    quality = QualityConfig(steps=gate, min_accuracy=minimum)
+    return Evaluator(tasks, TrainingConfig(steps=steps), ProtocolsConfig(quality=quality), LayerConfig(), seed=3)
+
+
+def test_an_evaluation_has_an_objective_and_a_trace_for_every_task(of_b0: Evaluation) -> None:
+    assert of_b0.rejection is None
+    assert (of_b0.key, of_b0.seed, of_b0.steps) == (B0.key, 1, 12)
+    assert list(of_b0.objectives) == list(of_b0.traces) == ["preact_resnet", "mobilenet_v2"]
+    assert all(0 <= value <= 1 for value in of_b0.objectives.values())
+    for trace in of_b0.traces.values():
+        assert [step for step, _ in trace] == [1, 2, 3, 4, 5, 6]
+        assert all(1 < loss < 4 for _, loss in trace)  # near ln 10
+    assert of_b0.seconds > 0
+
+
+def test_an_evaluation_follows_a_training_by_hand(evaluator: Evaluator, of_b0: Evaluation) -> None:
+    settings = evaluator.training
+    assert settings.weight_decay > 0
+    assert settings.schedule == "cosine"
+    for task in evaluator.tasks:
+        model, batches, losses = install(task.build(1), B0, evaluator.layer).train(), task.batches(1), list[float]()
+        velocity = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+        for step in range(settings.steps):
+            rate = settings.learning_rate * (1 + math.cos(math.pi * step / settings.steps)) / 2
+            images, labels = next(batches)
+            loss = nn.functional.cross_entropy(model(images), labels)
+            losses.append(loss.item())
+            model.zero_grad()
+            loss.backward()
+            with torch.no_grad():
+                for name, value in model.named_parameters():
+                    gradient = torch.zeros_like(value) if value.grad is None else value.grad.clone()
+                    gradient += settings.weight_decay * value * (value.ndim > 1)
+                    velocity[name] = settings.momentum * velocity[name] + gradient
+                    value -= rate * (gradient + settings.momentum * velocity[name])
+        assert [loss for _, loss in of_b0.traces[task.name]] == pytest.approx(losses, rel=1e-5)
+        assert of_b0.objectives[task.name] == pytest.approx(task.metric(model), abs=0.011)  # one image of 100
+
+
+def test_an_evaluation_is_reproducible_bit_by_bit(evaluator: Evaluator, of_b0: Evaluation) -> None:
+    torch.manual_seed(123)
+    random.seed(123)
+    np.random.seed(123)  # noqa: NPY002
+    evaluator(EXPLOSIVE)
+    torch.rand(17)
+    assert timeless(evaluator(B0)) == timeless(of_b0)
+
+
+def test_a_second_evaluator_of_the_configuration_agrees(of_b0: Evaluation) -> None:
+    assert timeless(evaluator_from_config(config.load(TINY))(B0)) == timeless(of_b0)
+
+
+def test_an_evaluation_leaves_the_global_generator_alone(evaluator: Evaluator) -> None:
+    before = torch.get_rng_state()
+    evaluator(S0, gated=False)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_another_seed_trains_another_network(of_b0: Evaluation) -> None:
+    other = evaluator_from_config(config.load(TINY, ["seed=2"]))(B0)
+    assert other.seed == 2
+    for name, trace in of_b0.traces.items():
+        assert trace != other.traces[name]
+
+
+def test_all_layers_start_from_the_same_weights(evaluator: Evaluator) -> None:
+    for task in evaluator.tasks:
+        one, other = (install(task.build(1), genome, evaluator.layer).state_dict() for genome in (B0, GN))
+        kernels = [name for name, value in one.items() if value.ndim > 1 and "running" not in name]
+        assert len(kernels) > 4
+        assert all(torch.equal(one[name], other[name]) for name in kernels)
+
+
+def test_the_gate_does_not_disturb_the_training_behind_it(evaluator: Evaluator, of_b0: Evaluation) -> None:
+    assert evaluator.protocols.quality.steps < evaluator.training.steps
+    ungated = evaluator(B0, gated=False)
+    assert timeless(ungated) == timeless(of_b0)  # its running statistics, too: it scores in evaluation mode
+
+
+def test_a_layer_below_the_minimum_is_rejected_with_score_limit_and_task(evaluator: Evaluator) -> None:
+    strict = replace(evaluator, protocols=ProtocolsConfig(quality=QualityConfig(steps=3, min_accuracy=0.99)))
+    found = strict(B0)
+    assert found.objectives == {}
+    assert found.rejection is not None
+    expected = Rejection("quality", "accuracy too low", "preact_resnet", found.rejection.measured, 0.99)
+    assert found.rejection == expected
+    short = with_training(evaluator, steps=3, schedule="constant")
+    assert with_training(strict, schedule="constant")(B0).rejection == replace(
+        expected, measured=short(B0, gated=False).objectives["preact_resnet"]
+    )
+    assert found.steps == 3  # the second task was not begun
+    assert list(found.traces) == ["preact_resnet"]
+
+
+def test_without_the_gate_a_bad_layer_gets_objectives(evaluator: Evaluator, of_b0: Evaluation) -> None:
+    strict = replace(evaluator, protocols=ProtocolsConfig(quality=QualityConfig(steps=3, min_accuracy=0.99)))
+    assert timeless(strict(B0, gated=False)) == timeless(of_b0)
+
+
+def test_the_gate_looks_at_every_task_before_any_is_trained_to_the_end() -> None:
+    good, bad, late = made_task("good", metric=0.9), made_task("bad", metric=0.1), made_task("late", metric=0.0)
+    found = made(good, bad, late, steps=50, gate=3, minimum=0.4)(S0)
+    assert found.rejection == Rejection("quality", "accuracy too low", "bad", 0.1, 0.4)
+    assert found.steps == 3 + 3
+
+
+def test_a_score_equal_to_the_minimum_passes() -> None:
+    found = made(made_task(metric=0.4), minimum=0.4)(S0)
+    assert found.objectives == {"made": 0.4}
+
+
+def test_a_gate_longer_than_the_training_ends_with_it() -> None:
+    found = made(made_task(metric=0.7), steps=4, gate=100)(S0)
+    assert (found.steps, found.objectives) == (4, {"made": 0.7})
+
+
+def test_a_layer_that_diverges_at_the_gate_is_rejected_there(evaluator: Evaluator) -> None:
+    found = evaluator(EXPLOSIVE)
+    assert found.rejection == Rejection("quality", "diverged", "preact_resnet", measured=3.0)
+    assert (found.steps, found.objectives) == (3, {})
+
+
+def test_a_layer_that_diverges_without_gate_is_rejected_by_training(evaluator: Evaluator) -> None:
+    found = evaluator(EXPLOSIVE, gated=False)
+    assert found.rejection == Rejection("training", "diverged", "preact_resnet", measured=6.0)
+    assert (found.steps, found.objectives) == (6, {})
+
+
+def test_divergence_behind_the_gate_is_found_on_any_task_and_ends_early() -> None:
+    def growing() -> Callable[[nn.Module, Tensor], Tensor]:
+        factors = iter([1.0, 2.0, 3.0, math.inf, *repeat(math.nan, 100)])
+        return lambda model, batch: model(batch).square().mean() * 0 + next(factors)
+
+    found = made(made_task("steady"), made_task("growing", growing()), steps=40, gate=3)(S0)
+    assert found.rejection == Rejection("training", "diverged", "growing", measured=13.0)
+    assert found.steps == 40 + 3 + 10  # a loss is looked at every ten steps
+    assert found.traces["growing"] == ((2, 2.0),)  # no infinities
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_an_error_of_torch_rejects_the_layer_instead_of_ending_the_search(gated: bool) -> None:
+    def broken(_model: nn.Module, _batch: Tensor) -> Tensor:
+        raise RuntimeError("out of memory\nand a long list of tensors")
+
+    found = made(made_task("good"), made_task("broken", broken))(S0, gated=gated)
+    assert found.rejection == Rejection("execution", "error", detail="out of memory")
+    assert found.objectives == {}
+    assert found.steps == (3 if gated else 6)
+    assert list(found.traces) == ["good"]
+
+
+def test_an_error_while_scoring_rejects_the_layer_too() -> None:
+    found = made(made_task(metric=torch.OutOfMemoryError("CUDA out of memory")))(S0, gated=False)
+    assert found.rejection == Rejection("execution", "error", detail="CUDA out of memory")
+
+
+def test_a_mistake_in_a_task_is_not_blamed_on_the_layer() -> None:
+    with pytest.raises(ZeroDivisionError):
+        made(made_task(metric=ZeroDivisionError()))(S0)
+
+
+@pytest.mark.parametrize(("steps", "every"), [(1, 1), (19, 1), (39, 1), (40, 2), (205, 10)])
+def test_traces_keep_a_few_points(steps: int, every: int) -> None:
+    def falling() -> Callable[[nn.Module, Tensor], Tensor]:
+        losses = iter(range(1000, 0, -1))
+        return lambda model, batch: model(batch).sum() * 0 + next(losses)
+
+    found = made(made_task(loss=falling()), steps=steps, gate=1)(S0)
+    assert found.traces["made"] == tuple((step, 1001.0 - step) for step in range(every, steps + 1, every))
+    assert len(found.traces["made"]) < 2 * TRACE_POINTS
+
+
+def test_a_training_that_ends_early_has_the_first_points_of_a_whole_one() -> None:
+    def falling() -> Callable[[nn.Module, Tensor], Tensor]:
+        losses = iter(range(1000, 0, -1))
+        return lambda model, batch: model(batch).sum() * 0 + next(losses)
+
+    found = made(made_task(loss=falling(), metric=0.1), steps=100, gate=23)(S0)
+    assert found.rejection is not None
+    assert found.traces["made"] == ((5, 996.0), (10, 991.0), (15, 986.0), (20, 981.0))
+
+
+def test_wrong_devices_are_told_before_data_are_loaded() -> None:
+    with pytest.raises(InputError, match=r"^execution\.device"):
+        evaluator_from_config(config.load(TINY, ["execution.device=gpu", "data.name=npz"]))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # torch's own while it compiles
+def test_a_compiled_training_follows_the_one_without(evaluator: Evaluator) -> None:
+    plain = evaluator(S0, gated=False)
+    compiled = replace(evaluator, compile="always")(S0, gated=False)
+    assert (plain.compiled, compiled.compiled) == ("", COMPILED)
+    for task, points in plain.traces.items():
+        assert [loss for _, loss in compiled.traces[task]] == pytest.approx([loss for _, loss in points], rel=1e-3)
+
+
+def test_a_compiler_that_fails_costs_nothing_but_its_time(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    found = replace(evaluator, compile="always")(S0, gated=False)
+    assert found.compiled == "RuntimeError: no C++ compiler"
+    assert found.objectives == evaluator(S0, gated=False).objectives

@@ -1,0 +1,158 @@
+"""Oracles: the evaluation in this process, which worker processes must repeat number for number; and rejections written
+out by hand for a worker that dies and one that hangs.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evonas import config
+from evonas.config import SearchConfig
+from evonas.errors import InputError
+from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.genome import Genome
+from evonas.search import execution
+from evonas.search.evaluator import Evaluator, evaluator_from_config
+from evonas.search.execution import InProcess, Job, LocalPool, make_executor, make_pool
+from evonas.search.outcome import Evaluation, Rejection
+from evonas.training.allocator import keep_memory
+
+TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
+TIMEOUT = 3.0
+S0, B0, EXPLOSIVE = CATALOGUE["evonorm-s0"], CATALOGUE["evonorm-b0"], Genome.from_text("square(x)")
+SUBMITTED = ((S0, True), (EXPLOSIVE, True), (B0, False), (EXPLOSIVE, False))
+
+
+def timeless(evaluation: Evaluation) -> Evaluation:
+    return replace(evaluation, seconds=0.0)
+
+
+@pytest.fixture(scope="module")
+def evaluator() -> Evaluator:
+    pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
+    pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
+    return evaluator_from_config(config.load(TINY))
+
+
+@pytest.fixture(scope="module")
+def here(evaluator: Evaluator) -> list[Evaluation]:
+    """The evaluations of ``SUBMITTED`` in this process."""
+    with InProcess(evaluator, threads=1) as executor:
+        return [executor.submit(genome, gated=gated)() for genome, gated in SUBMITTED]
+
+
+def test_workers_repeat_the_evaluations_of_this_process_number_for_number(here: list[Evaluation]) -> None:
+    with make_executor(config.load(TINY, ["execution.workers=2"])) as executor:
+        assert isinstance(executor, LocalPool)
+        pending = [executor.submit(genome, gated=gated) for genome, gated in SUBMITTED]
+        found = [wait() for wait in reversed(pending)][::-1]
+        again, reseeded = executor.submit(S0)(), executor.submit(S0, seed=7)()
+    assert list(map(timeless, found)) == list(map(timeless, here))
+    assert timeless(reseeded) == timeless(evaluator_from_config(config.load(TINY, ["seed=7"]))(S0))
+    assert timeless(again) == timeless(here[0])
+    assert [bool(evaluation.objectives) for evaluation in here] == [True, False, True, False]
+    assert all(evaluation.seconds > 0 for evaluation in found)
+
+
+def accidents(_: None) -> Callable[[tuple[SearchConfig, Job]], Evaluation]:
+    """In place of evaluations, in workers."""
+
+    def evaluate(task: tuple[SearchConfig, Job]) -> Evaluation:
+        _, job = task
+        if job.genome == S0:
+            os._exit(3)
+        if job.genome == B0:
+            time.sleep(600)
+        return Evaluation(job.genome.key, job.seed or 1, objectives={"gated": float(job.gated)})
+
+    return evaluate
+
+
+def test_what_fails_in_a_worker_is_a_rejection_of_its_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "evaluations", accidents)
+    with LocalPool(config.load(TINY, ["execution.workers=2", f"execution.timeout_seconds={TIMEOUT}"])) as pool:
+        died, hung, went_well = (pool.submit(g, gated=False, seed=s) for g, s in ((S0, None), (B0, 7), (EXPLOSIVE, 2)))
+        assert died() == Evaluation(S0.key, 1, rejection=Rejection("execution", "worker died", detail="exit code 3"))
+        late = Rejection("execution", "took too long", measured=TIMEOUT, limit=TIMEOUT)
+        assert hung() == Evaluation(B0.key, 7, rejection=late)
+        assert went_well() == Evaluation(EXPLOSIVE.key, 2, objectives={"gated": 0.0})
+
+
+def test_processes_shared_by_configurations_do_the_jobs_of_each(here: list[Evaluation]) -> None:
+    settings = config.load(TINY, ["execution.workers=2"])
+    other = settings.model_copy(update={"seed": 3})
+    with make_pool(settings.execution, workers=1) as pool:
+        with LocalPool(settings, pool) as first, LocalPool(other, pool) as second:
+            pending = [executor.submit(S0) for executor in (first, second, first)]
+            found = [timeless(result()) for result in pending]
+        assert found[0] == found[2] == timeless(here[0])
+        assert found[1].seed == 3
+        with LocalPool(settings, pool) as third:  # the processes are still there
+            assert timeless(third.submit(S0)()) == found[0]
+
+
+class Recorder:
+    """Stands in for an evaluator; notes what it is called with, and under how many threads."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.calls: list[tuple[Genome, bool, int]] = []
+        self.error = error
+
+    def __call__(self, genome: Genome, *, gated: bool, hurdles: tuple[Any, ...], seed: int | None) -> Evaluation:
+        assert (hurdles, seed) == ((), None)
+        self.calls.append((genome, gated, torch.get_num_threads()))
+        if self.error is not None:
+            raise self.error
+        return Evaluation(genome.key, 1, objectives={"made": 0.5})
+
+
+def in_process(evaluator: Any, threads: int) -> InProcess:
+    return InProcess(evaluator, threads)
+
+
+def test_this_process_evaluates_when_a_result_is_waited_for() -> None:
+    recorder = Recorder()
+    with in_process(recorder, 1) as executor:
+        first, second = executor.submit(S0), executor.submit(B0, gated=False)
+        assert recorder.calls == []
+        assert second() == Evaluation(B0.key, 1, objectives={"made": 0.5})
+        assert recorder.calls == [(B0, False, 1)]
+        first()
+        assert recorder.calls[1:] == [(S0, True, 1)]
+
+
+@pytest.mark.parametrize("error", [None, KeyError("made")])
+def test_the_number_of_threads_holds_for_the_evaluation_alone(error: Exception | None) -> None:
+    before, recorder = torch.get_num_threads(), Recorder(error)
+    pending = in_process(recorder, before + 1).submit(S0)
+    if error is None:
+        pending()
+    else:
+        with pytest.raises(KeyError):  # nobody contains it
+            pending()
+    assert recorder.calls == [(S0, True, before + 1)]
+    assert torch.get_num_threads() == before
+
+
+def test_keeping_memory_changes_no_number(evaluator: Evaluator, here: list[Evaluation]) -> None:
+    for _ in range(2):
+        keep_memory()
+        assert timeless(evaluator(S0)) == timeless(here[0])
+
+
+def test_one_worker_is_this_process() -> None:
+    pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
+    assert isinstance(make_executor(config.load(TINY, ["execution.workers=1"])), InProcess)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_missing_data_are_told_before_any_worker_starts(count: int) -> None:
+    overrides = ["data.name=npz", "data.path=none.npz", f"execution.workers={count}"]
+    with pytest.raises(InputError, match=r"^data\.path: no such file: none\.npz"):
+        make_executor(config.load(TINY, overrides))

@@ -1,0 +1,73 @@
+"""Oracles: logits of the whole text in one pass, of masked models, counts of the steps, and a model that waits."""
+
+import copy
+import time
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evonas.errors import InputError
+from evonas.sparsity import sparsify
+from evonas.studies.sparsity.decoding import Decoder, compiled, decode_rates, decoded_logits
+
+
+def test_steps_decode_the_given_text_with_a_cache(llama: nn.Module, ids: Tensor) -> None:
+    seen: list[Tensor] = []
+
+    def step(tokens: Tensor, **named: Any) -> None:
+        assert tokens.shape == (1, 1)
+        seen.append(llama(tokens, **named).logits[0, -1])
+
+    rates = decode_rates({"dense": Decoder(llama, step)}, ids[0], prompt=10, rounds=2)
+    assert len(seen) == 3 * 14  # a round to warm up
+    whole = llama(ids[:1]).logits[0, 10:]
+    for number in range(3):
+        assert torch.allclose(torch.stack(seen[14 * number : 14 * (number + 1)]), whole, atol=1e-4)
+    assert rates["dense"].ratios == (1.0, 1.0)
+    assert rates["dense"].tokens_per_second > 0
+
+
+def test_a_decoder_that_waits_is_slower_and_the_first_one_is_the_reference(llama: nn.Module, ids: Tensor) -> None:
+    def slow(*arguments: Any, **named: Any) -> None:
+        time.sleep(0.03)
+        llama(*arguments, **named)
+
+    rates = decode_rates({"dense": Decoder(llama), "slow": Decoder(llama, slow)}, ids[0][:14], prompt=10, rounds=2)
+    assert rates["slow"].tokens_per_second < 1 / 0.03
+    assert rates["slow"].ratio < 1 == rates["dense"].ratio
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "teal", "allocation": "fisher"},
+        {"method": "wina", "transform": True, "allocation": "uniform"},
+        {"method": "r-sparse", "allocation": "uniform"},
+        {"method": "cats"},
+        {"method": "wina", "selection": "threshold", "allocation": "uniform"},
+    ],
+    ids=lambda settings: " ".join(map(str, settings.values())),
+)
+def test_sparse_products_eager_and_compiled_say_what_masked_ones_say(
+    llama: nn.Module, ids: Tensor, settings: dict[str, Any]
+) -> None:
+    torch.compiler.reset()
+    other = copy.deepcopy(llama)
+    with sparsify(llama, sparsity=0.5, calibration=[ids], **settings):
+        masked = decoded_logits(Decoder(llama), ids[0], prompt=4)
+    report = sparsify(other, sparsity=0.5, calibration=[ids], sparse_when=lambda *_: True, **settings)
+    assert all(layer.kernel == "sparse" for layer in report.layers)
+    for decoder in (Decoder(other), compiled(other)):
+        assert torch.allclose(decoded_logits(decoder, ids[0], prompt=4), masked, atol=1e-5)
+
+
+def test_a_prompt_must_leave_something_and_a_model_must_have_a_cache(
+    llama: nn.Module, mlp: nn.Module, ids: Tensor
+) -> None:
+    for prompt in (0, 24):
+        with pytest.raises(InputError, match=r"prompt: \d+ of 24 tokens; accepted: 1 to 23"):
+            decode_rates({"dense": Decoder(llama)}, ids[0], prompt=prompt)
+    with pytest.raises(InputError, match="plain: Sequential keeps no keys and values"):
+        decode_rates({"plain": Decoder(mlp)}, ids[0], prompt=3)

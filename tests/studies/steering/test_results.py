@@ -1,0 +1,129 @@
+"""Oracles: matched prices worked out by hand and by numpy's interpolation, means by hand."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evonas.runs.store import Outcome
+from evonas.studies.steering.evaluation import Point
+from evonas.studies.steering.results import Matched, at_rise, groups_of, label_of, study_json
+from evonas.studies.steering.show import columns, draw_strengths, draw_support, draw_trade, markdown, table_cells
+from evonas.studies.steering.study import Cell, FitConfig, FitPiece, MeasurePiece, Piece
+
+
+def curve(*points: tuple[float, float, float]) -> tuple[Point, ...]:
+    return tuple(Point(*point) for point in points)
+
+
+RISING = curve((0, 0.8, 10.0), (0.5, 0.6, 10.4), (1.0, 0.2, 11.6), (2.0, 0.1, 20.0))
+
+
+@pytest.mark.parametrize("rise", [0.01, 0.04, 0.1, 0.16, 0.5])
+def test_a_price_that_rises_is_met_by_interpolation(rise: float) -> None:
+    prices = [point.price for point in RISING]
+    found = at_rise(RISING, rise)
+    for key in ("strength", "score"):
+        wanted = np.interp(10 * (1 + rise), prices, [getattr(point, key) for point in RISING])
+        assert getattr(found, key) == pytest.approx(wanted)
+    assert found.reached
+
+
+def test_by_hand() -> None:
+    # 10 % above 10 is 11, half the way from 10.4 to 11.6
+    assert at_rise(RISING, 0.1) == Matched(pytest.approx(0.75), pytest.approx(0.4), True)
+
+
+def test_a_price_that_never_rises_so_far_is_read_at_the_largest_strength() -> None:
+    assert at_rise(RISING, 1.5) == Matched(2.0, 0.1, False)
+    assert at_rise(curve((0, 0.5, 7.0)), 0.1) == Matched(0, 0.5, False)
+
+
+def test_the_first_crossing_counts_even_if_the_price_falls_again() -> None:
+    falling = curve((0, 1.0, 10.0), (1, 0.5, 12.0), (2, 0.0, 10.5))
+    assert at_rise(falling, 0.1) == Matched(pytest.approx(0.5), pytest.approx(0.75), True)
+
+
+def test_a_price_that_jumps_beyond_numbers_is_read_before_the_jump() -> None:
+    assert at_rise(curve((0, 0.9, 10.0), (1, 0.5, 10.2), (2, 0.0, math.inf)), 0.1) == Matched(1, 0.5, True)
+
+
+def outcomes_of(
+    scores: dict[tuple[float, float, int], tuple[float, float | None]],
+) -> tuple[dict[Cell, MeasurePiece], dict[Piece, Outcome]]:
+    """Of (sparsity, strength, seed) to (score, price)."""
+    pieces: dict[Cell, MeasurePiece] = {}
+    outcomes: dict[Piece, Outcome] = {}
+    for (sparsity, strength, seed), (score, price) in scores.items():
+        maps = FitPiece(fitting="f", task="t", fit=FitConfig(), sparsity=sparsity, seed=seed) if strength else None
+        piece = MeasurePiece(maps=maps, measuring="m", task="t", strength=strength, seed=seed)
+        method = "lineas" if strength else "none"
+        pieces[Cell(task="t", method=method, sparsity=sparsity, strength=strength, seed=seed)] = piece
+        outcomes[piece] = Outcome({"score": score, "price": price})
+        if maps is not None:
+            outcomes[maps] = Outcome({"share": 0.5 if sparsity else 1.0, "sites": 1, "losses": []})
+    return pieces, outcomes
+
+
+def test_variants_are_told_apart_by_what_makes_them_sparse() -> None:
+    assert label_of("lineas", 0.0, 1.0) == "lineas"
+    assert label_of("lineas", 0.5, 0.01) == "lineas 0.5 1 %"
+
+
+def test_groups_pair_each_seed_with_its_untouched_model() -> None:
+    pieces, outcomes = outcomes_of(
+        {
+            **{(0.0, 0.0, seed): (0.8, 10.0 * seed) for seed in (1, 2)},
+            **{(0.0, 1.0, seed): (0.2 * seed, 12.0 * seed) for seed in (1, 2)},
+            **{(0.1, 1.0, seed): (0.6, 10.0 * seed) for seed in (1, 2)},
+        }
+    )
+    none, dense, sparse = groups_of(pieces, outcomes)
+    assert (none.method, dense.label, sparse.label) == ("none", "lineas", "lineas 0.1")
+    score, rise = dense.over_seeds(1.0) or (None, None)
+    assert score is not None
+    assert rise is not None
+    assert (score.mean, score.std) == (pytest.approx(0.3), pytest.approx(0.2 / math.sqrt(2)))
+    assert (rise.mean, rise.std) == (pytest.approx(0.2), pytest.approx(0, abs=1e-9))
+    # half the rise is half the strength
+    assert dense.at_rise(0.1) == {
+        1: Matched(pytest.approx(0.5), pytest.approx(0.5), True),
+        2: Matched(pytest.approx(0.5), pytest.approx(0.6), True),
+    }
+    assert table_cells(none, [0.1])[3:] == ("-", "0.8000 ±0.0000", "15.0000 ±7.0711", "-")
+    assert table_cells(dense, [0.1])[3:] == ("100.0 %", "0.3000 ±0.1414", "+20.0 %", "0.5500 ±0.0707 (0.50)")
+    assert table_cells(sparse, [0.1])[3:] == ("50.0 %", "0.6000 ±0.0000", "+0.0 %", "0.6000 ±0.0000 (>=1.00)")
+    assert len(columns([0.1])) == len(table_cells(dense, [0.1]))
+    found = json.loads(json.dumps(study_json([none, dense, sparse], [0.1])))
+    assert found["groups"][1]["at_rise"]["0.1"]["score"]["mean"] == pytest.approx(0.55)
+    assert draw_support([none, dense, sparse], [0.1], "t") is not None
+    assert draw_support([none, dense], [0.1], "t") is None
+    variants = [replace(sparse, sparsity=0.1 * number) for number in range(1, 11)]
+    for several, drawn in (([dense, sparse], [dense.label, sparse.label]), ([dense, *variants], [dense.label])):
+        for figure in (
+            draw_trade([none, *several], [0.1], "t"),
+            draw_strengths([none, *several], "score", "t"),
+        ):
+            (legend,) = figure.legends  # of too many variants the first is drawn
+            assert [text.get_text() for text in legend.get_texts()] == drawn
+
+
+def test_a_seed_with_a_failure_is_told_and_left_out() -> None:
+    pieces, outcomes = outcomes_of({(0.0, strength, seed): (0.5, 10.0) for seed in (1, 2) for strength in (0.0, 1.0)})
+    broken = next(p for cell, p in pieces.items() if cell.seed == 2 and cell.strength)
+    outcomes[broken] = Outcome(None, "worker died")
+    none, group = groups_of(pieces, outcomes)
+    assert list(none.curves) == [1, 2]
+    assert list(group.curves) == [1]
+    assert group.failures == {2: "worker died"}
+    assert "lineas, seed 2: worker died" in markdown("name", [none, group], [0.1])
+
+
+def test_a_price_beyond_numbers_is_null_and_has_no_mean() -> None:
+    pieces, outcomes = outcomes_of({(0.0, 0.0, 1): (0.5, 10.0), (0.0, 1.0, 1): (0.0, None)})
+    _, group = groups_of(pieces, outcomes)
+    assert group.over_seeds(1.0) is None
+    assert study_json([group], [0.1])["groups"][0]["curves"][1][1]["price"] is None
+    assert table_cells(group, [0.1])[4:] == ("-", "-", "0.5000 (0.00)")

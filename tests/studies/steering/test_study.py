@@ -1,0 +1,222 @@
+"""Studies of a tiny language model, from a file to a table.
+
+Oracles: maps fitted and measured one by one; a study that was stopped and went on, against one that was not; what the
+untouched model generates.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evonas.config.section import load_as
+from evonas.errors import InputError
+from evonas.runs.study import spec_text
+from evonas.steering import Intervention, fit
+from evonas.studies.steering.study import (
+    Cell,
+    FitConfig,
+    FitPiece,
+    MeasurePiece,
+    StudyConfig,
+    maps_of,
+    pieces_of,
+    subject_of,
+    work,
+)
+from studies import assert_one_line, kill_after
+
+
+def test_the_grid_is_seeds_by_methods_by_sparsities_by_strengths(file: Path) -> None:
+    pieces = pieces_of(load_as(StudyConfig, file))
+    assert len(pieces) == 2 * (1 + 2 + 2)
+    maps = {piece.maps for piece in pieces.values()}
+    assert len(maps) == 1 + 2 * 3
+    piece = pieces[Cell(task="judge", method="ours", sparsity=0.5, strength=1.0, seed=2)]
+    assert piece.maps is not None
+    assert (piece.maps.fit.method, piece.maps.fit.steps, piece.maps.seed) == ("lineas", 3, 2)
+    assert piece.maps.fit.sites == ("**.*post*layernorm",)
+    pieces = pieces_of(load_as(StudyConfig, file, ["methods.1.neurons=[1.0,0.1]"]))
+    assert len(pieces) == 2 * (1 + 2 + 4)
+    piece = pieces[Cell(task="judge", method="ours", sparsity=0.5, neurons=0.1, strength=1.0, seed=2)]
+    assert piece.maps is not None
+    assert piece.maps.neurons == 0.1
+
+
+def test_records_from_before_a_key_are_known_until_it_is_set() -> None:
+    maps = FitPiece(fitting="f", task="t", fit=FitConfig(), sparsity=0.5, seed=1)
+    for piece in (maps, MeasurePiece(maps=maps, measuring="m", task="t", strength=1.0, seed=1)):
+        assert "neurons" not in spec_text(piece)
+        assert '"sparsity": 0.5' in spec_text(piece)
+    fewer = maps.model_copy(update={"neurons": 0.1})
+    piece = MeasurePiece(maps=fewer, measuring="m", task="t", strength=1.0, seed=1)
+    assert '"neurons": 0.1' in spec_text(piece)
+
+
+def test_a_study_gives_what_its_parts_give_and_goes_on_where_it_was(
+    evonas: Callable[..., Any], file: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    status, _, err = evonas("steer", file, "--run", run, "--set", "seeds=[1]")
+    assert status == 0, err
+    first = {place: place.stat().st_mtime_ns for place in (run / "maps").rglob("*.safetensors")}
+    status, out, err = evonas("steer", file, "--run", run, "--resume", "--json")
+    assert status == 0, err
+    assert all(place.stat().st_mtime_ns == written for place, written in first.items())
+    assert len(list((run / "maps").iterdir())) == 2 * len(first) == 6
+    groups = json.loads(out)["groups"]
+    assert [(g["method"], g["sparsity"]) for g in groups] == [
+        *(("none", 0.0), ("mean-act", 0.0), ("ours", 0.0), ("ours", 0.5))
+    ]
+    study = load_as(StudyConfig, file)
+    subject = subject_of(study)
+    source, target = subject.samples("judge", 2)
+    intervention = fit(subject.model, source, target, method="mean-act")
+    with intervention.on(subject.model, 0.5):
+        value = subject.measure("judge", 2)
+    found = groups[1]["curves"]["2"][1]
+    assert found == {"strength": 0.5, "score": pytest.approx(value["score"]), "price": pytest.approx(value["price"])}
+    untouched = subject.measure("judge", 2)
+    assert groups[1]["curves"]["2"][0]["price"] == pytest.approx(untouched["price"])
+    assert value["price"] != pytest.approx(untouched["price"], abs=1e-6)
+    for name in ("results.md", "results.csv", "results.json", "score.png", "price.png", "trade.png", "support.png"):
+        assert (run / name).stat().st_size > 100
+    assert list((run / "tb" / "judge" / "ours" / "sparsity_0.5_neurons_1" / "seed_1").glob("events.*"))
+    table = (run / "results.csv").read_text().splitlines()
+    assert len(table) == 1 + 10
+    assert table[0].startswith("task,method,sparsity,neurons,strength,seed,score,price,share,mean,distinct,words,")
+    assert "cat" not in "".join(place.read_text() for place in run.glob("results.*"))  # no text of the corpora
+
+
+def test_lost_maps_are_fitted_again(file: Path, tmp_path: Path) -> None:
+    study = load_as(StudyConfig, file)
+    piece = next(p for p in pieces_of(study).values() if p.maps is not None and p.maps.fit.method == "lineas")
+    assert piece.maps is not None
+    value = work(study, tmp_path / "one", piece)
+    assert work(study, tmp_path / "one", piece) == value  # from the maps that were written
+    assert work(study, tmp_path / "two", piece) == value
+    assert work(study, tmp_path / "one", piece.maps) == work(study, tmp_path / "two", piece.maps)
+
+
+def test_source_target_prompts_and_neutral_share_no_sentence(file: Path) -> None:
+    study = load_as(StudyConfig, file, ['language.neutral={name="file",path="X",count=3}'])
+    assert study.language is not None
+    path = study.language.source.path
+    study = load_as(StudyConfig, file, [f'language.neutral={{name="file",path="{path}",count=3}}'])
+    subject: Any = subject_of(study)
+    for seed in (1, 2):
+        source, target = (set(subject._texts(name, seed)) for name in ("source", "target"))
+        others = set(subject._without)
+        assert len(source) == len(target) == 4
+        assert not source & target
+        assert not (source | target) & others
+        assert len(others) == 5 + 3
+    assert subject._texts("source", 1) != subject._texts("source", 2)
+
+
+def test_continuations_are_those_of_the_seed_without_their_prompts(file: Path) -> None:
+    subject: Any = subject_of(load_as(StudyConfig, file))
+    one, again, other = (subject._continuations(seed) for seed in (1, 1, 2))
+    assert one == again != other
+    assert len(one) == 5 * 2
+    greedy: Any = subject_of(load_as(StudyConfig, file, ["language.decoding.temperature=0.0"]))
+    likeliest = greedy._continuations(1)
+    assert likeliest == greedy._continuations(2)
+    ids = greedy._rows(greedy._prompts[:1])[0]
+    tokens, penalty = list(ids), 1.2
+    import torch
+
+    for _ in range(4):  # by hand: the likeliest, what was there before being penalized
+        logits = greedy.model(torch.tensor([tokens])).logits[0, -1]
+        seen = torch.tensor(sorted(set(tokens)))
+        logits[seen] = torch.where(logits[seen] < 0, logits[seen] * penalty, logits[seen] / penalty)
+        tokens.append(int(logits.argmax()))
+    assert likeliest[0] == greedy._loaded.tokenizer.decode(tokens[len(ids) :], skip_special_tokens=True).strip()
+
+
+def test_a_training_that_diverges_costs_its_own_cells_alone(
+    evonas: Callable[..., Any], file: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    changes = ("--set", "methods.1.lr=1e30", "--set", "seeds=[1]")
+    status, out, err = evonas("steer", file, "--run", run, "--json", *changes)
+    assert status == 0, err
+    groups = {(g["method"], g["sparsity"]): g for g in json.loads(out)["groups"]}
+    assert groups["mean-act", 0.0]["failures"] == {}
+    assert "infinite or not a number" in groups["ours", 0.0]["failures"]["1"]
+    assert "infinite or not a number" in (run / "results.md").read_text()
+
+
+def test_a_killed_study_goes_on_to_the_same_table(evonas: Callable[..., Any], file: Path, tmp_path: Path) -> None:
+    changes = ["--set", "seeds=[1,2,3,4]", "--set", "language.decoding.max_new_tokens=16"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    past_the_fits = 14
+    found = kill_after(past_the_fits, [sys.executable, "-m", "evonas", "steer", str(file), *changes], killed)
+    assert past_the_fits <= found < 12 + 20
+    status, _, err = evonas("steer", file, *changes, "--run", killed, "--resume")
+    assert status == 0, err
+    status, _, err = evonas("steer", file, *changes, "--run", whole)
+    assert status == 0, err
+    one, other = (json.loads((folder / "results.json").read_text()) for folder in (whole, killed))
+    assert one == other
+
+
+def test_half_written_maps_are_not_read(file: Path, tmp_path: Path) -> None:
+    study = load_as(StudyConfig, file)
+    pieces = (piece.maps for piece in pieces_of(study).values())
+    piece: FitPiece = next(maps for maps in pieces if maps is not None)
+    whole = maps_of(subject_of(study), tmp_path, piece)
+    (place,) = (tmp_path / "maps").iterdir()
+    (place / "intervention.json").unlink()  # it is written last
+    (place / "maps.safetensors").write_bytes(b"half")
+    again = maps_of(subject_of(study), tmp_path, piece)
+    assert str(again) == str(whole) == str(Intervention.load(place))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["language.model='/no/such/folder'"], ["/no/such/folder", "no such folder"]),
+        (["language.source.most=-5.0"], ["language: source: 0 sentences", "4 or more"]),
+        (["language.samples=18"], ["language: source: 10 sentences, 5 of them used elsewhere", "18 or more"]),
+        (["language.samples=1"], ["language.samples", "greater than or equal to 2"]),
+        (["language.target.rating='mood'"], ["language", "no column 'mood'", "text, rating"]),
+        (["language.target.rating=''"], ["language", "least, most: file has no ratings", "by"]),
+        (["language.scorer.label='rude'"], ["label: 'rude'", "LABEL_0, LABEL_1"]),
+        (["language.scorer.name='/no/judge'"], ["scorer /no/judge: cannot be loaded"]),
+        (["language.decoding.max_new_tokens=64"], ["language", "a model that sees 64"]),
+        (["methods.1.name='mean-act'"], ["two are called 'mean-act'"]),
+        (["methods.1.name='none'"], ["two are called 'none'"]),
+        (["methods.0.sparsities=[0.1]"], ["methods", "mean-act has none"]),
+        (["methods.0.neurons=[0.1]"], ["methods", "mean-act steers all"]),
+        (["methods.1.neurons=[0.0]"], ["methods.1.neurons.0", "greater than 0"]),
+        (["methods.0.strengths=[-1.0]"], ["methods.0.strengths.0", "greater than 0"]),
+        (["methods.0.method='magic'"], ["methods.0.method", "'lineas'"]),
+        (["images.concept=3"], ["a table [language] or a table [images]"]),
+    ],
+)
+def test_wrong_input_is_one_line(
+    evonas: Callable[..., Any], file: Path, tmp_path: Path, changes: list[str], words: list[str]
+) -> None:
+    options = [part for change in changes for part in ("--set", change)]
+    assert_one_line(evonas("steer", file, *options, "--run", tmp_path / "run"), words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_sites_that_are_not_there_end_the_study(evonas: Callable[..., Any], file: Path, tmp_path: Path) -> None:
+    status, _, err = evonas("steer", file, "--run", tmp_path / "run", "--set", "methods.0.sites=['**.norm_7']")
+    assert (status, len(err.splitlines())) == (2, 2), err  # the first is how far it was
+    assert "norm_7" in err
+
+
+def test_pickled_classifiers_are_not_read(models: Path, tmp_path: Path) -> None:
+    from evonas.studies.steering.scorers import load_scorer
+
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((models / "judge" / name).read_bytes())
+    (tmp_path / "pytorch_model.bin").write_bytes(b"cposix\nsystem\n(S'touch exploded'\ntR.")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_scorer(str(tmp_path), "LABEL_1")

@@ -1,0 +1,56 @@
+"""Oracles: the network before, and images alone against images together."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from made_tasks import network
+from torch import nn
+
+from evonas import config
+from evonas.config import LayerConfig
+from evonas.graph.catalogue import CATALOGUE
+from evonas.layer.lower import NormActLayer
+from evonas.layer.ops import BatchMoment
+from evonas.search.evaluator import evaluator_from_config
+from evonas.surgery.install import install
+
+pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
+pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
+
+TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
+B0 = CATALOGUE["evonorm-b0"]
+
+
+def test_installing_fills_every_site_of_a_copy() -> None:
+    original = network()
+    before = {name: value.clone() for name, value in original.state_dict().items()}
+    model = install(original, B0, LayerConfig(groups=3, eps=1e-3, momentum=0.25))
+    layers = [module for module in model.modules() if isinstance(module, NormActLayer)]
+    assert [(layer.num_features, layer.act, layer.genome) for layer in layers] == [(8, True, B0), (4, False, B0)]
+    assert [layer.groups for layer in layers] == [2, 2]  # the largest number up to 3 that divides the channels
+    (moment,) = (module for module in model.modules() if isinstance(module, BatchMoment))
+    assert (moment.eps, moment.momentum) == (1e-3, 0.25)
+    assert not any(isinstance(module, nn.BatchNorm2d | nn.ReLU) for module in model.modules())
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in original.modules()) == 2
+    assert all(torch.equal(before[name], value) for name, value in original.state_dict().items())
+
+
+def test_a_layer_with_batch_statistics_works_in_evaluation_mode() -> None:
+    evaluator = evaluator_from_config(config.load(TINY))
+    task = evaluator.tasks[0]
+    model = install(task.build(1), B0, evaluator.layer).train()
+    images, labels = next(task.batches(1))
+    running = [value.clone() for name, value in model.named_buffers() if "running" in name]
+    task.loss(model, (images, labels)).backward()
+    assert running
+    assert not any(
+        torch.equal(a, b) for a, b in zip(running, (v for n, v in model.named_buffers() if "running" in n), strict=True)
+    )
+    with torch.no_grad():
+        together = model.eval()(images)
+        alone = torch.cat([model(image[None]) for image in images])
+    torch.testing.assert_close(alone, together)  # no image sees another
+    assert torch.isfinite(together).all()
+    with torch.no_grad():
+        assert not torch.allclose(model.train()(images), together)
