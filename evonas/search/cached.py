@@ -14,11 +14,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import torch
 
 from evonas.config import SearchConfig
 from evonas.graph.genome import Genome
-from evonas.runs.folder import PACKAGES, environment
+from evonas.runs.provenance import code_digest, digest_of_arrays, source_digest, versions
 from evonas.search.cache import EvaluationCache
 from evonas.search.execution import Executor, Pending
 from evonas.search.outcome import Evaluation, Rejection
@@ -27,7 +26,7 @@ from evonas.search.rungs import STAGE as RUNGS
 from evonas.search.rungs import Hurdle, scores_at
 from evonas.tasks import custom, data
 from evonas.tasks.language.text import load
-from evonas.training.device import find_device
+from evonas.training.device import chip, find_device
 
 _ELSEWHERE: dict[str, Any] = {  # what decides which layers are trained and where, not what training gives
     "name": True,
@@ -42,7 +41,6 @@ _ELSEWHERE: dict[str, Any] = {  # what decides which layers are trained and wher
     "protocols": {"screens", "numerics", "propagation"},
     "rungs": {"reduction", "reductions", "window"},
 }
-_CODE = ("config", "graph", "layer", "surgery", "training", "tasks", "search")
 
 
 def context_of(config: SearchConfig) -> str:
@@ -50,25 +48,17 @@ def context_of(config: SearchConfig) -> str:
 
     Configuration, images, text, seed, device, threads, versions, the package's own code, and files of users' own tasks.
     """
-    device, installed = find_device(config.execution.device), environment()
-    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    place = [
-        device.type,
-        chip,
-        config.execution.threads,
-        config.execution.compile,
-        [installed[name] for name in PACKAGES],
-    ]
-    digest = hashlib.sha256(json.dumps([config.model_dump(mode="json", exclude=_ELSEWHERE), place]).encode())
-    for array in _read(config):
-        digest.update(repr((array.shape, array.dtype)).encode() + array.tobytes())
-    for task in config.tasks:
-        if task.task and (written := custom.source_file(task)):
-            digest.update(written.read_bytes())
-    root = Path(__file__).parents[1]
-    for file in [root / "seeding.py", *sorted(file for part in _CODE for file in (root / part).rglob("*.py"))]:
-        digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
-    return digest.hexdigest()
+    device = find_device(config.execution.device)
+    own = [custom.source_file(task) for task in config.tasks if task.task]
+    everything = {
+        "config": config.model_dump(mode="json", exclude=_ELSEWHERE),
+        "place": [device.type, chip(device), config.execution.threads, config.execution.compile],
+        "versions": dict(versions()),
+        "data": digest_of_arrays(_read(config)),
+        "tasks": [source_digest(file) for file in own if file],
+        "code": code_digest("search"),
+    }
+    return hashlib.sha256(json.dumps(everything).encode()).hexdigest()
 
 
 def _read(config: SearchConfig) -> Iterator[np.ndarray[Any, Any]]:

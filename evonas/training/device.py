@@ -19,3 +19,10 @@ def find_device(name: str, where: str = "execution.device") -> torch.device:
     except (RuntimeError, AssertionError, ImportError):
         raise InputError(where, repr(name), accepted="auto, cpu, cuda, cuda:0, ...") from None
     return device
+
+
+def chip(device: torch.device) -> str:
+    """The kind of hardware behind a device, on which the last digits of results depend."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else device.type

@@ -4,6 +4,7 @@ Small made-up trainings for the brute force, ``search_spaces/tiny.toml`` for wha
 """
 
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -15,10 +16,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import evonas
 from evonas import config
 from evonas.config import LayerConfig, ProtocolsConfig, QualityConfig, SearchConfig, StabilityConfig, TrainingConfig
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
+from evonas.runs import provenance
 from evonas.search import evaluator as module
 from evonas.search.archive import Archive
 from evonas.search.ascent import Ascent
@@ -361,6 +364,20 @@ def test_the_images_count_and_not_where_they_lie(tmp_path: Path) -> None:
         np.savez(tmp_path / f"{name}.npz", x_train=changed, y_train=labels, x_test=images, y_test=labels)
     a, b, c = (context_of(config.load(TINY, ["data.name=npz", f"data.path={tmp_path / n}.npz"])) for n in "abc")
     assert a == b != c
+
+
+def test_the_code_counts_and_what_is_written_about_it_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, copy = config.load(TINY), tmp_path / "evonas"
+    shutil.copytree(Path(evonas.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "_ROOT", copy)
+    found = []
+    for file, text in (("", ""), ("training/fit.py", "# faster\n"), ("config/task.py", "LIBRARIES = ()\n")):
+        if file:
+            (copy / file).write_text((copy / file).read_text() + text)
+        provenance.code_digest.cache_clear()
+        found.append(context_of(settings))
+    provenance.code_digest.cache_clear()
+    assert found[0] == found[1] != found[2]
 
 
 def test_the_two_layers_of_one_function_above_have_one_fingerprint_and_others_do_not() -> None:

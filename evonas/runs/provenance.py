@@ -1,0 +1,103 @@
+"""What a result was made from: digests of code and data, and the versions of the packages that compute.
+
+Two results may be compared, or one stand in for the other, only where these agree.
+"""
+
+import ast
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+COMPUTING = (  # packages whose version can change a number
+    "evonas",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "networkx",
+    "deap",
+    "transformers",
+    "diffusers",
+    "accelerate",
+    "tokenizers",
+    "gguf",
+    "safetensors",
+    "triton",
+)
+FOUNDATION = ("config", "graph", "layer", "surgery", "tasks", "training", "seeding.py")
+
+_ROOT = Path(__file__).parents[1]
+_WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@cache
+def code_digest(*parts: str) -> str:
+    """A SHA-256 of this package's code that computes; comments, docstrings and layout do not change it.
+
+    Read once per process: code that is edited under a running process is not what it runs.
+
+    Args:
+        parts: folders or files below ``evonas/``, such as ``"search"`` or ``"studies/stability"``, on which a result
+            depends beside ``FOUNDATION``, on which every result does.
+
+    Raises:
+        FileNotFoundError: there is no such part.
+    """
+    files = {file for part in (*FOUNDATION, *parts) for file in _source_files(_ROOT / part)}
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.relative_to(_ROOT).as_posix()} {source_digest(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def source_digest(file: Path) -> str:
+    """A SHA-256 of what one Python file says to the interpreter, without comments, docstrings and layout."""
+    tree = ast.parse(file.read_bytes(), filename=str(file))
+    for node in ast.walk(tree):
+        if isinstance(node, _WITH_DOCSTRING) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def digest_of_arrays(arrays: Iterable[np.ndarray[Any, Any]]) -> str:
+    """A SHA-256 of the shapes, types and values of arrays, in their order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape} {array.dtype.str}\n".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def digest_of_file(file: Path) -> str:
+    """A SHA-256 of a file's bytes."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+@cache
+def versions(packages: Sequence[str] = COMPUTING) -> Mapping[str, str]:
+    """The version of Python and of each package, without importing any; ``not installed`` where it is not there."""
+    return MappingProxyType({"python": platform.python_version()} | {name: _version(name) for name in packages})
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _source_files(part: Path) -> list[Path]:
+    if part.is_file():
+        return [part]
+    if not part.is_dir():
+        raise FileNotFoundError(part)
+    return list(part.rglob("*.py"))
