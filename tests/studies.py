@@ -20,7 +20,7 @@ def assert_one_line(outcome: tuple[int, str, str], words: Sequence[str]) -> None
 def kill_after(outcomes: int, command: Sequence[str], folder: Path, *, seconds: float = 200) -> int:
     """Run a study into a folder until so many outcomes are recorded, kill it, and say how many there are."""
     process = subprocess.Popen([*command, "--run", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    record, end = folder / "study.sqlite", time.monotonic() + seconds
+    record, end = folder / "results.sqlite", time.monotonic() + seconds
     while not record.exists() or _count(record) < outcomes:
         assert time.monotonic() < end
         assert process.poll() is None

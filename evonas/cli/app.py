@@ -23,6 +23,10 @@ LayerArgument = Annotated[
     str, typer.Argument(metavar="LAYER", help="A catalogue name, RUN#rank, a text form, or a .json file.")
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with, or add to, what the folder holds.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Keep recorded results that were made with other data, code or versions.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

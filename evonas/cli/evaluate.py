@@ -9,17 +9,19 @@ import typer
 
 from evonas import config
 from evonas.cli import terminal
-from evonas.cli.app import INTERRUPTED, JsonOption, RunArgument, app, refuse_changes
+from evonas.cli.app import INTERRUPTED, ForceOption, JsonOption, ResumeOption, RunArgument, app, refuse_changes
 from evonas.compare import rerank as reranking
 from evonas.compare.columns import columns_of, contenders_of, find_data, find_task
 from evonas.compare.result import Matrix, Place
-from evonas.compare.run import matrix_folder, measure_costs, train_cells
+from evonas.compare.run import measure_costs, train_cells
 from evonas.compare.show import save_matrix
 from evonas.compare.trials import fresh_seeds
+from evonas.config import section
 from evonas.errors import InputError
 from evonas.report.board import open_board
-from evonas.runs.folder import RunFolder, locked
+from evonas.runs.folder import RunFolder, locked, working_folder
 from evonas.runs.interrupt import RunInterruptedError
+from evonas.runs.store import RESULTS, Store
 from evonas.search import named
 from evonas.search.archive import Archive
 
@@ -40,6 +42,7 @@ def rerank(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a run's best layers again under fresh seeds, against the baselines, and keep the best.
@@ -54,16 +57,17 @@ def rerank(
     changes = _changes(overrides, given, test=test, device=device)
     settings, console = config.load(folder.config_file, changes), terminal.console(stderr=True)
     refuse_changes(settings, folder, ("rerank", "execution"), str(folder.config_file), "start a new run")
-    with locked(folder), Archive.open(folder.archive_file) as archive:
+    with locked(folder), Store.open(folder.path / RESULTS) as store:
         try:
-            with terminal.TrialProgress(console) as progress:
-                found = reranking.rerank(folder, settings, archive, progress)
+            with terminal.JobBar(console) as progress:
+                found = reranking.rerank(folder, settings, store, progress, keep_changed=force)
         except RunInterruptedError:
             console.print("interrupted; finished trials are recorded, the same command goes on", highlight=False)
             raise typer.Exit(INTERRUPTED) from None
+        with Archive.open(folder.archive_file, read_only=True) as archive:
+            step = max(archive.told() - 1, 0)  # a resumed search drops what stands at its own steps and later
         with open_board(folder.board_folder) as board:
-            # a resumed search drops what stands at its own steps and later
-            reranking.show_reranking(folder, found, board, max(archive.told() - 1, 0))
+            reranking.show_reranking(folder, found, board, step)
     modules = reranking.save_reranking(folder, found)
     if as_json:
         print(json.dumps(found.as_json(), indent=2))
@@ -107,7 +111,8 @@ def evaluate(
     test: Annotated[bool, typer.Option("--test", help="Score on test images, for a final comparison.")] = False,
     costs: Annotated[bool, typer.Option(help="Measure time, memory and parameters.")] = True,
     run: Annotated[Path | None, typer.Option(help="Where everything goes; default: runs/evaluate-<name>.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with, or add to, what the folder holds.")] = False,
+    resume: ResumeOption = False,
+    force: ForceOption = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
     as_json: JsonOption = False,
@@ -135,14 +140,17 @@ def evaluate(
     length = f"{found.training.steps} steps of {found.training.batch_size} samples"
     title = f"{found.name}: {', '.join(shown)} ({found.data.score_on} samples), {length}"
     console = terminal.console(stderr=True)
-    with matrix_folder(folder, found, resume=resume) as trials:
+    with (
+        working_folder(folder, RESULTS, section.dump(found), resume=resume) as file,
+        Store.open(file) as store,
+    ):
         try:
-            with terminal.TrialProgress(console) as progress:
-                comparison = train_cells(columns, contenders, numbers, trials, progress)
+            with terminal.JobBar(console) as progress:
+                comparison = train_cells(columns, contenders, numbers, store, progress, keep_changed=force)
             measured: tuple[dict[Place, dict[str, float]], dict[Place, str]] = ({}, {})
             if costs:
-                with terminal.TrialProgress(console, "costs") as progress:
-                    measured = measure_costs(columns, contenders, trials, progress)
+                with terminal.JobBar(console, "costs") as progress:
+                    measured = measure_costs(columns, contenders, store, progress, keep_changed=force)
         except (RunInterruptedError, KeyboardInterrupt):
             console.print("interrupted; finished trials are recorded, go on with --resume", highlight=False)
             raise typer.Exit(INTERRUPTED) from None

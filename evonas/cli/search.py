@@ -17,7 +17,7 @@ from evonas.report.board import open_board
 from evonas.runs.folder import RunFolder, locked
 from evonas.search import best, named, ranking
 from evonas.search.archive import Archive
-from evonas.search.cached import Reusing, with_cache
+from evonas.search.cached import CachedExecutor, with_cache
 from evonas.search.dashboard import SearchBoard
 from evonas.search.driver import Clock, Ending, drive, driving_seconds, make_search
 from evonas.search.execution import Executor, make_executor
@@ -87,7 +87,7 @@ def _drive(settings: config.SearchConfig, folder: RunFolder, archive: Archive, e
         with executor, terminal.SearchProgress(clock, console) as progress:
             return drive(settings, archive, executor, [progress, board], clock)
     finally:
-        if isinstance(executor, Reusing):
+        if isinstance(executor, CachedExecutor):
             archive.event("cache", f"{executor.hits} evaluations reused from {settings.execution.cache}")
         board.close()
 

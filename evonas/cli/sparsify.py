@@ -1,19 +1,21 @@
 """``evonas sparsify``: what dropping inputs of linear layers costs a language model, and what it saves."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
-from evonas.cli.app import JsonOption, app
-from evonas.cli.study_command import ResumeOption, RunOption, Shown, Watch, print_study, run_held
+from evonas.cli.app import ForceOption, JsonOption, ResumeOption, app
+from evonas.cli.study_command import RunOption, Shown, print_study, run_held
 from evonas.config.section import parse_section
-from evonas.runs.store import Results
+from evonas.runs.store import Outcome
 from evonas.studies.sparsity import pieces, results, show
 from evonas.studies.sparsity.scores import METHODS
-from evonas.studies.sparsity.study import ALL, StudyConfig
+from evonas.studies.sparsity.study import ALL, Piece, StudyConfig
+from evonas.studies.study import Study
 
 
 def _option(key: str, help_text: str, **settings: Any) -> Any:
@@ -68,7 +70,9 @@ def sparsify_command(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "cpu",
     dtype: Annotated[str | None, _option("dtype", "float32, bfloat16 or float16.")] = None,
     run: RunOption = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; speed is measured in one, by itself.")] = 1,
     resume: ResumeOption = False,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Drop the inputs of a language model's linear layers that matter least: perplexity, savings, speed.
@@ -99,7 +103,7 @@ def sparsify_command(
         "speed": speed,
         "compiled": compile_models,
         "dtype": dtype,
-        "execution": {"device": device, "threads": threads or torch.get_num_threads()},
+        "execution": {"device": device, "threads": threads or torch.get_num_threads(), "workers": workers},
     }
     given = {key: value for key, value in settings.items() if value is not None}
     study = parse_section(StudyConfig, given, "sparsify")
@@ -107,12 +111,12 @@ def sparsify_command(
     material = pieces.load(study)
     grid = material.grid(study)
 
-    def work(record: Results, watch: Watch) -> Shown:
-        outcomes = pieces.run_pieces(study, material, grid, record, folder, watch)
+    def report(outcomes: Mapping[Piece, Outcome], folder: Path) -> Shown:
         rows, facts = results.rows_of(grid, outcomes), material.facts(study)
         files = show.save_study(study.name, rows, facts, folder)
         cells = [show.table_cells(row, rows) for row in rows]
         data = results.study_json(rows, facts)
         return Shown(show.columns(rows), cells, files, data, show.failures(rows))
 
-    print_study(study.name, run_held(study, folder, work, resume=resume), as_json=as_json)
+    runnable = Study(study.name, study.execution, pieces.jobs_of(study, grid, folder), report)
+    print_study(study.name, run_held(study, runnable, folder, resume=resume, force=force), as_json=as_json)

@@ -1,11 +1,14 @@
 """``evonas stability``, ``evonas hypernet`` and ``evonas steer``: studies, which are grids of runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from evonas.cli.study_command import Shown, Watch, Work, add_study
-from evonas.runs.store import Results
+from evonas.cli.study_command import Shown, add_study
+from evonas.runs.store import Outcome
 from evonas.search.named import find_layer
 from evonas.studies.hypernet import results as hypernet_results
+from evonas.studies.hypernet import settings as hypernet_settings
 from evonas.studies.hypernet import show as hypernet_show
 from evonas.studies.hypernet import study as hypernet_study
 from evonas.studies.stability import show as stability_show
@@ -14,23 +17,24 @@ from evonas.studies.stability import sweeps
 from evonas.studies.steering import results as steering_results
 from evonas.studies.steering import show as steering_show
 from evonas.studies.steering import study as steering_study
+from evonas.studies.study import Study
 
 RESUMED = "Finished runs are kept: after Ctrl-C the same command with --resume goes on."
 
 
-def stability(study: stability_study.StudyConfig, folder: Path) -> Work:
+def stability(study: stability_study.StudyConfig, _folder: Path) -> Study[Any]:
     """Learning-rate sweeps."""
     study = _with_layers(study)
     pieces = stability_study.pieces_of(study)
 
-    def work(record: Results, watch: Watch) -> Shown:
-        outcomes = stability_study.run_pieces(study, pieces, record, watch)
+    def report(found: Mapping[stability_study.Piece, Outcome], folder: Path) -> Shown:
+        outcomes = {cell: found[piece] for cell, piece in pieces.items()}
         swept = sweeps.sweeps_of(outcomes)
         files = stability_show.save_study(study.name, outcomes, swept, folder)
         rows = [stability_show.table_cells(sweep) for sweep in swept]
         return Shown(stability_show.COLUMNS, rows, files, sweeps.study_json(swept))
 
-    return work
+    return Study(study.name, study.execution, stability_study.jobs_of(pieces), report)
 
 
 def _with_layers(study: stability_study.StudyConfig) -> stability_study.StudyConfig:
@@ -45,33 +49,31 @@ def _with_layers(study: stability_study.StudyConfig) -> stability_study.StudyCon
     return study.model_copy(update={"interventions": tuple(interventions)})
 
 
-def hypernet(study: hypernet_study.StudyConfig, folder: Path) -> Work:
+def hypernet(study: hypernet_study.StudyConfig, _folder: Path) -> Study[Any]:
     """Convergence of hypernetworks."""
     pieces = hypernet_study.pieces_of(study)
 
-    def work(record: Results, watch: Watch) -> Shown:
-        outcomes = hypernet_study.run_pieces(study, pieces, record, watch)
+    def report(outcomes: Mapping[hypernet_settings.Piece, Outcome], folder: Path) -> Shown:
         groups = hypernet_results.groups_of(outcomes)
         files = hypernet_show.save_study(study.name, outcomes, groups, folder)
         rows = [hypernet_show.table_cells(group, groups) for group in groups]
         return Shown(hypernet_show.COLUMNS, rows, files, hypernet_results.study_json(groups))
 
-    return work
+    return Study(study.name, study.execution, hypernet_study.jobs_of(pieces), report)
 
 
-def steer(study: steering_study.StudyConfig, folder: Path) -> Work:
+def steer(study: steering_study.StudyConfig, folder: Path) -> Study[Any]:
     """Steering methods at matched price."""
-    pieces = steering_study.pieces_of(study)
+    pieces = steering_study.pieces_of(study, folder)
 
-    def work(record: Results, watch: Watch) -> Shown:
-        outcomes = steering_study.run_pieces(study, pieces, folder, record, watch)
+    def report(outcomes: Mapping[steering_study.Piece, Outcome], folder: Path) -> Shown:
         groups = steering_results.groups_of(pieces, outcomes)
         files = steering_show.save_study(study, pieces, outcomes, groups, folder)
         rows = [steering_show.table_cells(group, study.rises) for group in groups]
         data = steering_results.study_json(groups, study.rises)
         return Shown(steering_show.columns(study.rises), rows, files, data)
 
-    return work
+    return Study(study.name, study.execution, steering_study.jobs_of(study, pieces, folder), report)
 
 
 add_study(

@@ -9,16 +9,15 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from evonas.cli import terminal
-from evonas.cli.app import INTERRUPTED, JsonOption, app
+from evonas.cli.app import INTERRUPTED, ForceOption, JsonOption, ResumeOption, app
 from evonas.config import section
 from evonas.config.section import NamedSection
 from evonas.runs.folder import working_folder
 from evonas.runs.interrupt import RunInterruptedError
-from evonas.runs.progress import Tally
-from evonas.runs.store import Results
+from evonas.runs.store import RESULTS, Store
+from evonas.studies.study import Study, run_study
 
 RunOption = Annotated[Path | None, typer.Option(help="Where everything goes; default: runs/<name>.")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with, or add to, what the folder holds.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +31,19 @@ class Shown:
     failures: Sequence[str] = ()
 
 
-Watch = Callable[[Tally], None]
-Work = Callable[[Results, Watch], Shown]
 AnyStudy = TypeVar("AnyStudy", bound=NamedSection)
 
 
-def add_study(name: str, settings: type[AnyStudy], prepare: Callable[[AnyStudy, Path], Work], description: str) -> None:
+def add_study(
+    name: str, settings: type[AnyStudy], prepare: Callable[[AnyStudy, Path], Study[Any]], description: str
+) -> None:
     """Add a verb that runs the studies of FILE.toml.
 
     Args:
         name: of the verb.
         settings: what a file holds.
-        prepare: from the settings and the folder to the work; what is wrong with them is said here, before there is a
-            folder.
+        prepare: from the settings and the folder to the study; what is wrong with them is said here, before there is
+            a folder.
         description: for ``--help``.
     """
 
@@ -57,25 +56,28 @@ def add_study(name: str, settings: type[AnyStudy], prepare: Callable[[AnyStudy, 
         ] = None,
         workers: Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")] = None,
         device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+        force: ForceOption = False,
         as_json: JsonOption = False,
     ) -> None:
         study = section.load_as(settings, file, _changes(overrides, workers, device))
         folder = run or Path("runs") / study.name
-        print_study(study.name, run_held(study, folder, prepare(study, folder), resume=resume), as_json=as_json)
+        found = run_held(study, prepare(study, folder), folder, resume=resume, force=force)
+        print_study(study.name, found, as_json=as_json)
 
     app.command(name=name, help=description)(command)
 
 
-def run_held(settings: NamedSection, folder: Path, work: Work, *, resume: bool) -> Shown:
-    """Hold the folder of a study while its runs are done."""
+def run_held(settings: NamedSection, study: Study[Any], folder: Path, *, resume: bool, force: bool) -> Shown:
+    """Hold the folder of a study while its runs are done, and report."""
     console = terminal.console(stderr=True)
     with (
-        working_folder(folder, "study.sqlite", section.dump(settings), resume=resume) as file,
-        Results.open(file) as record,
+        working_folder(folder, RESULTS, section.dump(settings), resume=resume) as file,
+        Store.open(file) as store,
     ):
         try:
-            with terminal.TrialProgress(console, "runs") as progress:
-                return work(record, progress)
+            with terminal.JobBar(console, "runs") as progress:
+                found: Shown = run_study(study, folder, store, progress, keep_changed=force)
+                return found
         except (RunInterruptedError, KeyboardInterrupt):
             console.print("interrupted; finished runs are recorded, go on with --resume", highlight=False)
             raise typer.Exit(INTERRUPTED) from None

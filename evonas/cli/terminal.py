@@ -23,7 +23,7 @@ from evonas.compare.comparison import (
     rank_text,
 )
 from evonas.compare.result import COSTS, Matrix, cost_texts
-from evonas.runs.progress import Tally
+from evonas.runs.progress import JobProgress
 from evonas.search.driver import Clock
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Candidate, Evaluation
@@ -142,8 +142,8 @@ def cost_tables(matrix: Matrix) -> list[Table]:
     return [table]
 
 
-class TrialProgress:
-    """Shows how far a run of trials is: a bar on a terminal, a line now and then elsewhere. Call it with a tally."""
+class JobBar:
+    """Shows how far jobs are: a bar on a terminal, a line now and then elsewhere. Call it with a ``JobProgress``."""
 
     def __init__(self, console: Console, what: str = "trials") -> None:
         self._console, self._started, self._printed = console, time.monotonic(), time.monotonic()
@@ -163,17 +163,17 @@ class TrialProgress:
         if self._console.is_terminal:
             self._bar.stop()
 
-    def __call__(self, tally: Tally) -> None:
-        """Show a tally."""
+    def __call__(self, progress: JobProgress) -> None:
+        """Show it."""
         now = time.monotonic()
         left = "-"
-        if tally.trained:
-            left = _duration((now - self._started) * (tally.total - tally.known) / tally.trained)
-        self._bar.update(self._task, completed=tally.known, total=tally.total, left=left)
-        edge = not tally.trained or tally.known == tally.total
+        if progress.done:
+            left = _duration((now - self._started) * (progress.total - progress.finished) / progress.done)
+        self._bar.update(self._task, completed=progress.finished, total=progress.total, left=left)
+        edge = not progress.done or progress.finished == progress.total
         if not self._console.is_terminal and (edge or now - self._printed >= PLAIN_EVERY):
             self._printed = now
-            self._console.print(f"{tally.known} of {tally.total} {self._what}, {left} left", highlight=False)
+            self._console.print(f"{progress.finished} of {progress.total} {self._what}, {left} left", highlight=False)
 
 
 class SearchProgress:

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from evonas.compare.trials import Results
+from evonas.compare.trials import TrialResults
 from evonas.graph.genome import Genome
 from evonas.report.markdown import table_head, table_row
 from evonas.report.pictures import IntervalRow, draw_intervals
@@ -132,7 +132,7 @@ def compare(
     contenders: Sequence[Contender],
     tasks: Sequence[str],
     seeds: Sequence[int],
-    results: Results,
+    results: TrialResults,
     margin_over: str | None = None,
 ) -> Comparison:
     """Rank contenders by their trials, and hold each against every baseline.
@@ -209,7 +209,7 @@ def _label(contender: Contender) -> str:
     return contender.name if contender.baseline or contender.name == formula else f"{contender.name}  {formula}"
 
 
-def _scores_of(results: Results, contender: Contender) -> dict[Cell, float]:
+def _scores_of(results: TrialResults, contender: Contender) -> dict[Cell, float]:
     """By cell; a trial has one score, under its task's own name, which a column of a matrix may go beyond."""
     trials = results[contender.genome.key]
     return {cell: next(iter(trial.objectives.values())) for cell, trial in trials.items() if trial.objectives}

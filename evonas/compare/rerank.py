@@ -20,8 +20,8 @@ from evonas.report.board import Board
 from evonas.report.pictures import draw_genome, to_png
 from evonas.report.statistics import smallest_gain
 from evonas.runs.folder import RunFolder
-from evonas.runs.progress import Tally
-from evonas.search.archive import Archive
+from evonas.runs.progress import JobProgress
+from evonas.runs.store import Store
 from evonas.search.named import NamedLayer, export_layer
 from evonas.search.protocols import fingerprint
 from evonas.search.ranking import Entry, baselines, ranking
@@ -84,8 +84,15 @@ def distinct(entries: Sequence[Entry], layer: LayerConfig) -> list[Entry]:
     return list(found.values())
 
 
-def rerank(run: RunFolder, config: SearchConfig, archive: Archive, watch: Callable[[Tally], None]) -> Reranking:
-    """Train the best distinct layers of a run and the baselines; trials the archive holds are not trained again.
+def rerank(
+    run: RunFolder,
+    config: SearchConfig,
+    store: Store,
+    on_progress: Callable[[JobProgress], None],
+    *,
+    keep_changed: bool = False,
+) -> Reranking:
+    """Train the best distinct layers of a run and the baselines; trials that are recorded are not trained again.
 
     Raises:
         InputError: the run has no scored layer, or the settings cannot be used.
@@ -98,7 +105,8 @@ def rerank(run: RunFolder, config: SearchConfig, archive: Archive, watch: Callab
     contenders = [Contender(entry.name, entry.genome) for entry in best]
     contenders += [Contender(name, CATALOGUE[name], baseline=True) for name in _baselines(config)]
     seeds = fresh_seeds(config, config.rerank.seeds)
-    results = run_trials(by_task(settings), [c.genome for c in contenders], seeds, archive.trials, watch)
+    layers = [contender.genome for contender in contenders]
+    results = run_trials(by_task(settings), layers, seeds, store, on_progress, keep_changed=keep_changed)
     comparison = compare(contenders, task_names(settings.tasks), seeds, results, margin_over)
     return Reranking(settings, comparison, {entry.name: entry.candidate for entry in best})
 

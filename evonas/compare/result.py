@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evonas.compare.comparison import Comparison, failure_text
-from evonas.config import SearchConfig
+from evonas.compare.trials import Columns
 from evonas.report.markdown import table_head, table_row
 
 COSTS = {  # by the names of ``Cost``: how tables call them, and how they print
@@ -16,7 +16,6 @@ COSTS = {  # by the names of ``Cost``: how tables call them, and how they print
     "relative_memory": ("memory", "{:.2f}"),
     "parameters": ("parameters", "{:,.0f}"),
 }
-Columns = Mapping[str, SearchConfig]
 Place = tuple[str, str]  # layer, column
 
 

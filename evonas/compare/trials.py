@@ -1,26 +1,89 @@
-"""Train chosen layers on every task under several seeds, outside any search, and record each trial.
+"""Trials: chosen layers trained on every task under several seeds, outside any search.
 
 A trial is an ungated evaluation of one layer on one task under one seed. So a layer that fails somewhere fails in that
 cell alone, and a stopped run loses no more than the trials that were under way.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any, Literal, Self
 
-from evonas.config import SearchConfig
-from evonas.errors import InputError, first_line
+from evonas.compare.costs import network_cost
+from evonas.config import DataConfig, ExecutionConfig, LayerConfig, SearchConfig, TaskConfig, TextConfig, TrainingConfig
+from evonas.config.section import Count, Section
 from evonas.graph.genome import Genome
 from evonas.report.statistics import Cell
-from evonas.runs.interrupt import Interrupts
-from evonas.runs.progress import Tally
-from evonas.search.evaluator import evaluator_from_config
-from evonas.search.execution import Executor, make_executor
+from evonas.runs.jobs import Jobs, run_jobs
+from evonas.runs.progress import JobProgress
+from evonas.runs.store import Outcome, Store
+from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.outcome import Evaluation, Rejection
-from evonas.search.trial_store import Trials
 from evonas.tasks.from_config import task_names
+from evonas.tasks.sources import digests_of
 
-Results = Mapping[str, Mapping[Cell, Evaluation]]  # by layer key
+Columns = Mapping[str, SearchConfig]  # by name, one task each
+TrialResults = Mapping[str, Mapping[Cell, Evaluation]]  # by layer key
+CODE = ("search", "compare")
+
+
+class CellSpec(Section):
+    """A layer on a task: everything that what is found there depends on, but for what lies in files.
+
+    ``genome`` is a text form, of which ``key`` alone counts: other forms of the same graph are the same layer.
+    """
+
+    task: TaskConfig
+    data: DataConfig = DataConfig()
+    text: TextConfig = TextConfig()
+    training: TrainingConfig
+    layer: LayerConfig
+    compile: Literal["auto", "always", "never"]
+    device: str
+    seed: Count
+    key: str
+    genome: str
+
+    @classmethod
+    def of(cls, column: SearchConfig, genome: Genome, seed: int) -> Self:
+        """The layer on a column's only task."""
+        (task,) = column.tasks
+        read = {"data": column.data} if task.architecture else {"text": column.text} if task.transformer else {}
+        return cls(
+            task=task,
+            training=column.training,
+            layer=column.layer,
+            compile=column.execution.compile,
+            device=column.execution.device,
+            seed=seed,
+            key=genome.key,
+            genome=genome.active().to_text(),
+            **read,  # type: ignore[arg-type]
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """See ``Section``."""
+        return {key: value for key, value in super().identity().items() if key != "genome"}
+
+    def evaluator(self) -> Evaluator:
+        """What judges layers on the task; the last one is kept, with its data."""
+        return _evaluator(CellSpec(**dict(self) | {"seed": 0, "key": "", "genome": ""}))
+
+
+class TrialSpec(CellSpec):
+    """A training under the seed."""
+
+
+class CostSpec(CellSpec):
+    """A measurement of what the layer costs; the seed is that of weights and a batch."""
+
+
+@lru_cache(maxsize=1)
+def _evaluator(spec: CellSpec) -> Evaluator:
+    sections = {name: getattr(spec, name) for name in ("data", "text", "training", "layer")}
+    settings = SearchConfig(name="trial", tasks=(spec.task,), **sections)
+    execution = settings.execution.model_copy(update={"device": spec.device, "compile": spec.compile})
+    return evaluator_from_config(settings.model_copy(update={"execution": execution}))
 
 
 def fresh_seeds(config: SearchConfig, count: int) -> tuple[int, ...]:
@@ -39,85 +102,117 @@ def by_task(config: SearchConfig) -> dict[str, SearchConfig]:
 
 
 def run_trials(
-    columns: Mapping[str, SearchConfig],
+    columns: Columns,
     layers: Sequence[Genome],
     seeds: Sequence[int],
-    trials: Trials,
-    watch: Callable[[Tally], None],
+    store: Store,
+    on_progress: Callable[[JobProgress], None],
     *,
-    executor: Callable[[SearchConfig], Executor] = make_executor,
-) -> Results:
+    isolated: bool = False,
+    keep_changed: bool = False,
+) -> TrialResults:
     """Every layer on every task under every seed; what is recorded is not trained again.
 
-    A trial that ended for a reason outside training (too slow, a dead worker, no memory, an error in torch or in a task
-    of somebody's own) is tried again: with a longer timeout, fewer workers or more memory it may go well.
+    A trial that ended for a reason outside training (too slow, a dead worker, no memory, an error in torch or in a
+    user's task) is tried again: with a longer timeout, fewer workers or more memory it may go well.
 
     Args:
         columns: by name, one task each with its data, training and lowering; protocols and rungs do not matter.
         layers: what to train; equal layers are trained once.
         seeds: of initial weights and batches.
-        trials: the record.
-        watch: is told how far the run is, before the first trial and after each.
-        executor: makes what runs the trials of one task.
+        store: where trials are recorded.
+        on_progress: is told how far the run is, before the first trial and after each.
+        isolated: see ``run_jobs``.
+        keep_changed: see ``run_jobs``.
 
     Raises:
-        InputError: missing data, or a task that cannot be built; found before anything is trained.
+        InputError: missing data, a task that cannot be built, or recorded trials of other data or code; found before
+            anything is trained.
         RunInterruptedError: by Ctrl-C or SIGTERM; what was under way is dropped.
     """
     by_key = {layer.key: layer for layer in layers}
-    cells = [(name, seed, key) for name in columns for seed in seeds for key in by_key]
-    settings = {name: trial_settings(config) for name, config in columns.items()}
-    recorded = {cell: trials.find(settings[cell[0]], cell[1], cell[2]) for cell in cells}
-    results = {cell: result for cell, result in recorded.items() if result is not None and not _again(result)}
-    known = len(results)
-    open_ = {name: [cell for cell in cells if cell[0] == name and cell not in results] for name in columns}
-    for name, missing in open_.items():
-        if missing:
-            require_buildable(columns[name])
-    watch(Tally(known, len(cells), 0))
-    with Interrupts() as interrupts:
-        for name, missing in open_.items():
-            if not missing:
-                continue
-            with executor(columns[name]) as running:
-                pending = [running.submit(by_key[key], gated=False, seed=seed) for _, seed, key in missing]
-                for cell, result in zip(missing, pending, strict=True):
-                    results[cell] = interrupts.wait(partial(_contained, result, cell))
-                    trials.record(settings[name], results[cell])
-                    watch(Tally(len(results), len(cells), len(results) - known))
-    return {key: {(name, seed): results[name, seed, key] for name in columns for seed in seeds} for key in by_key}
+    cells: dict[tuple[str, Cell], CellSpec] = {
+        (key, (name, seed)): TrialSpec.of(column, by_key[key], seed)
+        for name, column in columns.items()
+        for seed in seeds
+        for key in by_key
+    }
+    _require_buildable(columns)
+    jobs = Jobs(list(cells.values()), train, CODE, data=read_by)
+    outcomes = run_jobs(jobs, store, execution_of(columns), on_progress, isolated=isolated, keep_changed=keep_changed)
+    found: dict[str, dict[Cell, Evaluation]] = {key: {} for key in by_key}
+    for (key, cell), spec in cells.items():
+        found[key][cell] = _evaluation(spec, outcomes[spec])
+    return found
 
 
-def _contained(result: Callable[[], Evaluation], cell: tuple[str, int, str]) -> Evaluation:
-    """The result, or that a task raised an error: it ends its own trials, and no others."""
-    try:
-        return result()
-    except InputError:  # of the settings
-        raise
-    except Exception as error:
-        task, seed, key = cell
-        detail = f"{type(error).__name__}: {first_line(error)}"
-        return Evaluation(key, seed, rejection=Rejection("execution", "error", task, detail=detail))
+def run_costs(
+    columns: Columns,
+    layers: Sequence[Genome],
+    store: Store,
+    on_progress: Callable[[JobProgress], None],
+    *,
+    keep_changed: bool = False,
+) -> Mapping[tuple[str, str], Outcome]:
+    """What every layer costs in the network of every task, by its key and the column, one after the other.
+
+    Values are the fields of ``Cost``. Arguments and errors: see ``run_trials``.
+    """
+    by_key = {layer.key: layer for layer in layers}
+    cells: dict[tuple[str, str], CellSpec] = {
+        (key, name): CostSpec.of(column, layer, column.seed)
+        for name, column in columns.items()
+        for key, layer in by_key.items()
+    }
+    jobs = Jobs(list(cells.values()), measure_cost, CODE, data=read_by, timed=lambda _: True)
+    outcomes = run_jobs(jobs, store, execution_of(columns), on_progress, isolated=True, keep_changed=keep_changed)
+    return {cell: outcomes[spec] for cell, spec in cells.items()}
 
 
-def _again(result: Evaluation) -> bool:
-    """Whether a recorded trial says nothing about the layer."""
-    return result.rejection is not None and result.rejection.stage == "execution"
+def execution_of(columns: Columns) -> ExecutionConfig:
+    """How the jobs of columns are run, which all of them say alike."""
+    return next(iter(columns.values())).execution
 
 
-def trial_settings(config: SearchConfig) -> str:
-    """All that the result of a trial on a configuration's one task depends on but layer and seed, as JSON."""
-    (task,) = config.tasks
-    read = {"text": config.text} if task.transformer else {"data": config.data}
-    sections = {**read, "training": config.training, "layer": config.layer, "task": task}
-    return json.dumps({name: section.identity() for name, section in sections.items()}, sort_keys=True)
-
-
-def require_buildable(config: SearchConfig) -> None:
-    """Make sure that every task can be trained.
+def train(spec: CellSpec, _needed: Mapping[CellSpec, Any]) -> dict[str, Any]:
+    """One trial, as it is recorded.
 
     Raises:
-        InputError: missing data, a wrong architecture or an unknown device.
+        RuntimeError: it ended for a reason outside training.
     """
-    for task in evaluator_from_config(config).tasks:
-        task.build(config.seed)
+    found = spec.evaluator()(Genome.from_text(spec.genome), gated=False, seed=spec.seed)
+    rejection = found.rejection
+    if rejection is not None and rejection.stage == "execution":
+        raise RuntimeError(rejection.detail or rejection.reason)
+    return {
+        "steps": found.steps,
+        "objectives": dict(found.objectives),
+        "rejection": rejection and asdict(rejection),
+    }
+
+
+def measure_cost(spec: CellSpec, _needed: Mapping[CellSpec, Any]) -> dict[str, Any]:
+    """The cost of a layer on a task, as it is recorded."""
+    evaluator = spec.evaluator()
+    return asdict(network_cost(evaluator.tasks[0], Genome.from_text(spec.genome), evaluator.layer, spec.seed))
+
+
+def read_by(spec: CellSpec) -> Mapping[str, str]:
+    """Digests of what the task reads."""
+    return digests_of(spec.task, spec.data, spec.text)
+
+
+def _evaluation(spec: CellSpec, outcome: Outcome) -> Evaluation:
+    """A recorded trial as the evaluation it was."""
+    if outcome.value is None:
+        rejection = Rejection("execution", outcome.failure, spec.task.label)
+        return Evaluation(spec.key, spec.seed, seconds=outcome.seconds, rejection=rejection)
+    value = outcome.value
+    rejected = Rejection(**value["rejection"]) if value["rejection"] else None
+    return Evaluation(spec.key, spec.seed, value["steps"], outcome.seconds, value["objectives"], rejected)
+
+
+def _require_buildable(columns: Columns) -> None:
+    for column in columns.values():
+        for task in evaluator_from_config(column).tasks:
+            task.build(column.seed)

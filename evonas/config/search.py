@@ -98,8 +98,6 @@ class RungsConfig(Section):
     however few results there are.
     """
 
-    YOUNG = frozenset({"reductions"})
-
     steps: tuple[PositiveInt, ...] = ()
     reduction: Annotated[float, Field(gt=1)] = 4.0
     reductions: tuple[Annotated[float, Field(gt=1)], ...] = ()

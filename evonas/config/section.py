@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -38,16 +38,11 @@ Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 class Section(BaseModel):
     """A table of the file; every key is known, typed and immutable."""
 
-    YOUNG: ClassVar[frozenset[str]] = frozenset()  # keys that older records lack
-
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def identity(self) -> dict[str, Any]:
-        """The keys by which records know it; those that are younger than records only where they are set."""
-        fields = type(self).model_fields
-        unset = {key for key in self.YOUNG if getattr(self, key) == fields[key].default}
-        tables = {key: value.identity() for key in fields if isinstance(value := getattr(self, key), Section)}
-        return self.model_dump(mode="json", exclude=unset | set(tables)) | tables
+        """What results know it by: the keys that are not at their defaults, so that a new key changes no old one's."""
+        return self.model_dump(mode="json", exclude_defaults=True)
 
 
 class NamedSection(Section):

@@ -62,8 +62,6 @@ class TrainingConfig(Section):
     ``warmup`` steps come first, in which the learning rate rises.
     """
 
-    YOUNG = frozenset({"optimizer", "warmup"})
-
     optimizer: Literal["sgd", "adamw"] = "sgd"
     batch_size: PositiveInt = 64
     steps: PositiveInt = 100
@@ -94,8 +92,6 @@ class TaskConfig(Section):
     ``task`` is ``package.module:function``, see ``evonas.tasks.custom``. ``transformer`` is a language model on
     ``[text]``, by its size, such as ``147k`` or ``96x3`` (width x depth), and sees ``context`` tokens.
     """
-
-    YOUNG = frozenset({"task", "transformer", "context"})
 
     architecture: Annotated[str, AfterValidator(_architecture)] = ""
     task: Annotated[str, Field(pattern=r"^$|^[\w.]+:\w+$")] = ""

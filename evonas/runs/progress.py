@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """Trainings known, of how many, and how many of these were done now rather than recorded before."""
+class JobProgress:
+    """Jobs that are finished, of how many, and how many of these were done now rather than recorded before."""
 
-    known: int
+    finished: int
     total: int
-    trained: int
+    done: int

@@ -1,30 +1,35 @@
-"""Results of a study: a SQLite file that keeps, by what a result depends on, what came out."""
+"""Results by what they were made from: one SQLite file, in which a result is never mistaken for another one's."""
 
 import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from evonas.errors import InputError
 
-FORMAT = "evonas study 1"
+RESULTS = "results.sqlite"  # in the folder of a run
+FORMAT = "evonas results 2"
+WAIT = 60.0  # seconds for other processes to finish their writing
 
-_SCHEMA = """
-CREATE TABLE format (name TEXT PRIMARY KEY) STRICT;
-CREATE TABLE results ( -- with rowids: without, rows of more than a quarter of a page take pages of their own
-    id TEXT PRIMARY KEY, spec TEXT NOT NULL, value TEXT, failure TEXT NOT NULL, seconds REAL NOT NULL,
-    told REAL NOT NULL) STRICT;
-"""
+_SCHEMA = (
+    "CREATE TABLE format (name TEXT PRIMARY KEY) STRICT",
+    # with rowids: without, rows of more than a quarter of a page take pages of their own
+    "CREATE TABLE results (id TEXT PRIMARY KEY, subject TEXT NOT NULL, family TEXT NOT NULL, spec TEXT NOT NULL, "
+    "sources TEXT NOT NULL, value TEXT, failure TEXT NOT NULL, seconds REAL NOT NULL, told REAL NOT NULL) STRICT",
+    "CREATE INDEX by_subject ON results (subject)",
+    "CREATE INDEX by_family ON results (family)",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one piece of a study ended.
+    """How one job ended.
 
     Attributes:
         value: what it gave, fit for JSON; None if it failed.
@@ -41,58 +46,93 @@ class Outcome:
             raise ValueError("give a value or a failure, exactly one of them")
 
 
-class Results:
-    """An open file of results. Use as a context manager.
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a result is known by.
 
-    A result is known by its spec: the JSON of everything it depends on. So a grown grid, or one whose figures are
-    drawn anew, reuses what is there, and a changed setting never does.
+    Attributes:
+        spec: the JSON of the settings that it depends on.
+        sources: what it was made from, by name: digests of data and of code, versions, the kind of device.
+        family: results that are looked up together share one; empty if that is not needed.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
+    spec: str
+    sources: Mapping[str, str] = field(default_factory=dict)
+    family: str = ""
+
+    @property
+    def identity(self) -> str:
+        """A digest of settings and sources."""
+        return _digest(self.spec, _json(self.sources))
+
+
+class Store:
+    """An open file of results. Use as a context manager; several processes may read and write at once.
+
+    It is not for network file systems, as nothing in SQLite's WAL mode is.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._db, self.path = connection, path
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """A file of results, made if there is none.
 
         Raises:
-            InputError: there is another kind of file.
+            InputError: the file cannot be made, is something else, or holds results of another format.
         """
-        connection = sqlite3.connect(path)
         try:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-            if not tables:
-                connection.execute("PRAGMA journal_mode = WAL")
-                with connection:
-                    connection.executescript(_SCHEMA)
-                    connection.execute("INSERT INTO format VALUES (?)", (FORMAT,))
-            found = connection.execute("SELECT name FROM format").fetchone()[0] if "format" in tables else None
-        except sqlite3.DatabaseError as error:
+            connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
+        except sqlite3.Error as error:
+            raise _unusable(path, str(error)) from None
+        try:
+            _prepare(connection, path)
+        except (sqlite3.Error, UnicodeError) as error:
             connection.close()
-            raise InputError(str(path), f"does not hold results of a study ({error})") from None
-        if tables and found != FORMAT:
+            raise _unusable(path, str(error)) from None
+        except InputError:
             connection.close()
-            raise InputError(str(path), "does not hold results of a study", accepted=repr(FORMAT))
-        connection.execute("PRAGMA synchronous = FULL")
-        return cls(connection)
+            raise
+        return cls(connection, path)
 
-    def find(self, spec: str) -> Outcome | None:
-        """What is recorded of a spec."""
-        row = self._db.execute(
-            "SELECT value, failure, seconds FROM results WHERE id = ?", (_identity(spec),)
-        ).fetchone()
-        return Outcome(json.loads(row[0]) if row[0] else None, row[1], row[2]) if row else None
+    def find(self, key: Key) -> Outcome | None:
+        """What is recorded under a key."""
+        rows = self._use("SELECT value, failure, seconds FROM results WHERE id = ?", (key.identity,))
+        return _outcome(*rows[0]) if rows else None
 
-    def record(self, spec: str, outcome: Outcome) -> None:
-        """Write an outcome in one transaction; an earlier one of the same spec is replaced."""
+    def find_with_other_sources(self, key: Key) -> tuple[Outcome, dict[str, str]] | None:
+        """The newest value of the same settings that was made from something else, and from what."""
+        rows = self._use(
+            "SELECT value, failure, seconds, sources FROM results WHERE subject = ? AND id != ? AND failure = '' "
+            "ORDER BY rowid DESC LIMIT 1",
+            (_digest(key.spec), key.identity),
+        )
+        return (_outcome(*rows[0][:3]), json.loads(rows[0][3])) if rows else None
+
+    def family(self, name: str) -> list[tuple[str, Outcome]]:
+        """Every result of a family with its settings, in the order of recording."""
+        rows = self._use("SELECT spec, value, failure, seconds FROM results WHERE family = ? ORDER BY rowid", (name,))
+        return [(spec, _outcome(*row)) for spec, *row in rows]
+
+    def record(self, key: Key, outcome: Outcome) -> None:
+        """Write an outcome in one transaction; an earlier one of the same key is replaced."""
         value = None if outcome.value is None else json.dumps(dict(outcome.value), allow_nan=False)
-        row = (_identity(spec), spec, value, outcome.failure, outcome.seconds, time.time())
-        with self._db:
-            self._db.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._use(
+            "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(key.identity, _digest(key.spec), key.family, key.spec, _json(key.sources)),
+                *(value, outcome.failure, outcome.seconds, time.time()),
+            ),
+        )
 
     def count(self) -> int:
         """How many outcomes are recorded."""
-        return int(self._db.execute("SELECT count(*) FROM results").fetchone()[0])
+        return int(self._use("SELECT count(*) FROM results", ())[0][0])
+
+    def close(self) -> None:
+        """Close the file; everything recorded is on disk already."""
+        self._db.close()
 
     def __enter__(self) -> Self:
         return self
@@ -100,8 +140,72 @@ class Results:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._db.close()
+        self.close()
+
+    def _use(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise _unusable(self.path, str(error)) from None
 
 
-def _identity(spec: str) -> str:
-    return hashlib.sha256(spec.encode()).hexdigest()[:16]
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new file, or see that an old one has them."""
+    if not _tables(connection):
+        _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+        with _writing(connection):  # others that open the new file wait here, and find it made
+            if not _tables(connection):
+                for statement in _SCHEMA:
+                    connection.execute(statement)
+                connection.execute("INSERT INTO format VALUES (?)", (FORMAT,))
+    if "format" not in _tables(connection):
+        raise _unusable(path, "it holds something else")
+    (found,) = connection.execute("SELECT name FROM format").fetchone()
+    if found != FORMAT:
+        raise InputError(str(path), f"holds {found!r}", accepted=repr(FORMAT), remedy="choose a new file or folder")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+
+
+@contextmanager
+def _writing(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _patiently(action: Callable[[], object]) -> None:
+    """SQLite does not wait by itself while another process changes the journal mode."""
+    end = time.monotonic() + WAIT
+    while True:
+        try:
+            action()
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
+def _unusable(path: Path, why: str) -> InputError:
+    remedy = "choose a new file or folder" if path.parent.is_dir() else f"mkdir -p {path.parent}"
+    return InputError(str(path), f"cannot be used for results ({why})", remedy=remedy)
+
+
+def _outcome(value: str | None, failure: str, seconds: float) -> Outcome:
+    return Outcome(json.loads(value) if value else None, failure, seconds)
+
+
+def _json(sources: Mapping[str, str]) -> str:
+    return json.dumps(dict(sources), sort_keys=True)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

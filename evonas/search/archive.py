@@ -18,7 +18,6 @@ from typing import Any, Self
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.search.outcome import Candidate, Evaluation, Proposal, Rejection
-from evonas.search.trial_store import Trials
 
 FORMAT = 2
 
@@ -133,11 +132,6 @@ class Archive:
         """Write the evaluation of a catalogue layer trained under the run's budget."""
         with self._db:
             self._insert_evaluation(f"baseline:{name}", evaluation)
-
-    @property
-    def trials(self) -> Trials:
-        """What was trained outside the search, e.g. to rerank its layers; in tables of their own."""
-        return Trials(self._db)
 
     def event(self, kind: str, detail: str = "") -> None:
         """Note that something happened to the run: started, resumed, interrupted, finished."""

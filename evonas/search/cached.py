@@ -6,26 +6,23 @@ training under that one's hurdles would have gone; ``cut`` decides it.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 from evonas.config import SearchConfig
 from evonas.graph.genome import Genome
-from evonas.runs.provenance import code_digest, digest_of_arrays, source_digest, versions
+from evonas.runs.provenance import code_digest, versions
 from evonas.search.cache import EvaluationCache
 from evonas.search.execution import Executor, Pending
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.search.protocols import fingerprint
 from evonas.search.rungs import STAGE as RUNGS
 from evonas.search.rungs import Hurdle, scores_at
-from evonas.tasks import custom, data
-from evonas.tasks.language.text import load
+from evonas.tasks.sources import digests_of
 from evonas.training.device import chip, find_device
 
 _ELSEWHERE: dict[str, Any] = {  # what decides which layers are trained and where, not what training gives
@@ -49,25 +46,14 @@ def context_of(config: SearchConfig) -> str:
     Configuration, images, text, seed, device, threads, versions, the package's own code, and files of users' own tasks.
     """
     device = find_device(config.execution.device)
-    own = [custom.source_file(task) for task in config.tasks if task.task]
     everything = {
         "config": config.model_dump(mode="json", exclude=_ELSEWHERE),
         "place": [device.type, chip(device), config.execution.threads, config.execution.compile],
         "versions": dict(versions()),
-        "data": digest_of_arrays(_read(config)),
-        "tasks": [source_digest(file) for file in own if file],
+        "data": [digests_of(task, config.data, config.text) for task in config.tasks],
         "code": code_digest("search"),
     }
     return hashlib.sha256(json.dumps(everything).encode()).hexdigest()
-
-
-def _read(config: SearchConfig) -> Iterator[np.ndarray[Any, Any]]:
-    """What the tasks of a search read."""
-    if any(task.architecture for task in config.tasks):
-        yield from data.load_arrays(config.data)
-    if any(task.transformer for task in config.tasks):
-        text = load(config.text)
-        yield from (text.train.numpy(), text.validation.numpy())
 
 
 def cut(evaluation: Evaluation, hurdles: Sequence[Hurdle], gate: int) -> Evaluation | None:
@@ -112,7 +98,7 @@ def _ended(evaluation: Evaluation, reached: Mapping[str, int], rejection: Reject
     )
 
 
-class Reusing:
+class CachedExecutor:
     """An executor that looks into a cache before it lets another one work, and keeps what that gives.
 
     Attributes:
@@ -170,7 +156,7 @@ def with_cache(executor: Executor, config: SearchConfig) -> Executor:
     """
     if not config.execution.cache or "equivalence" not in config.protocols.screens:
         return executor
-    return Reusing(executor, EvaluationCache(Path(config.execution.cache)), config)
+    return CachedExecutor(executor, EvaluationCache(Path(config.execution.cache)), config)
 
 
 def _stopped(evaluation: Evaluation) -> bool:

@@ -6,11 +6,11 @@ configuration.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
-from evonas.config import ExecutionConfig, SearchConfig
+from evonas.config import SearchConfig
 from evonas.graph.genome import Genome
 from evonas.runs.workers import Failure, Workers, threads
 from evonas.search.evaluator import Evaluator, evaluator_from_config
@@ -33,17 +33,6 @@ class Job:
     def run(self, evaluator: Evaluator) -> Evaluation:
         """Do it."""
         return evaluator(self.genome, gated=self.gated, hurdles=self.hurdles, seed=self.seed)
-
-
-class EvaluatorJob(Protocol):
-    """Work for a worker that has the evaluator of a configuration; it travels, so it is small."""
-
-    def run(self, evaluator: Evaluator) -> Any:
-        """Do it."""
-        ...
-
-
-Pool = Workers[None, tuple[SearchConfig, EvaluatorJob], Any]
 
 
 class Executor(Protocol):
@@ -89,16 +78,17 @@ class InProcess:
 
 
 class LocalPool:
-    """Worker processes on this machine; one that is killed, hangs or runs out of memory costs its candidate only.
+    """Worker processes on this machine; one that is killed, hangs or runs out of memory costs its candidate only."""
 
-    Args:
-        config: whose evaluations they do.
-        pool: processes that others use as well, and that stay when this one is closed; by default its own.
-    """
-
-    def __init__(self, config: SearchConfig, pool: Pool | None = None) -> None:
-        self._config, self._own = config, pool is None
-        self._pool = pool or make_pool(config.execution)
+    def __init__(self, config: SearchConfig) -> None:
+        execution, self._seed = config.execution, config.seed
+        self._pool: Workers[SearchConfig, Job, Evaluation] = Workers(
+            evaluations,
+            config,
+            workers=execution.workers,
+            threads=execution.threads,
+            timeout=execution.timeout_seconds,
+        )
 
     def submit(
         self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
@@ -109,14 +99,14 @@ class LocalPool:
             InputError: workers keep dying before they evaluate anything.
         """
         job = Job(genome, gated, tuple(hurdles), seed)
-        return partial(self._wait, self._pool.submit((self._config, job)), job)
+        return partial(self._wait, self._pool.submit(job), job)
 
     def _wait(self, pending: Callable[[], Evaluation | Failure], job: Job) -> Evaluation:
         found = pending()
         if isinstance(found, Evaluation):
             return found
         rejection = Rejection("execution", found.reason, "", found.limit, found.limit, found.detail)
-        return Evaluation(job.genome.key, self._config.seed if job.seed is None else job.seed, rejection=rejection)
+        return Evaluation(job.genome.key, self._seed if job.seed is None else job.seed, rejection=rejection)
 
     def __enter__(self) -> Self:
         return self
@@ -124,20 +114,13 @@ class LocalPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._own:
-            self._pool.__exit__(kind, error, trace)  # what still runs was not told and is asked for again on resume
+        self._pool.__exit__(kind, error, trace)  # what still runs was not told and is asked for again on resume
 
 
-def make_pool(execution: ExecutionConfig, workers: int | None = None) -> Pool:
-    """Worker processes for jobs of any configuration; each keeps the evaluator of the last one it met."""
-    number = workers or execution.workers
-    return Workers(evaluations, None, workers=number, threads=execution.threads, timeout=execution.timeout_seconds)
-
-
-def evaluations(_: None) -> Callable[[tuple[SearchConfig, EvaluatorJob]], Any]:
+def evaluations(config: SearchConfig) -> Callable[[Job], Evaluation]:
     """What does jobs in a worker."""
-    evaluator = lru_cache(maxsize=1)(evaluator_from_config)
-    return lambda task: task[1].run(evaluator(task[0]))
+    evaluator = evaluator_from_config(config)
+    return lambda job: job.run(evaluator)
 
 
 def make_executor(config: SearchConfig) -> Executor:

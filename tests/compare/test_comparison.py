@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from evonas.compare.comparison import Comparison, Contender, compare, draw_comparison, failure_text, interval_text
-from evonas.compare.trials import Results
+from evonas.compare.trials import TrialResults
 from evonas.graph.catalogue import CATALOGUE
 from evonas.report.statistics import Interval
 from evonas.search.outcome import Evaluation, Rejection
@@ -29,7 +29,7 @@ def evaluations(name: str, scores: Mapping[tuple[str, int], float | None]) -> di
 
 
 @pytest.fixture
-def scored() -> Results:
+def scored() -> TrialResults:
     scores: dict[str, dict[tuple[str, int], float | None]] = {
         "poor": {cell: value - 0.1 for cell, value in BASE.items()},
         "bn-relu": dict(BASE),
@@ -40,7 +40,7 @@ def scored() -> Results:
 
 
 @pytest.fixture
-def comparison(scored: Results) -> Comparison:
+def comparison(scored: TrialResults) -> Comparison:
     contenders = [Contender(name, CATALOGUE[NAMES[name]], baseline=name == "bn-relu") for name in NAMES]
     return compare(contenders, TASKS, SEEDS, scored)
 
@@ -51,7 +51,7 @@ def test_layers_are_ranked_by_mean_and_failed_ones_last(comparison: Comparison) 
     assert comparison.baselines == ("bn-relu",)
 
 
-def test_a_margin_ranks_by_the_network_that_suits_a_layer_least(scored: Results) -> None:
+def test_a_margin_ranks_by_the_network_that_suits_a_layer_least(scored: TrialResults) -> None:
     contenders = [Contender(name, CATALOGUE[NAMES[name]], baseline=name == "bn-relu") for name in NAMES]
     cells = {("resnet", 2): 0.9, ("resnet", 3): 0.9, ("mobile", 2): 0.2, ("mobile", 3): 0.1}  # +35 and -10 points
     results = {**scored, CATALOGUE[NAMES["good"]].key: evaluations("good", cells)}

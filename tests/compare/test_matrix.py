@@ -56,7 +56,7 @@ def test_a_matrix_has_scores_failures_costs_and_pictures_and_goes_on(
     assert status == 0, err
     assert "diverged" in out
     names = {"results.json", "results.md", "results.csv", "heatmap.png", "differences.png", "config.toml"}
-    assert names | {"environment.json", "trials.sqlite", "tb"} <= {path.name for path in run.iterdir()}
+    assert names | {"environment.json", "results.sqlite", "tb"} <= {path.name for path in run.iterdir()}
     found = json.loads((run / "results.json").read_text())
     assert found["columns"]["mobilenet_v2"]["data"]["score_on"] == "test"
     assert found["seeds"] == [TINY.seed + 1, TINY.seed + 2]
@@ -201,7 +201,7 @@ def test_what_cannot_be_is_said_in_one_line(refused: Callable[[], object], words
         (("evonorm-s0", "--settings", "nothing.toml"), ("nothing.toml", "no such file")),
         (("evonorm-s9",), ("'evonorm-s9'", "evonorm-s0")),
         (("evonorm-s0", "--batch-sizes", "2,x"), ("--batch-sizes", "'2,x'", "2,8,32,128")),
-        (("evonorm-s0", "--resume"), ("holds no trials.sqlite", "without --resume")),
+        (("evonorm-s0", "--resume"), ("holds no results.sqlite", "without --resume")),
         (("evonorm-s0", "--arch", "timm:resnet19"), ("timm has no network 'resnet19'", "timm:resnet18")),
         (("evonorm-s0", "--arch", "torchvision:alexnet"), ("alexnet cannot take images of 8x8",)),
         (("evonorm-s0", "--arch", "no_such_package.tasks:mine"), ("no_such_package", "cannot be imported")),

@@ -3,25 +3,24 @@ again.
 """
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+import numpy as np
 import pytest
 
 from evonas import config
-from evonas.compare.trials import Results, by_task, fresh_seeds, run_trials, trial_settings
-from evonas.config import SearchConfig, TaskConfig
+from evonas.compare.trials import CellSpec, CostSpec, TrialResults, TrialSpec, by_task, fresh_seeds, run_trials
+from evonas.config import DataConfig, SearchConfig, TaskConfig, TextConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.runs.interrupt import RunInterruptedError
-from evonas.runs.progress import Tally
-from evonas.search.archive import Archive
+from evonas.runs.jobs import spec_text
+from evonas.runs.store import Store
 from evonas.search.evaluator import evaluator_from_config
 from evonas.search.outcome import Evaluation, Rejection
-from evonas.search.trial_store import Trials
+from evonas.tasks.sources import images_digest
 
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
 pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
@@ -34,49 +33,55 @@ Answer = Callable[[str, Genome, int], Evaluation]
 
 
 class Made:
-    """Stands in for an executor; notes what is submitted, and answers without training."""
+    """Stands in for the evaluators; notes what is asked for, and answers without training."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
-        self.submitted: list[tuple[str, str, int]] = []
-        self._task = ""
+        self.trained: list[tuple[str, str, int]] = []
 
-    def __call__(self, settings: SearchConfig) -> Self:
-        (task,) = settings.tasks
-        self._task = task.architecture
-        return self
+    def of(self, spec: CellSpec) -> Callable[..., Evaluation]:
+        """The evaluator of a task."""
 
-    def submit(self, genome: Genome, *, gated: bool = True, seed: int | None = None) -> Callable[[], Evaluation]:
-        assert not gated
-        assert seed is not None
-        self.submitted.append((self._task, genome.key, seed))
-        task, number = self._task, seed
-        return lambda: self.answer(task, genome, number)
+        def evaluate(genome: Genome, *, gated: bool, seed: int) -> Evaluation:
+            assert not gated
+            self.trained.append((spec.task.architecture, genome.key, seed))
+            return self.answer(spec.task.architecture, genome, seed)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
+        return evaluate
 
 
 def scored(task: str, genome: Genome, seed: int) -> Evaluation:
     return Evaluation(genome.key, seed, 6, objectives={task: seed / 10})
 
 
+Run = Callable[..., TrialResults]
+
+
 @pytest.fixture
-def trials(tmp_path: Path) -> Trials:
-    return Archive.create(tmp_path / "archive.sqlite").trials
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "results.sqlite") as opened:
+        yield opened
 
 
-def run(trials: Trials, made: Made, *, seeds: tuple[int, ...] = (2, 3), settings: SearchConfig = TINY) -> Results:
-    return run_trials(by_task(settings), [S0, BN], seeds, trials, lambda _: None, executor=made)
+@pytest.fixture
+def run(store: Store, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Trials of two layers, by evaluators that are made up."""
+
+    def trained(
+        made: Made,
+        *,
+        seeds: tuple[int, ...] = (2, 3),
+        settings: SearchConfig = TINY,
+        layers: Sequence[Genome] = (S0, BN),
+    ) -> TrialResults:
+        monkeypatch.setattr(CellSpec, "evaluator", lambda spec: made.of(spec))
+        return run_trials(by_task(settings), layers, seeds, store, lambda _: None)
+
+    return trained
 
 
-def test_trials_are_the_evaluators_numbers_task_by_task(trials: Trials) -> None:
-    found = run_trials(by_task(TINY), [S0, EXPLOSIVE], [2, 3], trials, lambda _: None)
+def test_trials_are_the_evaluators_numbers_task_by_task(store: Store) -> None:
+    found = run_trials(by_task(TINY), [S0, EXPLOSIVE], [2, 3], store, lambda _: None)
     evaluate = evaluator_from_config(TINY)
     for seed in (2, 3):
         together = evaluate(S0, gated=False, seed=seed).objectives
@@ -87,46 +92,45 @@ def test_trials_are_the_evaluators_numbers_task_by_task(trials: Trials) -> None:
     ]
 
 
-def test_what_is_recorded_is_not_trained_again(trials: Trials) -> None:
+def test_what_is_recorded_is_not_trained_again(run: Run) -> None:
     first, second = Made(scored), Made(scored)
-    results = run(trials, first)
-    assert len(first.submitted) == len(set(first.submitted)) == 2 * 2 * 2
-    assert run(trials, second) == results
-    assert second.submitted == []
+    results = run(first)
+    assert len(first.trained) == len(set(first.trained)) == 2 * 2 * 2
+    assert run(second) == results
+    assert second.trained == []
 
 
-def test_another_seed_trains_that_seed_alone_and_other_settings_train_all(trials: Trials) -> None:
-    run(trials, Made(scored))
+def test_another_seed_trains_that_seed_alone_and_other_settings_train_all(run: Run) -> None:
+    run(Made(scored))
     more, longer = Made(scored), Made(scored)
-    run(trials, more, seeds=(2, 3, 4))
-    assert more.submitted == [(task, key, 4) for task in TASKS for key in (S0.key, BN.key)]
+    run(more, seeds=(2, 3, 4))
+    assert more.trained == [(task, key, 4) for task in TASKS for key in (S0.key, BN.key)]
     training = TINY.training.model_copy(update={"steps": 7})
-    run(trials, longer, settings=TINY.model_copy(update={"training": training}))
-    assert len(longer.submitted) == 8
+    run(longer, settings=TINY.model_copy(update={"training": training}))
+    assert len(longer.trained) == 8
 
 
-def test_layers_given_twice_are_trained_once(trials: Trials) -> None:
+def test_layers_given_twice_are_trained_once(run: Run) -> None:
     made = Made(scored)
-    assert list(run_trials(by_task(TINY), [S0, BN, S0], [2], trials, lambda _: None, executor=made)) == [S0.key, BN.key]
-    assert len(made.submitted) == 2 * 2
+    assert list(run(made, seeds=(2,), layers=[S0, BN, S0])) == [S0.key, BN.key]
+    assert len(made.trained) == 2 * 2
 
 
 @pytest.mark.parametrize(("stage", "again"), [("execution", 1), ("training", 0)])
-def test_a_trial_that_ended_outside_training_is_tried_again(trials: Trials, stage: str, again: int) -> None:
+def test_a_trial_that_ended_outside_training_is_tried_again(run: Run, stage: str, again: int) -> None:
     def fails(task: str, genome: Genome, seed: int) -> Evaluation:
         if (task, genome, seed) == (TASKS[0], BN, 3):
             return Evaluation(genome.key, seed, rejection=Rejection(stage, "for a reason", task))
         return scored(task, genome, seed)
 
-    run(trials, Made(fails))
+    run(Made(fails))
     second = Made(scored)
-    results = run(trials, second)
-    assert second.submitted == [(TASKS[0], BN.key, 3)] * again
+    results = run(second)
+    assert second.trained == [(TASKS[0], BN.key, 3)] * again
     assert bool(results[BN.key][TASKS[0], 3].objectives) == bool(again)
 
 
-def test_an_interrupted_run_keeps_what_was_finished_and_goes_on(trials: Trials) -> None:
-    tallies: list[Tally] = []
+def test_an_interrupted_run_keeps_what_was_finished_and_goes_on(run: Run, store: Store) -> None:
 
     def stops(task: str, genome: Genome, seed: int) -> Evaluation:
         if (task, genome, seed) == (TASKS[1], S0, 3):
@@ -134,31 +138,64 @@ def test_an_interrupted_run_keeps_what_was_finished_and_goes_on(trials: Trials) 
         return scored(task, genome, seed)
 
     with pytest.raises(RunInterruptedError):
-        run_trials(by_task(TINY), [S0, BN], [2, 3], trials, tallies.append, executor=Made(stops))
-    assert tallies == [Tally(n, 8, n) for n in range(7)]
+        run(Made(stops))
+    assert store.count() == 6
     again = Made(scored)
-    run(trials, again)
-    assert again.submitted == [(TASKS[1], S0.key, 3), (TASKS[1], BN.key, 3)]
+    run(again)
+    assert again.trained == [(TASKS[1], S0.key, 3), (TASKS[1], BN.key, 3)]
 
 
-def test_a_task_that_cannot_be_built_is_told_before_anything_is_trained(trials: Trials) -> None:
+def test_a_task_that_cannot_be_built_is_told_before_anything_is_trained(run: Run) -> None:
     made = Made(scored)
     wrong = TINY.model_copy(update={"tasks": (*TINY.tasks, TaskConfig(architecture="densenet", head=5))})
     with pytest.raises(InputError, match="densenet has no last 1x1 convolution"):
-        run(trials, made, settings=wrong)
+        run(made, settings=wrong)
     twins = TINY.model_copy(update={"tasks": (TINY.tasks[0], TINY.tasks[0])})
     with pytest.raises(InputError, match="two tasks are called"):
-        run(trials, made, settings=twins)
-    assert made.submitted == []
+        run(made, settings=twins)
+    assert made.trained == []
 
 
-def test_settings_hold_what_a_trial_depends_on_and_nothing_else() -> None:
+def test_a_spec_holds_what_a_trial_depends_on_and_nothing_else() -> None:
     one = by_task(TINY)["preact_resnet"]
-    same = one.model_copy(update={"name": "other", "seed": 9, "rerank": TINY.rerank.model_copy(update={"top": 2})})
-    assert trial_settings(same) == trial_settings(one)
+
+    def spec(settings: SearchConfig, genome: Genome = S0, seed: int = 2) -> str:
+        return spec_text(TrialSpec.of(settings, genome, seed))
+
+    rerank = TINY.rerank.model_copy(update={"top": 2})
+    same = one.model_copy(update={"name": "other", "seed": 9, "rerank": rerank, "text": TextConfig(tokens="bpe")})
+    assert spec(same) == spec(one)
     tested = one.model_copy(update={"data": TINY.data.model_copy(update={"score_on": "test"})})
     wider = one.model_copy(update={"tasks": (one.tasks[0].model_copy(update={"width": 0.5}),)})
-    assert len({trial_settings(one), trial_settings(tested), trial_settings(wider)}) == 3
+    others = [spec(tested), spec(wider), spec(one, BN), spec(one, S0, 3), spec_text(CostSpec.of(one, S0, 2))]
+    assert len({spec(one), *others}) == 6
+
+
+def test_two_texts_of_one_layer_are_one_trial() -> None:
+    first, second = (Genome.from_text(f"a = sigmoid(x); {both}") for both in ("add(x, a)", "add(a, x)"))
+    assert first.to_text() != second.to_text()
+    one = by_task(TINY)["preact_resnet"]
+    assert spec_text(TrialSpec.of(one, first, 1)) == spec_text(TrialSpec.of(one, second, 1))
+
+
+def test_other_images_in_the_same_file_are_refused(tmp_path: Path, run: Run, store: Store) -> None:
+    """H1 of the faults: what is recorded is known by the images, not by where they lie."""
+    file, rng = tmp_path / "images.npz", np.random.default_rng(0)
+
+    def write(labels: int) -> None:
+        numbers = np.arange(200) % labels
+        images = rng.integers(0, 255, (200, 8, 8, 1), dtype=np.uint8)
+        np.savez(file, x_train=images, y_train=numbers, x_test=images[:20], y_test=numbers[:20])
+        images_digest.cache_clear()  # a new process
+
+    write(4)
+    settings = TINY.model_copy(update={"data": DataConfig(name="npz", path=str(file))})
+    first = run(Made(scored), settings=settings)
+    write(5)
+    with pytest.raises(InputError, match=r"8 results were made from something else: images \(\w{8}, now \w{8}\)"):
+        run(Made(scored), settings=settings)
+    kept = run_trials(by_task(settings), [S0, BN], [2, 3], store, lambda _: None, keep_changed=True)
+    assert kept == first
 
 
 def test_fresh_seeds_are_not_the_searchs() -> None:

@@ -26,7 +26,7 @@ from evonas.search import evaluator as module
 from evonas.search.archive import Archive
 from evonas.search.ascent import Ascent
 from evonas.search.cache import EvaluationCache
-from evonas.search.cached import Reusing, context_of, cut, with_cache
+from evonas.search.cached import CachedExecutor, context_of, cut, with_cache
 from evonas.search.driver import drive
 from evonas.search.evaluator import Evaluator
 from evonas.search.execution import InProcess, Pending, make_executor
@@ -257,7 +257,7 @@ def test_a_layer_written_differently_inherits_the_scores_of_its_function(
     assert swish.key != same.key
     settings = settings_with(tmp_path / "cache.db")
     counting = Counting(settings)
-    with Reusing(counting, EvaluationCache(tmp_path / "cache.db"), settings) as executor:  # type: ignore[arg-type]
+    with CachedExecutor(counting, EvaluationCache(tmp_path / "cache.db"), settings) as executor:  # type: ignore[arg-type]
         first = executor.submit(swish)()
         second = executor.submit(same)()
         assert second == replace(first, key=same.key, seconds=0.0)
@@ -278,7 +278,7 @@ def test_evaluations_under_another_seed_are_passed_on_and_not_kept(tmp_path: Pat
             return super().submit(genome, **arguments)
 
     hurdles = (Hurdle(2, {"preact_resnet": 1.0, "mobilenet_v2": 1.0}),)
-    with Reusing(Noting(settings), EvaluationCache(tmp_path / "cache.db"), settings) as executor:  # type: ignore[arg-type]
+    with CachedExecutor(Noting(settings), EvaluationCache(tmp_path / "cache.db"), settings) as executor:  # type: ignore[arg-type]
         other = [executor.submit(S0, gated=True, hurdles=hurdles, seed=seed)() for seed in (7, 7, 1)]
         assert [evaluation.seed for evaluation in other] == [7, 7, 1]
         assert timeless(other[0]) == timeless(other[1])
@@ -299,7 +299,7 @@ def test_failed_workers_are_never_kept(reason: str, tmp_path: Path) -> None:
         return Evaluation(genome.key, 1, seconds=1.0, rejection=Rejection("execution", reason))
 
     inner = InProcess(broken, 1)  # type: ignore[arg-type]
-    with Reusing(inner, EvaluationCache(tmp_path / "cache.db"), settings) as executor:
+    with CachedExecutor(inner, EvaluationCache(tmp_path / "cache.db"), settings) as executor:
         for _ in range(2):
             assert executor.submit(S0)().rejection == Rejection("execution", reason)
         assert executor.hits == 0

@@ -19,7 +19,7 @@ from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.search import execution
 from evonas.search.evaluator import Evaluator, evaluator_from_config
-from evonas.search.execution import InProcess, Job, LocalPool, make_executor, make_pool
+from evonas.search.execution import InProcess, Job, LocalPool, make_executor
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.training.allocator import keep_memory
 
@@ -60,11 +60,10 @@ def test_workers_repeat_the_evaluations_of_this_process_number_for_number(here: 
     assert all(evaluation.seconds > 0 for evaluation in found)
 
 
-def accidents(_: None) -> Callable[[tuple[SearchConfig, Job]], Evaluation]:
+def accidents(_: SearchConfig) -> Callable[[Job], Evaluation]:
     """In place of evaluations, in workers."""
 
-    def evaluate(task: tuple[SearchConfig, Job]) -> Evaluation:
-        _, job = task
+    def evaluate(job: Job) -> Evaluation:
         if job.genome == S0:
             os._exit(3)
         if job.genome == B0:
@@ -82,19 +81,6 @@ def test_what_fails_in_a_worker_is_a_rejection_of_its_candidate(monkeypatch: pyt
         late = Rejection("execution", "took too long", measured=TIMEOUT, limit=TIMEOUT)
         assert hung() == Evaluation(B0.key, 7, rejection=late)
         assert went_well() == Evaluation(EXPLOSIVE.key, 2, objectives={"gated": 0.0})
-
-
-def test_processes_shared_by_configurations_do_the_jobs_of_each(here: list[Evaluation]) -> None:
-    settings = config.load(TINY, ["execution.workers=2"])
-    other = settings.model_copy(update={"seed": 3})
-    with make_pool(settings.execution, workers=1) as pool:
-        with LocalPool(settings, pool) as first, LocalPool(other, pool) as second:
-            pending = [executor.submit(S0) for executor in (first, second, first)]
-            found = [timeless(result()) for result in pending]
-        assert found[0] == found[2] == timeless(here[0])
-        assert found[1].seed == 3
-        with LocalPool(settings, pool) as third:  # the processes are still there
-            assert timeless(third.submit(S0)()) == found[0]
 
 
 class Recorder:

@@ -1,19 +1,17 @@
 """Studies: parametrizations x optimizers x learning rates x activations x norms x inputs x seeds on one task."""
 
-from collections.abc import Callable
 from functools import partial
 from itertools import product
 
 from evonas.errors import InputError
 from evonas.graph.catalogue import catalogued_or_text
-from evonas.runs.progress import Tally
-from evonas.runs.store import Outcome, Results
-from evonas.runs.study import run_study
+from evonas.runs.jobs import Jobs
 from evonas.studies.hypernet.body import ACTIVATIONS, NORMS
 from evonas.studies.hypernet.settings import NO_NORM, SEPARATE, GridConfig, OptimizerName, Piece
 from evonas.studies.hypernet.settings import StudyConfig as StudyConfig
 from evonas.studies.hypernet.tasks import GRID
 from evonas.studies.hypernet.train import build, work
+from evonas.tasks.sources import images_digest
 
 Setting = tuple[OptimizerName, str, str, int]  # optimizer, activation, norm, noise
 
@@ -69,8 +67,6 @@ def settings_of(grid: GridConfig) -> list[Setting]:
     ]
 
 
-def run_pieces(
-    study: StudyConfig, pieces: list[Piece], results: Results, watch: Callable[[Tally], None]
-) -> dict[Piece, Outcome]:
-    """Do what is not recorded; see ``evonas.runs.study.run_study`` for what it raises."""
-    return run_study(pieces, work, results, study.execution, watch)
+def jobs_of(pieces: list[Piece]) -> Jobs[Piece]:
+    """The runs as jobs."""
+    return Jobs(pieces, work, ("studies/hypernet",), data=lambda piece: {"images": images_digest(piece.data)})

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ def build(piece: Piece) -> tuple[HyperTask, HyperNetwork]:
     return task, network.to(device)
 
 
-def work(piece: Piece) -> dict[str, Any]:
+def work(piece: Piece, _needed: Mapping[Piece, Any] = MappingProxyType({})) -> dict[str, Any]:
     """One run, as the record keeps it.
 
     ``curve``: steps and losses on the fixed batches; ``magnitudes``: norms of z and theta along a ray at the start;

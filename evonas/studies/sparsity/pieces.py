@@ -3,9 +3,9 @@
 import copy
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from evonas.errors import InputError
-from evonas.runs.progress import Tally
-from evonas.runs.store import Outcome, Results
-from evonas.runs.study import run_study, spec_text
+from evonas.runs.jobs import Jobs
 from evonas.studies.sparsity.accounting import decode_costs, total
-from evonas.studies.sparsity.allocation import UNIFORM, Costs, Curve
+from evonas.studies.sparsity.allocation import Costs, Curve
 from evonas.studies.sparsity.decoding import Decoder, compiled, decode_rates
 from evonas.studies.sparsity.perplexity import Window, perplexity
 from evonas.studies.sparsity.report import SparsityReport
@@ -90,8 +88,9 @@ class Material:
         }
 
 
+@lru_cache(maxsize=1)
 def load(study: StudyConfig) -> Material:
-    """Load the model and cut the texts.
+    """Load the model and cut the texts; what was loaded last is kept.
 
     Raises:
         InputError: the study is wrong, the model cannot be loaded or has no linear layers, a context that it cannot
@@ -114,41 +113,56 @@ def load(study: StudyConfig) -> Material:
     return Material(language, texts, calibration, source, device)
 
 
-def run_pieces(
-    study: StudyConfig, material: Material, grid: Grid, results: Results, folder: Path, watch: Callable[[Tally], None]
-) -> dict[Piece, Outcome]:
-    """Do what is not recorded; see ``evonas.runs.study.run_study`` for what it raises.
-
-    A piece that the model has no layers for fails with the reason, and the others go on.
+def jobs_of(study: StudyConfig, grid: Grid, folder: Path) -> Jobs[Piece]:
+    """The measurements as jobs; one that the model has no layers for fails with the reason, and the others go on.
 
     Args:
         study: the study.
-        material: what it works with.
-        grid: its pieces.
-        results: the record.
+        grid: its measurements.
         folder: where the table of sizes is kept.
-        watch: is told how far the study is.
     """
-    return run_study(grid.pieces, Measuring(material, results, folder), results, study.execution, watch)
+    return Jobs(
+        grid.pieces,
+        partial(work, study, folder),
+        ("studies/sparsity",),
+        needs=partial(_needs, grid),
+        timed=lambda piece: isinstance(piece, SpeedPiece),
+    )
+
+
+def _needs(grid: Grid, piece: Piece) -> tuple[Piece, ...]:
+    """An allocation goes by what dropping costs."""
+    costs = None if isinstance(piece, CostsPiece) or piece.setting is None else grid.costs.get(piece.setting)
+    return () if costs is None else (costs,)
+
+
+def work(study: StudyConfig, folder: Path, piece: Piece, needed: Mapping[Piece, Any]) -> dict[str, Any]:
+    """One measurement, as it is recorded."""
+    return _measuring(study, folder)(piece, next(iter(needed.values()), None))
+
+
+@lru_cache(maxsize=1)
+def _measuring(study: StudyConfig, folder: Path) -> "Measuring":
+    return Measuring(load(study), folder)  # once in a process
 
 
 class Measuring:
-    """From a piece to its value; the costs that an allocation needs are read from the record."""
+    """From a measurement to its value."""
 
-    def __init__(self, material: Material, results: Results, folder: Path) -> None:
+    def __init__(self, material: Material, folder: Path) -> None:
         self.model, self.bos = material.language.model, material.language.bos
         self.device, self.dtype = material.device, getattr(torch, material.source.dtype)
         self.texts = {windows.digest: windows.rows.to(self.device) for windows in material.texts.values()}
         self.calibration = [_with_bos(row, self.bos)[None] for row in material.calibration.rows.to(self.device)]
-        self.calibration_digest = material.calibration.digest
-        self.results, self.folder = results, folder
+        self.folder = folder
 
-    def __call__(self, piece: Piece) -> dict[str, Any]:
-        """Do it."""
+    def __call__(self, piece: Piece, recorded: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Do it, by the recorded costs if there are any."""
         try:
             if isinstance(piece, CostsPiece):
                 return self.costs(piece)
-            return self.quality(piece) if isinstance(piece, QualityPiece) else self.speed(piece)
+            costs = None if recorded is None else _costs(recorded)
+            return self.quality(piece, costs) if isinstance(piece, QualityPiece) else self.speed(piece, costs)
         except InputError as error:  # of this model and this setting; the study goes on
             raise RuntimeError(str(error)) from None
 
@@ -160,13 +174,12 @@ class Measuring:
                 block: {name: _plain(curve) for name, curve in part.items()} for block, part in report.costs.items()
             }
 
-    def quality(self, piece: QualityPiece) -> dict[str, Any]:
+    def quality(self, piece: QualityPiece, costs: Costs | None) -> dict[str, Any]:
         """Losses by window in nats, what was dropped, and what is left to be multiplied of the whole model."""
         rows = self.texts[piece.text]
         if piece.setting is None:
             return _losses(self._windows(self.model, rows))
-        found = self._found_costs(piece.source, piece.setting)
-        with self._sparse(self.model, piece.setting, piece.sparsity, found) as report:
+        with self._sparse(self.model, piece.setting, piece.sparsity, costs) as report:
             losses = _losses(self._windows(self.model, rows))
             left = total(decode_costs(self.model, report))
             return losses | {
@@ -175,12 +188,11 @@ class Measuring:
                 "kinds": _by_kind(report),
             }
 
-    def speed(self, piece: SpeedPiece) -> dict[str, Any]:
+    def speed(self, piece: SpeedPiece, costs: Costs | None) -> dict[str, Any]:
         """Tokens a second at batch 1 of the dense model and of a sparse copy, the two taking turns."""
         text = _with_bos(self.texts[piece.text][0], self.bos)[:DECODED]
-        found = self._found_costs(piece.source, piece.setting)
         other = copy.deepcopy(self.model)
-        with self._sparse(other, piece.setting, piece.sparsity, found, self._sizes.pays) as report:
+        with self._sparse(other, piece.setting, piece.sparsity, costs, self._sizes.pays) as report:
             make = compiled if piece.compiled else Decoder
             decoders = {DENSE: make(self.model), SPARSE: make(other)}
             rates = decode_rates(decoders, text, prompt=len(text) // 2)
@@ -214,15 +226,6 @@ class Measuring:
             sparse_when=pays,
         )
 
-    def _found_costs(self, source: Source, setting: Setting) -> Costs | None:
-        if setting.allocation == UNIFORM:
-            return None
-        piece = CostsPiece(source=source, setting=setting, calibration=self.calibration_digest)
-        outcome = self.results.find(spec_text(piece))
-        if outcome is None or outcome.value is None:
-            raise RuntimeError(f"no costs to allocate by: {outcome.failure if outcome else 'not measured'}")
-        return {block: {name: _curve(value) for name, value in part.items()} for block, part in outcome.value.items()}
-
     def _windows(self, model: nn.Module, rows: Tensor) -> list[Window]:
         """Each window scored by itself, all of it after a ``bos``, else all but its first token."""
         return [perplexity(model, row, window=len(row), bos=self.bos).windows[0] for row in rows]
@@ -247,6 +250,10 @@ def _by_kind(report: SparsityReport) -> dict[str, float]:
         weights[layer.kind] = weights.get(layer.kind, 0) + layer.weights
         dropped[layer.kind] = dropped.get(layer.kind, 0.0) + layer.weights * layer.requested
     return {kind: dropped[kind] / weights[kind] for kind in weights}
+
+
+def _costs(recorded: Mapping[str, Any]) -> Costs:
+    return {block: {name: _curve(value) for name, value in part.items()} for block, part in recorded.items()}
 
 
 def _plain(curve: Curve) -> list[list[float]]:

@@ -82,7 +82,6 @@ class Source(Section):
 class CostsPiece(Section):
     """What dropping costs, layer by layer, by which an allocation goes; the same for all sparsities and texts."""
 
-    kind: Literal["costs"] = "costs"
     source: Source
     setting: Setting
     calibration: str
@@ -91,7 +90,6 @@ class CostsPiece(Section):
 class QualityPiece(Section):
     """The losses of a model at a sparsity on a text; without a setting, of the dense model."""
 
-    kind: Literal["quality"] = "quality"
     source: Source
     setting: Setting | None
     sparsity: float
@@ -103,7 +101,6 @@ class QualityPiece(Section):
 class SpeedPiece(Section):
     """How fast a model at a sparsity decodes beside the dense one, on one machine with so many threads."""
 
-    kind: Literal["speed"] = "speed"
     source: Source
     setting: Setting
     sparsity: float

@@ -1,9 +1,10 @@
 """Studies: a grid of sizes x learning rates x interventions x seeds, as a file says, each cell one run."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import product
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -11,9 +12,7 @@ from pydantic import Field
 from evonas.config import ExecutionConfig, TextConfig
 from evonas.config.section import Count, NamedSection, Positive, Section, parse_section
 from evonas.errors import InputError
-from evonas.runs.progress import Tally
-from evonas.runs.store import Outcome, Results
-from evonas.runs.study import run_study
+from evonas.runs.jobs import Jobs
 from evonas.studies.stability.curves import diverges_slowly, spike_steps
 from evonas.studies.stability.layers import norm_of
 from evonas.studies.stability.probes import Reading
@@ -21,6 +20,7 @@ from evonas.studies.stability.settings import RunConfig
 from evonas.studies.stability.train import train
 from evonas.tasks.language.settings import width_and_depth
 from evonas.tasks.language.text import Text, batches, load, windows
+from evonas.tasks.sources import text_digest
 from evonas.training.sensitivity import LEARNING_RATES
 
 CURVE_POINTS = 60  # of a loss curve that is kept
@@ -91,15 +91,12 @@ def pieces_of(study: StudyConfig) -> dict[Cell, Piece]:
     return found
 
 
-def run_pieces(
-    study: StudyConfig, pieces: Mapping[Cell, Piece], results: Results, watch: Callable[[Tally], None]
-) -> dict[Cell, Outcome]:
-    """Do what is not recorded; see ``evonas.runs.study.run_study`` for what it raises."""
-    outcomes = run_study(list(pieces.values()), work, results, study.execution, watch)
-    return {cell: outcomes[piece] for cell, piece in pieces.items()}
+def jobs_of(pieces: Mapping[Cell, Piece]) -> Jobs[Piece]:
+    """The runs as jobs."""
+    return Jobs(list(pieces.values()), work, ("studies/stability",), data=lambda p: {"text": text_digest(p.text)})
 
 
-def work(piece: Piece) -> dict[str, Any]:
+def work(piece: Piece, _needed: Mapping[Piece, Any] = MappingProxyType({})) -> dict[str, Any]:
     """One run, as the record keeps it: numbers that are not finite are null."""
     result = train(piece.run, _text(piece.text))
     every = max(1, piece.run.steps // CURVE_POINTS)

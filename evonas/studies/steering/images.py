@@ -3,6 +3,8 @@
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -11,8 +13,9 @@ from torch import Tensor, nn
 
 from evonas.config.section import Count, PositiveInt, Section
 from evonas.seeding import derive_seed
-from evonas.studies.steering.generator import CLASSES, inputs, load_digits, train_generator
-from evonas.studies.steering.judge import concept_score, feature_distance, similarity, train_classifier
+from evonas.studies.steering.generator import CLASSES, Generator, inputs, load_digits
+from evonas.studies.steering.judge import Classifier, concept_score, feature_distance, similarity
+from evonas.studies.steering.networks import NetworksSpec, trained_networks
 from evonas.studies.steering.sentences import Samples
 from evonas.studies.steering.sites import Batch
 from evonas.training.device import find_device
@@ -33,7 +36,7 @@ class ImagesConfig(Section):
     images: Annotated[int, Field(ge=CLASSES)] = 450
     generator_steps: PositiveInt = 1000
     classifier_steps: PositiveInt = 600
-    width: PositiveInt = 64
+    width: Annotated[int, Field(ge=8, multiple_of=8)] = 64
     trained: Count = 0
 
 
@@ -47,25 +50,40 @@ class ImageSubject:
     Args:
         config: the section.
         device: where the model goes.
+        folder: where the trained networks are kept; None trains them in memory.
 
     Source: concept removal of Rodriguez et al. 2025, section 4, there on DMD2 with prompts, CLIP and DINOv2.
-
-    Raises:
-        InputError: a width that is not a multiple of 8.
     """
 
     sites = ("**.norm*",)
 
-    def __init__(self, config: ImagesConfig, device: str) -> None:
-        self._config, self._device = config, find_device(device)
+    def __init__(self, config: ImagesConfig, device: str, folder: Path | None = None) -> None:
+        self._config, self._device, self._folder = config, find_device(device), folder
         digits = load_digits()
-        # both are small: trained on the CPU, whatever the device, they are the same everywhere
-        generator, _ = train_generator(digits, steps=config.generator_steps, seed=config.trained, width=config.width)
-        judge, _ = train_classifier(digits, steps=config.classifier_steps, seed=config.trained)
-        self._generator, self._judge = generator.to(self._device), judge.to(self._device)
-        self._untouched = copy.deepcopy(self._generator)
         self._real = {label: digits.of(label).to(self._device) for label in range(CLASSES)}
         self._others = tuple(label for label in range(CLASSES) if label != config.concept)
+
+    @cached_property
+    def _networks(self) -> tuple[Generator, Classifier, Generator]:
+        generator, judge = trained_networks(self.networks, self._folder)
+        return generator.to(self._device), judge.to(self._device), copy.deepcopy(generator).to(self._device)
+
+    @property
+    def _generator(self) -> Generator:
+        return self._networks[0]
+
+    @property
+    def _judge(self) -> Classifier:
+        return self._networks[1]
+
+    @property
+    def _untouched(self) -> Generator:
+        return self._networks[2]
+
+    @property
+    def networks(self) -> NetworksSpec:
+        """What its networks depend on."""
+        return NetworksSpec(**{key: getattr(self._config, key) for key in NetworksSpec.model_fields})
 
     @property
     def model(self) -> nn.Module:

@@ -133,7 +133,7 @@ def draw_support(groups: Sequence[Group], rises: Sequence[float], title: str) ->
 
 def draw_samples(study: StudyConfig, pieces: Mapping[Cell, MeasurePiece], folder: Path) -> dict[str, Figure]:
     """By task, images of the first seed: the untouched generator's, and each method's at the strength nearest to 1."""
-    subject = subject_of(study)
+    subject = subject_of(study, folder)
     if not isinstance(subject, ImageSubject):
         return {}
     found = {}

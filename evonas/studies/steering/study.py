@@ -1,7 +1,7 @@
 """Studies: methods x sparsities x neurons x strengths x seeds; each fit once, then measured at every strength."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import lru_cache, partial
 from itertools import product
@@ -14,13 +14,12 @@ from pydantic_core import PydanticCustomError
 from evonas.config import ExecutionConfig
 from evonas.config.section import Count, NamedSection, NotNegative, Positive, PositiveInt, Section, Share
 from evonas.errors import InputError
-from evonas.runs.progress import Tally
-from evonas.runs.store import Outcome, Results
-from evonas.runs.study import run_study, spec_text
+from evonas.runs.jobs import Jobs, spec_text
 from evonas.studies.steering.fit import fit
 from evonas.studies.steering.images import ImagesConfig, ImageSubject
 from evonas.studies.steering.intervention import Intervention
 from evonas.studies.steering.language import Language, LanguageConfig
+from evonas.studies.steering.networks import NetworksSpec, trained_networks
 from evonas.studies.steering.saving import HEADER
 from evonas.studies.steering.subject import Subject
 
@@ -28,7 +27,7 @@ NONE = "none"  # what the untouched model is called among methods
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 RISES = (0.05, 0.1, 0.2)
 CURVE_POINTS = 60  # of a loss curve that is kept
-MAPS = "maps"  # folder of interventions within that of the study
+MAPS, NETWORKS = "maps", "networks"  # folders of interventions and of trained networks within that of the study
 
 
 class FitConfig(Section):
@@ -105,9 +104,6 @@ class StudyConfig(NamedSection):
 class FitPiece(Section):
     """Maps: everything they depend on."""
 
-    YOUNG = frozenset({"neurons"})
-
-    kind: Literal["fit"] = "fit"
     fitting: str
     task: str
     fit: FitConfig
@@ -119,7 +115,6 @@ class FitPiece(Section):
 class MeasurePiece(Section):
     """A measurement: everything it depends on; without maps, of the untouched model."""
 
-    kind: Literal["measure"] = "measure"
     maps: FitPiece | None
     measuring: str
     task: str
@@ -146,10 +141,10 @@ class Cell(Section):
         return self.task, self.method, self.sparsity, self.neurons
 
 
-Piece = FitPiece | MeasurePiece
+Piece = NetworksSpec | FitPiece | MeasurePiece
 
 
-def pieces_of(study: StudyConfig) -> dict[Cell, MeasurePiece]:
+def pieces_of(study: StudyConfig, folder: Path | None = None) -> dict[Cell, MeasurePiece]:
     """Every cell of the grid, seed by seed.
 
     Raises:
@@ -159,7 +154,7 @@ def pieces_of(study: StudyConfig) -> dict[Cell, MeasurePiece]:
     for label in labels:
         if labels.count(label) > 1 or label == NONE:
             raise InputError("methods", f"two are called {label!r}", remedy="give one of them another name")
-    subject = subject_of(study)
+    subject = subject_of(study, folder)
     return {
         cell: piece
         for seed in dict.fromkeys(study.seeds)
@@ -186,49 +181,32 @@ def _of_seed(study: StudyConfig, subject: Subject, task: str, seed: int) -> dict
     return found
 
 
-def run_pieces(
-    study: StudyConfig,
-    pieces: Mapping[Cell, MeasurePiece],
-    folder: Path,
-    results: Results,
-    watch: Callable[[Tally], None],
-) -> dict[Piece, Outcome]:
-    """Do what is not recorded, all fits first; what rests on a fit that failed has that failure.
+def jobs_of(study: StudyConfig, pieces: Mapping[Cell, MeasurePiece], folder: Path) -> Jobs[Piece]:
+    """The measurements as jobs, which need their maps, and those of images the networks.
 
     Args:
         study: the study.
         pieces: of ``pieces_of``.
-        folder: of the study; the maps are kept there.
-        results: the record.
-        watch: as for ``evonas.runs.study.run_study``, which also says what is raised.
+        folder: of the study; maps and networks are kept there.
     """
-    do = partial(work, study, folder)
-    fits = list(dict.fromkeys(piece.maps for piece in pieces.values() if piece.maps is not None))
-    measures = list(dict.fromkeys(pieces.values()))
-    total, done = len(fits) + len(measures), Tally(0, 0, 0)
+    subject = subject_of(study, folder)
+    networks = (subject.networks,) if isinstance(subject, ImageSubject) else ()
 
-    def told(tally: Tally) -> None:
-        nonlocal done
-        done = tally
-        watch(Tally(tally.known, total, tally.trained))
+    def needs(piece: Piece) -> tuple[Piece, ...]:
+        if isinstance(piece, NetworksSpec):
+            return ()
+        maps = (piece.maps,) if isinstance(piece, MeasurePiece) and piece.maps is not None else ()
+        return (*networks, *maps)
 
-    fitted = run_study(fits, do, results, study.execution, told)
-    known, trained = done.known, done.trained
-    failed = {fit: outcome for fit, outcome in fitted.items() if outcome.failure}
-    measured = run_study(
-        [piece for piece in measures if piece.maps not in failed],
-        do,
-        results,
-        study.execution,
-        lambda tally: watch(Tally(known + tally.known, total, trained + tally.trained)),
-    )
-    lost = {p: Outcome(None, failed[p.maps].failure) for p in measures if p.maps is not None and p.maps in failed}
-    return {piece: outcome for part in (fitted, measured, lost) for piece, outcome in part.items()}
+    return Jobs(list(pieces.values()), partial(work, study, folder), ("studies/steering",), needs=needs)
 
 
-def work(study: StudyConfig, folder: Path, piece: Piece) -> dict[str, Any]:
-    """One fit or one measurement, as the record keeps it."""
-    subject = subject_of(study)
+def work(study: StudyConfig, folder: Path, piece: Piece, _needed: Mapping[Piece, Any]) -> dict[str, Any]:
+    """One training of networks, one fit or one measurement, as it is recorded."""
+    if isinstance(piece, NetworksSpec):
+        trained_networks(piece, folder / NETWORKS)
+        return {}
+    subject = subject_of(study, folder)
     if isinstance(piece, FitPiece):
         fitted = maps_of(subject, folder, piece)
         every = max(1, len(fitted.losses) // CURVE_POINTS)
@@ -257,14 +235,17 @@ def maps_of(subject: Subject, folder: Path, piece: FitPiece) -> Intervention:
     return found
 
 
-def subject_of(study: StudyConfig) -> Subject:
-    """The subject of a study, loaded once in a process."""
-    return _subject(study.language, study.images, study.execution.device)
+def subject_of(study: StudyConfig, folder: Path | None = None) -> Subject:
+    """The subject of a study, loaded once in a process; its networks are kept in the folder, if one is given."""
+    networks = None if folder is None else folder / NETWORKS
+    return _subject(study.language, study.images, study.execution.device, networks)
 
 
 @lru_cache(maxsize=1)
-def _subject(language: LanguageConfig | None, images: ImagesConfig | None, device: str) -> Subject:
+def _subject(
+    language: LanguageConfig | None, images: ImagesConfig | None, device: str, networks: Path | None
+) -> Subject:
     if language is not None:
         return Language(language, device)
     assert images is not None
-    return ImageSubject(images, device)
+    return ImageSubject(images, device, networks)

@@ -158,7 +158,7 @@ BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "a text twice": (("--text", "topics", "--text", "topics"), ("text: two are called 'topics'",)),
     "a context beyond the model": (("--context", 64), ("context: 64", "2 to 63")),
     "a device that is not there": (("--device", "warp"), ("device: 'warp'", "auto, cpu")),
-    "a folder that holds nothing to go on with": (("--resume",), ("holds no study.sqlite",)),
+    "a folder that holds nothing to go on with": (("--resume",), ("holds no results.sqlite",)),
 }
 
 

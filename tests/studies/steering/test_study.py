@@ -14,7 +14,7 @@ import pytest
 
 from evonas.config.section import load_as
 from evonas.errors import InputError
-from evonas.runs.study import spec_text
+from evonas.runs.jobs import spec_text
 from evonas.steering import Intervention, fit
 from evonas.studies.steering.study import (
     Cell,
@@ -95,10 +95,10 @@ def test_lost_maps_are_fitted_again(file: Path, tmp_path: Path) -> None:
     study = load_as(StudyConfig, file)
     piece = next(p for p in pieces_of(study).values() if p.maps is not None and p.maps.fit.method == "lineas")
     assert piece.maps is not None
-    value = work(study, tmp_path / "one", piece)
-    assert work(study, tmp_path / "one", piece) == value  # from the maps that were written
-    assert work(study, tmp_path / "two", piece) == value
-    assert work(study, tmp_path / "one", piece.maps) == work(study, tmp_path / "two", piece.maps)
+    value = work(study, tmp_path / "one", piece, {})
+    assert work(study, tmp_path / "one", piece, {}) == value  # from the maps that were written
+    assert work(study, tmp_path / "two", piece, {}) == value
+    assert work(study, tmp_path / "one", piece.maps, {}) == work(study, tmp_path / "two", piece.maps, {})
 
 
 def test_source_target_prompts_and_neutral_share_no_sentence(file: Path) -> None:

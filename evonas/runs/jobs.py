@@ -1,0 +1,230 @@
+"""Jobs: many independent pieces of work, in worker processes, each recorded as it comes and never done twice."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from evonas.config import ExecutionConfig
+from evonas.config.section import Section
+from evonas.errors import InputError, first_line
+from evonas.runs.interrupt import Interrupts
+from evonas.runs.progress import JobProgress
+from evonas.runs.provenance import code_digest, versions
+from evonas.runs.store import Key, Outcome, Store
+from evonas.runs.workers import Failure, Workers, threads
+from evonas.training.allocator import keep_memory
+from evonas.training.device import find_device
+
+Value = Mapping[str, Any]
+Spec = TypeVar("Spec", bound=Section)
+Work = Callable[[Spec, Mapping[Spec, Value]], Value]
+Job = tuple[Spec, Mapping[Spec, Value]]
+
+
+def _nothing(_: Section) -> tuple[Any, ...]:
+    return ()
+
+
+def _no_data(_: Section) -> Mapping[str, str]:
+    return {}
+
+
+def _never(_: Section) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs(Generic[Spec]):
+    """What is to be done, and what its results depend on.
+
+    Attributes:
+        specs: one for each job: all the settings that its result depends on; equal ones are one job.
+        work: a function that can travel to a worker, from a spec and the values of the jobs that it needs to its own
+            value, which is fit for JSON.
+        code: parts of the package that the results depend on, beside what all do: see ``provenance.code_digest``.
+        needs: the specs of the jobs that must be done before a job; they are added where they are missing.
+        data: digests, by name, of what a job reads beside its spec: files, data sets, the source of a user's task.
+        timed: whether a job measures time, so that nothing may run beside it.
+    """
+
+    specs: Sequence[Spec]
+    work: Work[Spec]
+    code: tuple[str, ...] = ()
+    needs: Callable[[Spec], Sequence[Spec]] = _nothing
+    data: Callable[[Spec], Mapping[str, str]] = _no_data
+    timed: Callable[[Spec], bool] = _never
+
+
+def run_jobs(
+    jobs: Jobs[Spec],
+    store: Store,
+    execution: ExecutionConfig,
+    on_progress: Callable[[JobProgress], None],
+    *,
+    isolated: bool = False,
+    keep_changed: bool = False,
+) -> dict[Spec, Outcome]:
+    """Do every job that is not recorded, and give the outcomes of all; those that failed are tried again.
+
+    A job whose work raises fails with that error, and a job that needs a failed one fails with it; the others go on.
+    Jobs that are needed come first, and those that measure time last, one after the other.
+
+    Args:
+        jobs: what is to be done.
+        store: where outcomes are recorded as they come.
+        execution: workers, threads, device and timeout.
+        on_progress: is told how far the jobs are, before the first one and after each.
+        isolated: whether even one worker is a process of its own, so that what a job does to it harms no other job.
+        keep_changed: whether results that were made with other data, code or versions are kept as they are.
+
+    Raises:
+        InputError: raised by the work; workers that cannot start; results that were made from something else.
+        RunInterruptedError: by Ctrl-C or SIGTERM; what was under way is dropped.
+    """
+    stages = _stages(jobs)
+    every = [spec for stage in stages for spec in stage]
+    made_from = _made_from(jobs, execution)
+    keys = {spec: Key(spec_text(spec), made_from | dict(jobs.data(spec))) for spec in every}
+    found = _recorded(store, keys, keep_changed=keep_changed)
+    recorded = len(found)
+    on_progress(JobProgress(recorded, len(every), 0))
+    with Interrupts() as interrupts, _Runner(jobs.work, execution, isolated=isolated) as runner:
+        for stage in stages:
+            ready: list[Job[Spec]] = []
+            for spec in (spec for spec in stage if spec not in found):
+                needed = {need: found[need] for need in jobs.needs(spec)}
+                failed = [outcome.failure for outcome in needed.values() if outcome.failure]
+                if failed:
+                    found[spec] = Outcome(None, failed[0])
+                else:
+                    ready.append((spec, {need: outcome.value or {} for need, outcome in needed.items()}))
+            timed = bool(ready) and jobs.timed(ready[0][0])
+            coming = runner.outcomes(ready, alone=timed, at_most=len(every) - recorded)
+            for _ in ready:
+                (spec, _needed), outcome = interrupts.wait(partial(next, coming))
+                found[spec] = outcome
+                store.record(keys[spec], outcome)
+                on_progress(JobProgress(len(found), len(every), len(found) - recorded))
+    return {spec: found[spec] for spec in every}
+
+
+def spec_text(spec: Section) -> str:
+    """A spec as JSON, by which its outcome is recorded."""
+    return json.dumps([type(spec).__name__, spec.identity()], sort_keys=True)
+
+
+def _stages(jobs: Jobs[Spec]) -> list[list[Spec]]:
+    """The distinct jobs, in the order given, in stages that need nothing of later ones; timed jobs last."""
+    depths: dict[Spec, int] = {}
+
+    def depth(spec: Spec) -> int:
+        if spec not in depths:
+            below = max((depth(need) for need in jobs.needs(spec)), default=-1)
+            depths[spec] = below + 1
+        return depths[spec]
+
+    for spec in jobs.specs:
+        depth(spec)
+    places = sorted({(jobs.timed(spec), level) for spec, level in depths.items()})
+    return [[spec for spec, level in depths.items() if (jobs.timed(spec), level) == place] for place in places]
+
+
+def _made_from(jobs: Jobs[Any], execution: ExecutionConfig) -> dict[str, str]:
+    return {"code": code_digest(*jobs.code), "device": find_device(execution.device).type, **versions()}
+
+
+def _recorded(store: Store, keys: Mapping[Spec, Key], *, keep_changed: bool) -> dict[Spec, Outcome]:
+    """What need not be done."""
+    found, changed, count = dict[Spec, Outcome](), dict[str, str](), 0
+    for spec, key in keys.items():
+        outcome = store.find(key)
+        if outcome is not None and not outcome.failure:
+            found[spec] = outcome
+        elif (other := store.find_with_other_sources(key)) is not None:
+            found[spec], count = other[0], count + 1
+            changed |= _differences(other[1], key.sources)
+    if changed and not keep_changed:
+        what = ", ".join(f"{name} ({change})" for name, change in sorted(changed.items()))
+        results = "a result was" if count == 1 else f"{count} results were"
+        remedy = "choose another folder, or keep the recorded results as they are with --force"
+        raise InputError(str(store.path), f"{results} made from something else: {what}", remedy=remedy)
+    return found
+
+
+def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+    return {name: f"{_shown(then.get(name))}, now {_shown(now.get(name))}" for name in names}
+
+
+def _shown(value: str | None) -> str:
+    return "none" if value is None else value if len(value) < 32 else value[:8]  # digests are long
+
+
+class _Runner(Generic[Spec]):
+    """Does jobs, in this process or in a pool that starts with the first of them."""
+
+    def __init__(self, work: Work[Spec], execution: ExecutionConfig, *, isolated: bool) -> None:
+        self._work, self._execution = work, execution
+        self._here = execution.workers == 1 and not isolated
+        self._stack = ExitStack()
+        self._pool: Workers[Work[Spec], Job[Spec], Outcome] | None = None
+
+    def outcomes(self, jobs: Sequence[Job[Spec]], *, alone: bool, at_most: int) -> Iterator[tuple[Job[Spec], Outcome]]:
+        """The outcomes as they come, one after the other if each is to be ``alone``."""
+        if not jobs:
+            return iter(())
+        if self._here:
+            do = contained(self._work)
+            keep_memory()
+            self._stack.enter_context(threads(self._execution.threads))
+            return ((job, do(job)) for job in jobs)
+        pool = self._started(min(self._execution.workers, at_most))
+        batches = [[job] for job in jobs] if alone else [jobs]
+        return ((job, _of(outcome)) for batch in batches for job, outcome in pool.unordered(batch))
+
+    def _started(self, workers: int) -> "Workers[Work[Spec], Job[Spec], Outcome]":
+        if self._pool is None:
+            settings = self._execution
+            self._pool = self._stack.enter_context(
+                Workers(
+                    contained, self._work, workers=workers, threads=settings.threads, timeout=settings.timeout_seconds
+                )
+            )
+        return self._pool
+
+    def __enter__(self) -> "_Runner[Spec]":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+
+def _of(outcome: Outcome | Failure) -> Outcome:
+    return Outcome(None, str(outcome)) if isinstance(outcome, Failure) else outcome
+
+
+def contained(work: Work[Spec]) -> Callable[[Job[Spec]], Outcome]:
+    """``work`` timed, with every error but that of a user's input turned into a failure of the job."""
+
+    def outcome(job: Job[Spec]) -> Outcome:
+        started = time.perf_counter()
+        try:
+            value = work(*job)
+        except InputError:
+            raise
+        except Exception as error:
+            return Outcome(None, _failure(error), time.perf_counter() - started)
+        return Outcome(value, "", time.perf_counter() - started)
+
+    return outcome
+
+
+def _failure(error: Exception) -> str:
+    """What a table says: torch's and arithmetic's errors speak for themselves, others need their kind."""
+    text = first_line(error)
+    plain = isinstance(error, RuntimeError | ArithmeticError) and bool(text)
+    return text if plain else f"{type(error).__name__}: {text}"
