@@ -33,9 +33,9 @@ from evonas.config import SearchConfig
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.report.board import open_board
-from evonas.search.driver import make_search
 from evonas.search.engine import SearchExhaustedError
 from evonas.search.evaluator import Evaluator, evaluator_from_config
+from evonas.search.making import make_search
 from evonas.search.outcome import Candidate, Evaluation, Rejection
 from evonas.search.rungs import Hurdle
 from evonas.training.allocator import keep_memory

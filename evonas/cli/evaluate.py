@@ -103,7 +103,8 @@ def evaluate(
         ),
     ] = None,
     settings: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="Tasks, data, training and lowering.")
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="Tasks, data, training and lowering; that of a search will do."),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=c", help="Set a key of the file; may be repeated.")
@@ -129,7 +130,11 @@ def evaluate(
     """
     given = {"training.steps": steps, "execution.workers": workers}
     changes = _changes(overrides, given, test=test, device=device)
-    found = config.load(settings, changes) if settings else config.loads(_DEFAULTS, changes)
+    read = config.load_comparison(settings, changes)
+    found, console = read.config, terminal.console(stderr=True)
+    if read.unread:
+        said = f"note: {settings} is a search; its {', '.join(read.unread)} do not count here"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
     names = _listed(arch) or ([] if settings else ["preact_resnet", "mobilenet_v2"])
     tasks = [find_task(name, found if settings else None) for name in names] or found.tasks
     datasets = [find_data(name, found) for name in _listed(data)]
@@ -139,7 +144,6 @@ def evaluate(
     shown = dict.fromkeys(column.learned_from for column in columns.values())
     length = f"{found.training.steps} steps of {found.training.batch_size} samples"
     title = f"{found.name}: {', '.join(shown)} ({found.data.score_on} samples), {length}"
-    console = terminal.console(stderr=True)
     with (
         working_folder(folder, RESULTS, section.dump(found), resume=resume) as file,
         Store.open(file) as store,
@@ -174,9 +178,6 @@ def _changes(
     changes = [*(overrides or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]
     changes += ['data.score_on="test"'] if test else []
     return changes + ([f"execution.device={json.dumps(device)}"] if device is not None else [])
-
-
-_DEFAULTS = 'name = "matrix"\nbaselines = ["bn-relu"]\nlayer.groups = 4\n[[tasks]]\narchitecture = "preact_resnet"\n'
 
 
 def _listed(text: str) -> list[str]:

@@ -19,8 +19,9 @@ from evonas.search import best, named, ranking
 from evonas.search.archive import Archive
 from evonas.search.cached import CachedExecutor, with_cache
 from evonas.search.dashboard import SearchBoard
-from evonas.search.driver import Clock, Ending, drive, driving_seconds, make_search
+from evonas.search.driver import Clock, Ending, drive, driving_seconds
 from evonas.search.execution import Executor, make_executor
+from evonas.search.making import require_searchable
 from evonas.search.start import create_run
 
 
@@ -64,7 +65,7 @@ def search(
     initial = list(start_from or [])
     settings, folder = _resumed(file, run, changes, initial) if resume else _fresh(file, run, changes, initial)
     try:
-        make_search(settings)  # refuse what cannot run before anything is written
+        require_searchable(settings)  # refuse what cannot run before anything is written
         executor = with_cache(make_executor(settings), settings)
     except InputError as error:
         raise error.at(str(file or folder.config_file)) from None

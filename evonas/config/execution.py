@@ -6,15 +6,20 @@ from evonas.config.section import Positive, PositiveInt, Section
 
 
 class ExecutionConfig(Section):
-    """``[execution]``: where candidates are evaluated. Results do not depend on ``workers``.
-
-    ``compile``: auto compiles a candidate's layers once its measured step time and the steps left make it pay. Compiled
-    layers round differently, so a search that compiles X
-    """
+    """``[execution]``: where trainings and measurements are done. Results do not depend on ``workers``."""
 
     workers: PositiveInt = 1
     threads: PositiveInt = 1
     device: str = "auto"
     timeout_seconds: Positive = 600.0
-    compile: Literal["auto", "always", "never"] = "auto"
+
+
+class SearchExecutionConfig(ExecutionConfig):
+    """``[execution]`` of a search: also whether layers are compiled, and a ``cache`` of evaluations that runs share.
+
+    With ``compile = "auto"`` a candidate's layers are compiled once its measured step time and the steps left make it
+    pay. Compiled layers round differently, so such a search is not the same on a slower machine or a busier one.
+    """
+
+    compile: Literal["auto", "always", "never"] = "never"
     cache: str = ""

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from evonas.config.execution import ExecutionConfig
+from evonas.config.execution import SearchExecutionConfig
 from evonas.config.section import (
     Fraction,
     Positive,
@@ -18,7 +17,16 @@ from evonas.config.section import (
     load_as,
     loads_as,
 )
-from evonas.config.task import DataConfig, LayerConfig, TaskConfig, TextConfig, TrainingConfig
+from evonas.config.task import (
+    ARCHITECTURES,
+    DataConfig,
+    LayerConfig,
+    TaskConfig,
+    TextConfig,
+    TrainingConfig,
+    require_names,
+)
+from evonas.errors import InputError
 
 
 class SpaceConfig(Section):
@@ -107,7 +115,8 @@ class RungsConfig(Section):
     @model_validator(mode="after")
     def _one_for_each(self) -> Self:
         if self.reductions and len(self.reductions) != len(self.steps):
-            raise PydanticCustomError("reductions", "as many reductions as steps, or none")
+            found, accepted = f"{len(self.reductions)} for {len(self.steps)} steps", "as many as steps, or none"
+            raise InputError("reductions", found, accepted=accepted)
         return self
 
     @property
@@ -125,6 +134,11 @@ class ObjectivesConfig(Section):
     stability_margin: bool = False
     lr_sensitivity: bool = False
     activation_sparsity: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those that are switched on."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name))
 
 
 class EvolutionConfig(Section):
@@ -171,6 +185,11 @@ class RerankConfig(Section):
     baselines: tuple[str, ...] = ()
     tasks: tuple[TaskConfig, ...] = ()
 
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        require_names(self.tasks)
+        return self
+
 
 class SearchConfig(Section):
     """A whole search."""
@@ -189,8 +208,36 @@ class SearchConfig(Section):
     objectives: ObjectivesConfig = ObjectivesConfig()
     evolution: EvolutionConfig = EvolutionConfig()
     budget: BudgetConfig = BudgetConfig()
-    execution: ExecutionConfig = ExecutionConfig()
+    execution: SearchExecutionConfig = SearchExecutionConfig()
     rerank: RerankConfig = RerankConfig()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        require_names(self.tasks)
+        for task in self.tasks:
+            if task.label in self.objectives.names:
+                remedy = "give the task another name"
+                raise InputError("tasks.name", f"{task.label!r} is an objective already", remedy=remedy)
+        return self
+
+    @model_validator(mode="after")
+    def _rungs_can_be_reached(self) -> Self:
+        steps = self.rungs.steps
+        if list(steps) != sorted({*steps}) or any(rung >= self.training.steps for rung in steps):
+            accepted = f"ascending numbers below training.steps, {self.training.steps}"
+            raise InputError("rungs.steps", str(list(steps)), accepted=accepted)
+        if steps and not self.baselines:
+            remedy = "name a layer whose curve the rungs go by, e.g. bn-relu"
+            raise InputError("baselines", "none, but there are rungs", remedy=remedy)
+        return self
+
+    @model_validator(mode="after")
+    def _objectives_can_be_measured(self) -> Self:
+        first = self.tasks[0]
+        if self.objectives.activation_sparsity and first.architecture in ARCHITECTURES:
+            found, accepted = f"{first.label} has no linear layer but its head", "a transformer as the first task"
+            raise InputError("objectives.activation_sparsity", found, accepted=accepted)
+        return self
 
     @property
     def learned_from(self) -> str:

@@ -8,6 +8,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -60,24 +61,33 @@ def load_as(kind: type[AnySection], path: str | Path, overrides: Sequence[str] =
     Raises:
         InputError: the file is missing or not TOML, a key is unknown, or a value is of the wrong type or out of range.
     """
-    path = Path(path)
+    return parse_changed(kind, read_toml(Path(path)), overrides, str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file holds.
+
+    Raises:
+        InputError: it is missing or not TOML.
+    """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(str(path), "no such file", remedy=_nearby_files(path)) from None
     except IsADirectoryError:
         raise InputError(str(path), "is a folder", accepted="a .toml file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"is not TOML ({error})") from None
-    return _parse_changed(kind, data, overrides, str(path))
 
 
 def loads_as(kind: type[AnySection], text: str, overrides: Sequence[str] = ()) -> AnySection:
     """Read a configuration from TOML text of our own, with overrides; see ``load_as``."""
-    return _parse_changed(kind, tomllib.loads(text), overrides, "defaults")
+    return parse_changed(kind, tomllib.loads(text), overrides, "defaults")
 
 
-def _parse_changed(kind: type[AnySection], data: dict[str, Any], overrides: Sequence[str], where: str) -> AnySection:
+def parse_changed(kind: type[AnySection], data: dict[str, Any], overrides: Sequence[str], where: str) -> AnySection:
+    """Validate already-read TOML data with ``a.b=c`` overrides; see ``parse_section``."""
+    data = deepcopy(data)
     for override in overrides:
         _override(data, override)
     return parse_section(kind, data, where)
@@ -137,8 +147,29 @@ def _position(items: list[Any], part: str, where: str) -> int:
     return int(part)
 
 
+_ACCEPTED = {  # by pydantic's types of errors, in the words of TOML
+    "bool_type": "a boolean, true or false",
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "a string",
+    "tuple_type": "an array",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "literal_error": "{expected}",
+    "string_pattern_mismatch": "a string of the pattern {pattern}",
+    "string_too_short": "a string that is not empty",
+    "too_short": "an array of at least {min_length} item",
+    "greater_than": "greater than {gt:g}",
+    "greater_than_equal": "greater than or equal to {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "less than or equal to {le:g}",
+}
+
+
 def _as_input_error(error: ValidationError, where: str, kind: type[Section]) -> InputError:
-    first = error.errors()[0]
+    first, *others = error.errors()
     location = [str(part) for part in first["loc"]]
     place = f"{where}: {'.'.join(location)}" if location else where
     if first["type"] == "extra_forbidden":
@@ -148,8 +179,15 @@ def _as_input_error(error: ValidationError, where: str, kind: type[Section]) -> 
         return InputError(place, "unknown key", accepted=", ".join(known), remedy=remedy)
     if first["type"] == "missing":
         return InputError(place, "is missing", remedy="add the key")
-    accepted = first["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    more = f"(and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    # pydantic counts an array without its bad items as too short: a fault of what holds the first one is no other
+    others = [other for other in others if other["loc"] != first["loc"][: len(other["loc"])]]
+    more = f"(and {len(others)} more)" if others else ""
+    facts = first.get("ctx", {})
+    if isinstance(raised := facts.get("error"), InputError):  # by a validator of ours, that names keys of its section
+        key = ".".join(part for part in (*location, raised.where) if part)
+        remedy = " ".join(part for part in (raised.remedy, more) if part)
+        return InputError(f"{where}: {key}", raised.found, accepted=raised.accepted, remedy=remedy)
+    accepted = _ACCEPTED[first["type"]].format(**facts) if first["type"] in _ACCEPTED else first["msg"]
     return InputError(place, f"{first['input']!r}", accepted=accepted, remedy=more)
 
 

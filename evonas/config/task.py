@@ -1,5 +1,6 @@
 """What a task is made of: data or text, an architecture, how it is trained, and how layers are lowered for it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -7,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from evonas.config.section import Count, Fraction, Positive, PositiveInt, Section
+from evonas.errors import InputError
 
 
 class LayerConfig(Section):
@@ -105,14 +107,15 @@ class TaskConfig(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if sum(map(bool, (self.architecture, self.task, self.transformer))) != 1:
-            raise PydanticCustomError("task", "an architecture, a transformer or a task, one of them")
+        given = [key for key in ("architecture", "transformer", "task") if getattr(self, key)]
+        if len(given) != 1:
+            accepted = "an architecture, a transformer or a task, one of them"
+            raise InputError("", f"has {' and '.join(given) or 'neither'}", accepted=accepted)
         fields = type(self).model_fields
         scaled = [key for key in ("width", "depth", "head") if getattr(self, key) != fields[key].default]
         if scaled and self.architecture not in ARCHITECTURES:
-            what = "no {keys}: only {names} are scaled"
-            facts = {"keys": " or ".join(scaled), "names": ", ".join(ARCHITECTURES)}
-            raise PydanticCustomError("scaling", what, facts)  # type: ignore[arg-type]
+            found = f"scales {getattr(self, given[0])}, which is taken as it is"
+            raise InputError(scaled[0], found, accepted=f"only {', '.join(ARCHITECTURES)} are scaled")
         return self
 
     @property
@@ -120,3 +123,15 @@ class TaskConfig(Section):
         """What the task is called: its name, or that of its network or function."""
         network = f"transformer-{self.transformer}" if self.transformer else self.architecture or self.task
         return self.name or network.rpartition(":")[2]
+
+
+def require_names(tasks: Sequence[TaskConfig]) -> None:
+    """Make sure that every task has a name of its own: objectives go by it.
+
+    Raises:
+        InputError: two are called the same.
+    """
+    names = [task.label for task in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError("tasks", f"two tasks are called {name!r}", remedy="give one of them a name of its own")

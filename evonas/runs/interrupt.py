@@ -1,6 +1,7 @@
 """Stopping a long run by Ctrl-C or SIGTERM without breaking what it is doing."""
 
 import signal
+import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
@@ -18,7 +19,8 @@ class Interrupts:
     """Turns signals into a request to stop, which is heeded only where nothing can be lost: while waiting for a result.
 
     Elsewhere a signal is remembered: an exception in the middle of a transaction, or inside a library that turns it
-    into an error of its own, would do harm. A second signal raises ``KeyboardInterrupt`` at once.
+    into an error of its own, would do harm. A second signal raises ``KeyboardInterrupt`` at once. Outside the main
+    thread signals are left alone: what they do is the main thread's business.
     """
 
     def __init__(self) -> None:
@@ -26,6 +28,8 @@ class Interrupts:
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
+        if threading.current_thread() is not threading.main_thread():
+            return self  # Python delivers signals to the main thread, and lets no other one handle them
         for number in SIGNALS:
             self._previous[number] = signal.signal(number, self._handle)
         return self
@@ -44,14 +48,16 @@ class Interrupts:
         """
         try:
             self._waiting = True
-            value = None if self._requested else result()
+            if self._requested:
+                raise RunInterruptedError
+            value = result()
         except BaseException:
-            if not self._requested:
-                raise
-            value = None  # whatever the interruption turned into on its way here
+            if self._requested:  # whatever the interruption turned into on its way here
+                raise RunInterruptedError from None
+            raise
         finally:
             self._waiting = False
-        if self._requested or value is None:
+        if self._requested:
             raise RunInterruptedError
         return value
 

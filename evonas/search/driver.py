@@ -5,24 +5,18 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import partial
 from typing import Protocol
 
-from evonas.config import ARCHITECTURES, BudgetConfig, SearchConfig
+from evonas.config import BudgetConfig, SearchConfig
 from evonas.errors import InputError
-from evonas.graph.catalogue import CATALOGUE, catalogued, catalogued_or_text
-from evonas.graph.genome import Genome
-from evonas.graph.space import SearchSpace
+from evonas.graph.catalogue import CATALOGUE
 from evonas.runs.interrupt import Interrupts, RunInterruptedError
 from evonas.runs.workers import threads
 from evonas.search.archive import Archive
 from evonas.search.engine import Search, SearchExhaustedError
 from evonas.search.execution import Executor, Pending
-from evonas.search.objectives import switched_on
+from evonas.search.making import make_search, require_searchable
 from evonas.search.outcome import Candidate, Evaluation
-from evonas.search.propagation import propagation
-from evonas.search.protocols import Screens
-from evonas.search.rungs import Ladder
 
 
 class Ending(Enum):
@@ -72,55 +66,6 @@ class Clock:
         return self.fraction(told) >= 1
 
 
-def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Search:
-    """The search of a configuration, before its first candidate.
-
-    Args:
-        config: all of it.
-        reference: the evaluation whose curve the rungs go by.
-
-    Raises:
-        InputError: an unknown primitive, index set or baseline, an initial layer that is none of the space, or rungs
-            that are not ascending, not below the full training, or without a baseline to go by, or a task with the name
-            of another objective, or without what an objective needs.
-    """
-    for name in config.baselines:
-        catalogued(name, "baselines")
-    rungs = config.rungs.steps
-    if list(rungs) != sorted({*rungs}) or any(steps >= config.training.steps for steps in rungs):
-        accepted = f"ascending numbers below training.steps, {config.training.steps}"
-        raise InputError("rungs.steps", str(list(rungs)), accepted=accepted)
-    if rungs and not config.baselines:
-        remedy = "name a layer whose curve the rungs go by, e.g. bn-relu"
-        raise InputError("baselines", "none, but there are rungs", remedy=remedy)
-    if config.data.score_on == "test":
-        remedy = "evonas rerank --test scores the layers it found on test images"
-        raise InputError("data.score_on", "'test'", accepted="'validation': a search sees no test image", remedy=remedy)
-    for task in config.tasks:
-        if task.name in switched_on(config.objectives):
-            raise InputError(
-                "tasks.name", f"{task.name!r} is an objective already", remedy="give the task another name"
-            )
-    first = config.tasks[0]
-    if config.objectives.activation_sparsity and first.architecture in ARCHITECTURES:
-        found, accepted = f"{first.label} has no linear layer but its head", "a transformer as the first task"
-        raise InputError("objectives.activation_sparsity", found, accepted=accepted)
-    space = SearchSpace.from_config(config.space)
-    screens = Screens(config.protocols, config.layer)
-    ladder = Ladder(config.rungs, reference)
-    initial = [_initial(text, space) for text in config.evolution.initial]
-    probe = partial(propagation, settings=config.protocols.propagation, layer=config.layer)
-    return Search(space, config.evolution, config.seed, screens, probe, ladder=ladder, initial=initial)
-
-
-def _initial(text: str, space: SearchSpace) -> Genome:
-    genome = catalogued_or_text(text, "evolution.initial")
-    try:
-        return space.padded(genome)
-    except InputError as error:
-        raise error.at(f"evolution.initial {text!r}") from None
-
-
 def drive(
     config: SearchConfig,
     archive: Archive,
@@ -134,8 +79,9 @@ def drive(
     evaluation is on disk before the next candidate is drawn.
 
     Raises:
-        InputError: what ``make_search`` refuses, or rungs without a baseline that could be trained.
+        InputError: what ``require_searchable`` refuses, or rungs without a baseline that could be trained.
     """
+    require_searchable(config)
     clock = clock or Clock(config.budget, used=driving_seconds(archive))
     archive.event("started", f"after {archive.told()} candidates")
     # small tensors on more threads than there are idle cores are many times slower: workers keep the cores busy

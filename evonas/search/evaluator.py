@@ -15,7 +15,7 @@ from evonas.errors import first_line
 from evonas.graph.genome import Genome
 from evonas.search.ascent import ascend_gradient_norm, kernels
 from evonas.search.compiling import CandidateCompiler, Mode
-from evonas.search.objectives import OBJECTIVES, Subject, switched_on
+from evonas.search.objectives import OBJECTIVES, Subject
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.search.rungs import Hurdle, late_loss
 from evonas.search.training import Training
@@ -45,7 +45,7 @@ class Evaluator:
     seed: int
     rungs: tuple[int, ...] = ()
     objectives: tuple[str, ...] = ()
-    compile: Mode = "auto"
+    compile: Mode = "never"
 
     def __call__(
         self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
@@ -175,7 +175,6 @@ def evaluator_from_config(config: SearchConfig) -> Evaluator:
     """
     device = find_device(config.execution.device)
     tasks = tasks_from_config(config, device)
-    objectives = switched_on(config.objectives)
     return Evaluator(
         tasks,
         config.training,
@@ -183,7 +182,7 @@ def evaluator_from_config(config: SearchConfig) -> Evaluator:
         config.layer,
         config.seed,
         config.rungs.steps,
-        objectives,
+        config.objectives.names,
         config.execution.compile,
     )
 

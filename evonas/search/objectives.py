@@ -11,7 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from evonas.config import LayerConfig, ObjectivesConfig
+from evonas.config import LayerConfig
 from evonas.graph.genome import Genome
 from evonas.layer.lower import lower
 from evonas.training.sensitivity import lr_sensitivity as sensitivity
@@ -135,8 +135,3 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
         ),
     }
 )
-
-
-def switched_on(settings: ObjectivesConfig) -> tuple[str, ...]:
-    """The names of the objectives a search asks for."""
-    return tuple(name for name in OBJECTIVES if getattr(settings, name))

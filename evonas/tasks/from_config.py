@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from evonas.config import DataConfig, SearchConfig, TaskConfig
-from evonas.errors import InputError
+from evonas.config.task import require_names
 from evonas.tasks import data
 from evonas.tasks.custom import custom_task
 from evonas.tasks.language.task import language_task
@@ -17,9 +17,8 @@ def tasks_from_config(config: SearchConfig, device: torch.device) -> tuple[Task,
     """The tasks of a search; those on images share one copy of the data, and language models one text.
 
     Raises:
-        InputError: missing data, a wrong architecture, two tasks of one name, or no such task of a user.
+        InputError: missing data, a wrong architecture, or no such task of a user.
     """
-    task_names(config.tasks)
     images = _images(config.data, device) if any(task.architecture for task in config.tasks) else None
     text = load(config.text) if any(task.transformer for task in config.tasks) else None
     batch_size = config.training.batch_size
@@ -45,8 +44,5 @@ def task_names(tasks: Sequence[TaskConfig]) -> list[str]:
     Raises:
         InputError: two have one name.
     """
-    names = [task.label for task in tasks]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError("tasks", f"two tasks are called {name!r}", remedy="give one of them a name of its own")
-    return names
+    require_names(tasks)
+    return [task.label for task in tasks]

@@ -54,6 +54,7 @@ def test_a_matrix_has_scores_failures_costs_and_pictures_and_goes_on(
     )
     status, out, err = evonas(*command)
     assert status == 0, err
+    assert f"note: {FILE} is a search; its space, protocols, evolution, budget do not count here" in err
     assert "diverged" in out
     names = {"results.json", "results.md", "results.csv", "heatmap.png", "differences.png", "config.toml"}
     assert names | {"environment.json", "results.sqlite", "tb"} <= {path.name for path in run.iterdir()}
@@ -200,6 +201,7 @@ def test_what_cannot_be_is_said_in_one_line(refused: Callable[[], object], words
     [
         (("evonorm-s0", "--settings", "nothing.toml"), ("nothing.toml", "no such file")),
         (("evonorm-s9",), ("'evonorm-s9'", "evonorm-s0")),
+        (("evonorm-s0", "--set", "rungs.steps=[2]"), ("--set rungs.steps=[2]", "does not read it")),
         (("evonorm-s0", "--batch-sizes", "2,x"), ("--batch-sizes", "'2,x'", "2,8,32,128")),
         (("evonorm-s0", "--resume"), ("holds no results.sqlite", "without --resume")),
         (("evonorm-s0", "--arch", "timm:resnet19"), ("timm has no network 'resnet19'", "timm:resnet18")),

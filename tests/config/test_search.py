@@ -121,11 +121,11 @@ def test_configurations_are_immutable(path: Path) -> None:
             "tasks.0.architecture=vgg",
             ["tasks.0.architecture: 'vgg'", "preact_resnet, mobilenet_v2", "timm:NAME or torchvision:NAME"],
         ),
-        ("rungs={steps=[25, 100], reductions=[2.0]}", ["rungs: ", "as many reductions as steps, or none"]),
+        ("rungs={steps=[25, 100], reductions=[2.0]}", ["rungs.reductions: 1 for 2 steps", "as many as steps, or none"]),
         ("tasks.0.architecture=timm:", ["tasks.0.architecture: 'timm:'", "timm:NAME"]),
         ("tasks.0.task=a.b:c", ["tasks.0: ", "an architecture, a transformer or a task, one of them"]),
         ("tasks.0.task=a.b", ["tasks.0.task: 'a.b'", "pattern"]),
-        ('tasks=[{architecture="timm:resnet18", width=0.5}]', ["tasks.0: ", "no width: only preact_resnet, "]),
+        ('tasks=[{architecture="timm:resnet18", width=0.5}]', ["tasks.0.width: scales timm:resnet18", "only preact_"]),
         ("data.name=mnist", ["data.name: 'mnist'", "'digits'", "'cifar10'"]),
         ('name="a b"', ["name: 'a b'", "pattern"]),
         ("tasks=[]", ["tasks", "at least 1 item"]),
@@ -148,12 +148,65 @@ def test_a_file_without_tasks_is_refused(path: Path) -> None:
 
 def test_a_task_without_an_architecture_is_refused(path: Path) -> None:
     path.write_text('name = "tiny"\n[[tasks]]\nwidth = 0.5\n')
-    expected = f"{path}: tasks.0: {{'width': 0.5}}; accepted: an architecture, a transformer or a task, one of them"
-    assert refusal(path).startswith(expected)
+    assert (
+        refusal(path)
+        == f"{path}: tasks.0: has neither; accepted: an architecture, a transformer or a task, one of them"
+    )
+
+
+TASKS = 'tasks=[{architecture="preact_resnet"}, {architecture="preact_resnet"}]'
+ONE_NAME = "two tasks are called 'preact_resnet'; give one of them a name of its own"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["rungs.steps=[40, 20]"], "rungs.steps: [40, 20]; accepted: ascending numbers below training.steps, 100"),
+        (["rungs.steps=[20, 20]"], "rungs.steps: [20, 20]; accepted: ascending numbers below training.steps, 100"),
+        (["rungs.steps=[100]"], "rungs.steps: [100]; accepted: ascending numbers below training.steps, 100"),
+        (
+            ["rungs.steps=[9]", "training.steps=9"],
+            "rungs.steps: [9]; accepted: ascending numbers below training.steps, 9",
+        ),
+        (
+            ["rungs.steps=[2]", "baselines=[]"],
+            "baselines: none, but there are rungs; name a layer whose curve the rungs go by",
+        ),
+        ([TASKS], f"tasks: {ONE_NAME}"),
+        ([f"rerank.{TASKS}"], f"rerank.tasks: {ONE_NAME}"),
+        (
+            ["objectives.activation_sparsity=true"],
+            "objectives.activation_sparsity: preact_resnet has no linear layer but its head; accepted: a transformer",
+        ),
+        *(
+            (
+                [f"objectives.{name}=true", task],
+                f"tasks.name: {name!r} is an objective already; give the task another name",
+            )
+            for name in config.ObjectivesConfig.model_fields
+            for task in (f"tasks.0.name={name}", f'tasks=[{{task="my.tasks:{name}"}}]')
+        ),
+    ],
+)
+def test_sections_that_do_not_go_together_are_refused_with_file_and_key(
+    path: Path, overrides: list[str], words: str
+) -> None:
+    assert refusal(path, *overrides).startswith(f"{path}: {words}")
+
+
+def test_a_task_may_have_the_name_of_an_objective_that_is_off(path: Path) -> None:
+    assert config.load(path, ["tasks.0.name=latency", "objectives.parameters=true"]).tasks[0].label == "latency"
+
+
+def test_configurations_made_in_python_are_refused_too() -> None:
+    task = config.TaskConfig(architecture="preact_resnet")
+    with pytest.raises(ValidationError, match="two tasks are called 'preact_resnet'"):
+        config.SearchConfig(name="a", tasks=(task, task))
 
 
 def test_several_faults_are_counted(path: Path) -> None:
     assert "(and 1 more)" in refusal(path, "seed=-1", "layer.groups=0")
+    assert "more" not in refusal(path, "tasks.0.task=a.b:c")  # that there is then no task is no other fault
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,11 @@ from evonas import config
 from evonas.config import SearchConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
+from evonas.search import compiling
 from evonas.search.archive import Archive, same_content
-from evonas.search.driver import Ending, drive, make_search
+from evonas.search.driver import Ending, drive
 from evonas.search.execution import make_executor
+from evonas.search.making import make_search, require_searchable
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Candidate, Evaluation, Rejection
 from evonas.search.rungs import Hurdle, Ladder
@@ -36,6 +38,9 @@ EVERY = [
     *("protocols.quality.min_accuracy=0.0", "evolution.initial_random=2", "evolution.random_injection=0.1"),
     *("evolution.window=4", "evolution.tournament=1.0", "training.steps=4"),
 ]
+
+
+LEARNS = ["protocols.quality.min_accuracy=0.0", "protocols.quality.steps=2", "training.steps=4"]
 
 
 def run(path: Path, settings: SearchConfig) -> Ending:
@@ -72,21 +77,18 @@ def test_a_search_with_every_objective_runs_resumes_and_goes_by_its_records(algo
     assert replayed(settings, records, reference) == [candidate for candidate, _ in records]
 
 
-def test_a_network_without_linear_layers_cannot_be_judged_by_its_activation_sparsity() -> None:
-    with pytest.raises(InputError) as caught:
-        make_search(config.load(TINY, ["objectives.activation_sparsity=true"]))
-    assert str(caught.value).startswith(
-        "objectives.activation_sparsity: preact_resnet has no linear layer but its head"
-    )
-
-
-def test_a_task_with_the_name_of_an_objective_is_refused() -> None:
-    overrides = ["tasks.0.name=latency", "objectives.latency=true"]
-    with pytest.raises(
-        InputError, match=r"^tasks\.name: 'latency' is an objective already; give the task another name"
-    ):
-        make_search(config.load(TINY, overrides))
-    make_search(config.load(TINY, overrides[:1]))
+def test_under_the_defaults_a_slow_machine_searches_as_a_fast_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured time never counts: not even where compiling would pay for every candidate."""
+    archives = []
+    for name, saved in (("fast", 0.0), ("slow", 1e9)):
+        monkeypatch.setattr(compiling, "SAVED_SHARE", saved)
+        run(tmp_path / name, config.load(TINY, [*LEARNS, "budget.evaluations=6"]))
+        with Archive.open(tmp_path / name) as archive:
+            archives.append((archive.content(), [evaluation.compiled for _, evaluation in archive.records()]))
+    assert archives[0] == archives[1]
+    assert archives[0][1] == [""] * 6
 
 
 RUNGS = [
@@ -234,18 +236,25 @@ def test_without_such_a_baseline_rungs_are_refused_in_one_line(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (["rungs.steps=[4, 2]"], "rungs.steps: [4, 2]; accepted: ascending numbers below training.steps, 6"),
-        (["rungs.steps=[2, 2]"], "rungs.steps: [2, 2]; accepted: ascending"),
-        (["rungs.steps=[2, 6]"], "rungs.steps: [2, 6]; accepted: ascending numbers below training.steps, 6"),
-        (["rungs.steps=[2]", "baselines=[]"], "baselines: none, but there are rungs"),
         (['evolution.initial=["evonorm-s9"]'], "evolution.initial: 'evonorm-s9'; accepted: a text form"),
         (['evolution.initial=["evonorm-b0"]'], "evolution.initial 'evonorm-b0': genome: node 4: index set bhw"),
         (['evolution.initial=["cosh(x)"]'], "evolution.initial 'cosh(x)': layer text"),
         (['evolution.initial=["sigmoid(x)"]', "space.primitives=['neg', 'add']"], "primitive sigmoid is not in"),
+        (["space.primitives=['neg', 'ad']"], "'ad'"),
+        (["space.index_sets=['wh']"], "'wh'"),
+        (["baselines=['bn-rely']"], "baselines: unknown layer 'bn-rely'"),
+        (["data.score_on=test"], "data.score_on: 'test'; accepted: 'validation': a search sees no test image"),
     ],
 )
-def test_wrong_rungs_and_initial_layers_are_refused(changes: list[str], words: str) -> None:
+def test_what_only_a_search_knows_to_be_wrong_is_refused_before_anything_is_trained(
+    changes: list[str], words: str, tmp_path: Path
+) -> None:
+    settings, executor = config.load(TINY, changes), Failing()
     with pytest.raises(InputError) as caught:
-        make_search(config.load(TINY, changes))
+        require_searchable(settings)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+    with Archive.create(tmp_path / "a.sqlite") as archive, pytest.raises(InputError) as again:
+        drive(settings, archive, executor, [])  # type: ignore[arg-type]
+    assert str(again.value) == str(caught.value)
+    assert executor.gated == []

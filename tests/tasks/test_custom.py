@@ -77,9 +77,11 @@ def test_a_named_task_has_that_name_and_the_batch_size(module: str) -> None:
     assert next(task.batches(1)).shape == (5, 3, 6, 6)
 
 
-def test_what_a_run_may_share_depends_on_the_text_of_the_task(module: str, tmp_path: Path) -> None:
+def test_what_a_run_may_share_depends_on_the_code_of_the_task(module: str, tmp_path: Path) -> None:
     before = context_of(search(module))
-    (tmp_path / f"{module}.py").write_text(MODULE + "# changed\n")
+    (tmp_path / f"{module}.py").write_text(MODULE + "# a comment\n")
+    assert context_of(search(module)) == before
+    (tmp_path / f"{module}.py").write_text(MODULE + "CHANGED = 1\n")
     assert context_of(search(module)) != before
 
 

@@ -1,0 +1,55 @@
+"""From a configuration to the search it describes, before the first candidate."""
+
+from functools import partial
+
+from evonas.config import SearchConfig
+from evonas.errors import InputError
+from evonas.graph.catalogue import catalogued, catalogued_or_text
+from evonas.graph.genome import Genome
+from evonas.graph.space import SearchSpace
+from evonas.search.engine import Search
+from evonas.search.outcome import Evaluation
+from evonas.search.propagation import propagation
+from evonas.search.protocols import Screens
+from evonas.search.rungs import Ladder
+
+
+def require_searchable(config: SearchConfig) -> None:
+    """Make sure that a search can be made of a configuration: what its own models cannot know.
+
+    Raises:
+        InputError: an unknown primitive, index set or baseline, an initial layer that is none of the space, or test
+            images to score on.
+    """
+    for name in config.baselines:
+        catalogued(name, "baselines")
+    if config.data.score_on == "test":
+        remedy = "evonas rerank --test scores the layers it found on test images"
+        raise InputError("data.score_on", "'test'", accepted="'validation': a search sees no test image", remedy=remedy)
+    make_search(config)
+
+
+def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Search:
+    """The search of a configuration, before its first candidate.
+
+    Args:
+        config: all of it.
+        reference: the evaluation whose curve the rungs go by.
+
+    Raises:
+        InputError: an unknown primitive or index set, or an initial layer that is none of the space.
+    """
+    space = SearchSpace.from_config(config.space)
+    screens = Screens(config.protocols, config.layer)
+    ladder = Ladder(config.rungs, reference)
+    initial = [_initial(text, space) for text in config.evolution.initial]
+    probe = partial(propagation, settings=config.protocols.propagation, layer=config.layer)
+    return Search(space, config.evolution, config.seed, screens, probe, ladder=ladder, initial=initial)
+
+
+def _initial(text: str, space: SearchSpace) -> Genome:
+    genome = catalogued_or_text(text, "evolution.initial")
+    try:
+        return space.padded(genome)
+    except InputError as error:
+        raise error.at(f"evolution.initial {text!r}") from None
