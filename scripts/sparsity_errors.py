@@ -22,13 +22,13 @@ from torch import Tensor, nn
 
 from evonas.studies.sparsity.build import Builder
 from evonas.studies.sparsity.calibration import normalized_groups
-from evonas.studies.sparsity.calls import call, inference
 from evonas.studies.sparsity.layer import SparseLinear
 from evonas.studies.sparsity.rotation import turn
 from evonas.studies.sparsity.scores import method_named
 from evonas.studies.sparsity.selection import Prefill
 from evonas.studies.sparsity.sites import Site, linear_sites
 from evonas.studies.sparsity.texts import scored_windows
+from evonas.surgery.calls import call, inference
 from evonas.tasks.language.pretrained import load_language_model
 
 SETTINGS = {

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from evonas.errors import InputError
+from evonas.training.modes import evaluating
 
 
 def recalibrate(model: nn.Module, batches: Iterable[Any], *, steps: int | None = None) -> int:
@@ -29,25 +30,21 @@ def recalibrate(model: nn.Module, batches: Iterable[Any], *, steps: int | None =
 
     Source: the cumulative average of ``torch.nn.BatchNorm2d(momentum=None)``.
     """
-    kept = {module: module.training for module in model.modules()}
-    layers = [module for module in kept if has_running_statistics(module)]
+    layers = [module for module in model.modules() if has_running_statistics(module)]
     momenta = [layer.momentum for layer in layers]
-    model.eval()
     seen = 0
-    try:
+    with evaluating(model), torch.no_grad():
         for layer in layers:
             layer.train()
-        with torch.no_grad():
+        try:
             for batch in islice(batches, steps):
                 seen += 1
                 for layer in layers:
                     layer.momentum = 1 / seen  # type: ignore[assignment]  # a float in each of them
                 model(batch if isinstance(batch, Tensor) else batch[0])
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-        for module, mode in kept.items():
-            module.training = mode
+        finally:
+            for layer, momentum in zip(layers, momenta, strict=True):
+                layer.momentum = momentum
     if not seen:
         raise InputError("batches", "empty", accepted="at least one batch")
     return seen

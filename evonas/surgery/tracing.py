@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from evonas.errors import InputError, first_line
+from evonas.training.modes import evaluating
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
@@ -114,11 +115,9 @@ def mode_free_graph(model: nn.Module) -> fx.Graph:
     Tracing turns ``self.training`` into a constant, so that a functional dropout would never switch again; so
     the model is traced in both modes, and numbers that differ become ``ByMode`` calls.
     """
-    modes = {module: module.training for module in model.modules()}
-    evaluated = trace(model.eval())
-    trained = trace(model.train(), keep_constants=True)
-    for module, mode in modes.items():
-        module.training = mode
+    with evaluating(model):
+        evaluated = trace(model)
+        trained = trace(model.train(), keep_constants=True)
     if len(trained.nodes) != len(evaluated.nodes):
         raise _mode_error(model)
     for node, twin in zip(list(trained.nodes), evaluated.nodes, strict=True):

@@ -12,6 +12,7 @@ from torch.nn import functional
 from evonas.config import DataConfig, TaskConfig
 from evonas.seeding import derive_seed
 from evonas.tasks import architectures, data
+from evonas.training.modes import evaluating, seeded
 
 EVALUATION_BATCH = 500
 
@@ -56,9 +57,7 @@ def classification(
 
 def initialized(make: Callable[[], Model], seed: int) -> Model:
     """A network with the initial weights of a seed; torch's global generators are left as they were."""
-    # manual_seed reseeds the GPUs too: all of them get their state back
-    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
-        torch.manual_seed(derive_seed(seed, "weights"))
+    with seeded(derive_seed(seed, "weights")):
         return make()
 
 
@@ -83,18 +82,16 @@ def cross_entropy(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 @torch.no_grad()
 def accuracy(images: data.LabelledImages, model: nn.Module, **arguments: Any) -> float:
-    """Share of images classified correctly, in evaluation mode; the network's mode is left as it was.
+    """Share of images classified correctly, in evaluation mode; the modes of its modules are left as they were.
 
     Args:
         images: what to classify.
         model: gives logits.
         arguments: more arguments of the model.
     """
-    mode = model.training
-    model.eval()
     hits = 0
-    for start in range(0, len(images), EVALUATION_BATCH):
-        part = slice(start, start + EVALUATION_BATCH)
-        hits += int((model(images.images[part], **arguments).argmax(1) == images.labels[part]).sum())
-    model.train(mode)
+    with evaluating(model):
+        for start in range(0, len(images), EVALUATION_BATCH):
+            part = slice(start, start + EVALUATION_BATCH)
+            hits += int((model(images.images[part], **arguments).argmax(1) == images.labels[part]).sum())
     return hits / len(images)

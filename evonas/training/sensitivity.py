@@ -8,13 +8,14 @@ Source: Wortsman et al. 2023; limits in their appendix B.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from statistics import fmean
 
 from evonas.errors import InputError
 
 LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
-COUPLED_WINDOWS = ((1e-4, 1e-1), (3e-4, 3e-1))
+Windows = tuple[tuple[float, float], ...]  # lowest and highest learning rate of each
+COUPLED_WINDOWS: Windows = ((1e-4, 1e-1), (3e-4, 3e-1))  # the last one is that of everything else
 
 
 def lr_sensitivity(losses: Mapping[float, float], initial_loss: float) -> float:
@@ -45,7 +46,7 @@ def lr_sensitivity(losses: Mapping[float, float], initial_loss: float) -> float:
 def coupled_lr_sensitivity(
     losses: Mapping[float, float],
     initial_loss: float,
-    windows: tuple[tuple[float, float], ...] = COUPLED_WINDOWS,
+    windows: Windows = COUPLED_WINDOWS,
 ) -> float:
     """The least sensitivity over several windows of learning rates, each with its own best loss.
 
@@ -63,6 +64,11 @@ def coupled_lr_sensitivity(
     _check(losses, initial_loss)
     found = (lr_sensitivity(_within(losses, *window), initial_loss) for window in windows)
     return min((value for value in found if not math.isnan(value)), default=math.nan)
+
+
+def reaches_over(rates: Collection[float], windows: Windows = COUPLED_WINDOWS) -> bool:
+    """Whether the ends of all windows are among the learning rates."""
+    return all(_has(rates, end) for window in windows for end in window)
 
 
 def stability_margin(losses: Mapping[float, float], initial_loss: float) -> float:
@@ -87,14 +93,14 @@ def diverged(final_loss: float, initial_loss: float) -> bool:
     return not math.isfinite(final_loss) or final_loss > initial_loss
 
 
+def _has(rates: Collection[float], wanted: float) -> bool:
+    return any(math.isclose(rate, wanted) for rate in rates)
+
+
 def _within(losses: Mapping[float, float], low: float, high: float) -> dict[float, float]:
-    inside = {
-        rate: loss
-        for rate, loss in losses.items()
-        if low <= rate <= high or any(math.isclose(rate, end) for end in (low, high))
-    }
+    inside = {rate: loss for rate, loss in losses.items() if low <= rate <= high or _has((low, high), rate)}
     for end in (low, high):
-        if not any(math.isclose(rate, end) for rate in inside):
+        if not _has(inside, end):
             rates = ", ".join(f"{rate:g}" for rate in sorted(losses))
             raise InputError("losses", f"none at {end:g}, an end of the window; there are {rates}")
     return inside

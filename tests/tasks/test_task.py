@@ -166,6 +166,13 @@ def test_accuracy_equals_numpy_and_keeps_the_mode(count: int, training: bool) ->
     assert max(model.batches) <= 500
 
 
+def test_accuracy_leaves_a_part_in_evaluation_where_the_network_trains() -> None:
+    images, model = labelled(7), nn.Sequential(nn.Dropout(), Fixed()).train()
+    model[0].eval()
+    accuracy(images, model)
+    assert [module.training for module in model] == [False, True]
+
+
 def test_accuracy_changes_no_running_statistics(tasks: tuple[Task, ...]) -> None:
     for task in tasks:
         model = task.build(1).train()

@@ -1,7 +1,7 @@
 """Pictures of a search: the Pareto front, and scores by candidate."""
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain, combinations
+from itertools import combinations
 from math import ceil
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from scipy.optimize import isotonic_regression
 
 from evonas.report.pictures.figure import FAINT, INK, new_figure
 from evonas.report.pictures.placement import Point
@@ -223,14 +224,7 @@ def _leader(axes: Axes, start: float, end: float) -> Line2D:
 def _spread(values: Sequence[float], gap: float) -> list[float]:
     """Places in [0, 1] nearest to the values in least squares, ``gap`` apart and in the same order."""
     order = sorted(range(len(values)), key=values.__getitem__)
-    blocks: list[tuple[float, int]] = []  # sum and size of values that had to become equal: isotonic regression
-    for rank, index in enumerate(order):
-        total, count = values[index] - rank * gap, 1
-        while blocks and blocks[-1][0] / blocks[-1][1] > total / count:
-            earlier, size = blocks.pop()
-            total, count = total + earlier, count + size
-        blocks.append((total, count))
-    flat = chain.from_iterable([total / count] * count for total, count in blocks)
+    flat = isotonic_regression([values[index] - rank * gap for rank, index in enumerate(order)]).x if order else ()
     highest = max(0.0, 1 - (len(values) - 1) * gap)
     inside = (min(max(place, 0.0), highest) for place in flat)
     places = {index: place + rank * gap for rank, (index, place) in enumerate(zip(order, inside, strict=True))}

@@ -62,18 +62,6 @@ def magnitude_slope(model: HyperNetwork, gammas: Tensor) -> float:
     return log_log_slope(*magnitudes(model, gammas))
 
 
-def correction_ratios(model: HyperNetwork, gammas: Tensor) -> dict[str, float]:
-    """For each predicted tensor, the root of the mean over gammas of ||theta_k - base_k||^2, over ||base_k||.
-
-    Tensors whose base is 0 have no ratio and are left out.
-
-    Args:
-        model: the hypernetwork.
-        gammas: [n, d].
-    """
-    return _ratios(_sizes(model, gammas))
-
-
 @dataclass(frozen=True, slots=True)
 class GradientSpread:
     """How much gradients differ between gammas.

@@ -20,6 +20,7 @@ from evonas.studies.hypernet.variants import at_gamma, with_noise
 from evonas.tasks import data
 from evonas.training.device import find_device
 from evonas.training.fit import StopReason, fit
+from evonas.training.modes import evaluating, seeded
 
 TASKS: Mapping[str, Callable[..., HyperTask]] = {
     "regularized_classification": regularized_classification,
@@ -69,8 +70,7 @@ def work(piece: Piece, _needed: Mapping[Piece, Any] = MappingProxyType({})) -> d
     and the last. At each gamma of the task's grid, or the one of a plain network: ``losses`` on the fixed batches,
     ``metric`` and ``costs``; None if the run diverged.
     """
-    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
-        torch.manual_seed(derive_seed(piece.seed, "dropout"))  # its masks come from torch's generator
+    with seeded(derive_seed(piece.seed, "dropout")):  # its masks come from torch's generator
         return _work(piece)
 
 
@@ -116,17 +116,18 @@ def make_optimizer(network: HyperNetwork, piece: Piece) -> torch.optim.Optimizer
 
 @torch.no_grad()
 def _loss(task: HyperTask, network: HyperNetwork, batches: list[Any]) -> float | None:
-    network.eval()
-    losses = [float(task.loss(network, batch)) for batch in batches]
-    network.train()
+    with evaluating(network):
+        losses = [float(task.loss(network, batch)) for batch in batches]
     mean = sum(losses) / len(losses)
     return mean if math.isfinite(mean) else None
 
 
 def _scalars(task: HyperTask, network: HyperNetwork, batch: Any) -> dict[str, float]:
-    network.eval()  # dropout would draw from the generator of the training
-    found = scalars(network, task.grid, lambda model, gamma: task.loss(model, at_gamma(batch, gamma)), tensors=False)
-    network.train()
+    def loss(model: HyperNetwork, gamma: Tensor) -> Tensor:
+        return task.loss(model, at_gamma(batch, gamma))
+
+    with evaluating(network):  # dropout would draw from the generator of the training
+        found = scalars(network, task.grid, loss, tensors=False)
     return {tag: value for tag, value in found.items() if math.isfinite(value)}
 
 

@@ -105,15 +105,6 @@ def decode_costs(
     return tuple(costs)
 
 
-def by_kind(costs: Iterable[Cost]) -> dict[str, Cost]:
-    """Sums by kind, so that ``k_proj`` is seen apart: with few outputs it loses little, and flatters a mean."""
-    kinds: dict[str, Cost] = {}
-    for cost in costs:
-        named = Cost(cost.kind, cost.kind, cost.dense_macs, cost.macs, cost.dense_bytes, cost.bytes)
-        kinds[cost.kind] = kinds[cost.kind] + named if cost.kind in kinds else named
-    return kinds
-
-
 def total(costs: Iterable[Cost]) -> Cost:
     """The sum of all."""
     return sum(costs, Cost("total", "total", 0, 0, 0, 0))

@@ -17,8 +17,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from evonas.errors import InputError
-from evonas.studies.sparsity.calls import call, inference, output_of
 from evonas.studies.sparsity.sites import Site
+from evonas.surgery.calls import call, inference, output_of
 
 UNIFORM, BEST = "uniform", "fisher"
 LEVELS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)

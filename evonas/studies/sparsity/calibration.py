@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.seeding import derive_seed
-from evonas.studies.sparsity.calls import call, inference
 from evonas.studies.sparsity.sites import Site
+from evonas.surgery.calls import call, inference
 
 SAMPLES = 2**18  # scores kept of a layer; the share below a quantile of them is right to about 0.001
 

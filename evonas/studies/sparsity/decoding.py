@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evonas.errors import InputError
-from evonas.studies.sparsity.calls import accepts, inference, output_of
+from evonas.surgery.calls import accepts, inference, output_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,9 @@ from torch.nn import functional
 from evonas.errors import InputError
 from evonas.seeding import derive_seed
 from evonas.studies.sparsity.allocation import LEVELS, Curve, Make
-from evonas.studies.sparsity.calls import call, evaluation, is_distribution, output_of
 from evonas.studies.sparsity.sites import Site
+from evonas.surgery.calls import call, is_distribution, output_of
+from evonas.training.modes import evaluating
 
 
 def fisher_curves(
@@ -80,7 +81,7 @@ def _run(model: nn.Module, sites: Sequence[Site], batch: Any, seed: int) -> tupl
         seen.append((site, inputs[0].detach(), output.detach(), probe))
         return output + probe
 
-    with ExitStack() as hooks, evaluation(model), torch.inference_mode(False), torch.enable_grad():
+    with ExitStack() as hooks, evaluating(model), torch.inference_mode(False), torch.enable_grad():
         for site in sites:
             hooks.enter_context(site.module.register_forward_hook(partial(note, site)))
         result = call(model, batch)

@@ -17,7 +17,6 @@ from evonas.runs.jobs import Jobs
 from evonas.studies.sparsity.accounting import decode_costs, total
 from evonas.studies.sparsity.allocation import Costs, Curve
 from evonas.studies.sparsity.decoding import Decoder, compiled, decode_rates
-from evonas.studies.sparsity.perplexity import Window, perplexity
 from evonas.studies.sparsity.report import SparsityReport
 from evonas.studies.sparsity.selection import Prefill
 from evonas.studies.sparsity.sites import EXCLUDED, linear_sites
@@ -37,6 +36,7 @@ from evonas.studies.sparsity.study import (
     grid_of,
 )
 from evonas.studies.sparsity.texts import Windows, calibration_windows, scored_windows
+from evonas.tasks.language.perplexity import Window, perplexity, sliding
 from evonas.tasks.language.pretrained import LanguageModel, load_language_model
 from evonas.training.device import find_device
 
@@ -228,7 +228,8 @@ class Measuring:
 
     def _windows(self, model: nn.Module, rows: Tensor) -> list[Window]:
         """Each window scored by itself, all of it after a ``bos``, else all but its first token."""
-        return [perplexity(model, row, window=len(row), bos=self.bos).windows[0] for row in rows]
+        batches = (batch for row in rows for batch in sliding(row, window=len(row), bos=self.bos))
+        return list(perplexity(model, batches).windows)
 
 
 def _with_bos(row: Tensor, bos: int | None) -> Tensor:

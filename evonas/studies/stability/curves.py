@@ -46,16 +46,6 @@ def spike_steps(values: Sequence[float], *, window: int = 1000, sigmas: float = 
     return tuple(spikes)
 
 
-def spike_score(values: Sequence[float], *, window: int = 1000, sigmas: float = 7.0) -> float:
-    """Share of the judged values that are spikes; NaN where there are no more than ``window`` values.
-
-    Raises:
-        InputError: as ``spike_steps``.
-    """
-    spikes = spike_steps(values, window=window, sigmas=sigmas)
-    return len(spikes) / (len(values) - window) if len(values) > window else math.nan
-
-
 def diverges_slowly(losses: Sequence[float], *, window: int = 50, rise: float = 0.1) -> bool:
     """Whether a training lost again what it had learned: the loss ends ``rise`` or more above the best it had been.
 

@@ -15,6 +15,7 @@ from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Sec
 from evonas.tasks.language.settings import ModelConfig
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+Decay = Literal["independent", "coupled"]
 
 
 class OptimizerConfig(Section):
@@ -32,7 +33,7 @@ class OptimizerConfig(Section):
     beta1: Momentum = 0.9
     beta2: Momentum = 0.95
     epsilon: Positive = 1e-8
-    decay: Literal["independent", "coupled"] = "independent"
+    decay: Decay = "independent"
     weight_decay: NotNegative | None = None
     undecayed: tuple[str, ...] = ()
     clip: NotNegative = 1.0

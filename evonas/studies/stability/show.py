@@ -18,6 +18,7 @@ from evonas.runs.store import Outcome
 from evonas.studies.stability.prediction import ALL_DIVERGED, LOSS_SUFFERS
 from evonas.studies.stability.study import Cell
 from evonas.studies.stability.sweeps import FOLLOWED, Sweep, against_first, foretold, spread, study_json
+from evonas.training.sensitivity import COUPLED_WINDOWS
 
 COLUMNS = (
     "intervention",
@@ -148,6 +149,7 @@ def markdown(name: str, sweeps: Sequence[Sweep]) -> str:
     """The table, differences to the first intervention, and what was foretold of the largest size."""
     lines = [f"# {name}\n", *table_head(*COLUMNS)]
     lines += [table_row(*table_cells(sweep)) for sweep in sweeps]
+    lines += [f"\n{note}" for note in _coupled_notes(sweeps)]
     lines += [f"\n- {sweep.intervention}, {sweep.size}: {why}" for sweep in sweeps for why in sweep.failures.values()]
     if differences := against_first(sweeps):
         lines += [
@@ -168,6 +170,26 @@ def markdown(name: str, sweeps: Sequence[Sweep]) -> str:
             words = (found["intervention"], found["what"], f"{found['learning_rate']:g}")
             lines.append(table_row(*words, *numbers, "; ".join(found["doubts"])))
     return "\n".join(lines) + "\n"
+
+
+def _coupled_notes(sweeps: Sequence[Sweep]) -> list[str]:
+    """What the LR sensitivity of coupled decay is, where there is any."""
+    names: dict[bool, list[str]] = {True: [], False: []}
+    for sweep in sweeps:
+        if sweep.decay == "coupled" and sweep.intervention not in names[bool(sweep.windows)]:
+            names[bool(sweep.windows)].append(sweep.intervention)
+    first, last = (f"{low:g} to {high:g}" for low, high in COUPLED_WINDOWS)
+    rule = f"the lower one of those over {first} and over {last}"
+    notes = []
+    if names[True]:
+        notes.append(
+            f"With coupled weight decay ({', '.join(names[True])}) the LR sensitivity is {rule}, as published."
+        )
+        notes.append(f"Its differences are to the LR sensitivity of others over {last}, as many learning rates.")
+    if names[False]:
+        notes.append(f"With coupled weight decay ({', '.join(names[False])}) the published LR sensitivity is {rule}.")
+        notes.append("The learning rates here do not reach over both: it is that over all of them, as for the others.")
+    return notes
 
 
 def runs_csv(outcomes: Mapping[Cell, Outcome]) -> str:

@@ -16,7 +16,7 @@ from evonas.runs.jobs import Jobs
 from evonas.studies.stability.curves import diverges_slowly, spike_steps
 from evonas.studies.stability.layers import norm_of
 from evonas.studies.stability.probes import Reading
-from evonas.studies.stability.settings import RunConfig
+from evonas.studies.stability.settings import Decay, RunConfig
 from evonas.studies.stability.train import train
 from evonas.tasks.language.settings import width_and_depth
 from evonas.tasks.language.text import Text, batches, load, windows
@@ -59,12 +59,13 @@ class Piece(Section):
 
 
 class Cell(Section):
-    """A place in the grid."""
+    """A place in the grid, and how weights decay there, by which the sensitivity is judged."""
 
     intervention: str
     size: str
     learning_rate: float
     seed: int
+    decay: Decay = "independent"
 
 
 def pieces_of(study: StudyConfig) -> dict[Cell, Piece]:
@@ -78,12 +79,11 @@ def pieces_of(study: StudyConfig) -> dict[Cell, Piece]:
         if names.count(name) > 1:
             raise InputError("interventions", f"two are called {name!r}", remedy="give one of them another name")
     places = product(study.grid.sizes, study.interventions, study.grid.learning_rates, study.grid.seeds)
-    found = {
-        Cell(intervention=intervention.name, size=size, learning_rate=rate, seed=seed): Piece(
-            text=study.text, run=_run(study, intervention, size, rate, seed)
-        )
-        for size, intervention, rate, seed in places
-    }
+    found = {}
+    for size, intervention, rate, seed in places:
+        run = _run(study, intervention, size, rate, seed)
+        cell = Cell(intervention=intervention.name, size=size, learning_rate=rate, seed=seed, decay=run.optimizer.decay)
+        found[cell] = Piece(text=study.text, run=run)
     text = _text(study.text)
     for context in {piece.run.model.context for piece in found.values()}:
         batches(text.train, context, 1, 0)

@@ -10,8 +10,17 @@ from evonas.errors import InputError
 from evonas.report.statistics import Interval, Summary, summary, t_interval
 from evonas.runs.store import Outcome
 from evonas.studies.stability.prediction import HeldOut, hold_out
+from evonas.studies.stability.settings import Decay
 from evonas.studies.stability.study import Cell
-from evonas.training.sensitivity import diverged, lr_sensitivity, stability_margin
+from evonas.training.sensitivity import (
+    COUPLED_WINDOWS,
+    Windows,
+    coupled_lr_sensitivity,
+    diverged,
+    lr_sensitivity,
+    reaches_over,
+    stability_margin,
+)
 
 FOLLOWED = {  # what is foretold over sizes, by the names tables use
     "max attention logit": "blocks.0.max_logit",
@@ -33,6 +42,7 @@ class Sweep:
         slow: runs that lost again what they had learned.
         spikes: steps with a spike, over all runs.
         failures: why runs have no outcome, by learning rate and seed.
+        decay: how weights decay.
     """
 
     intervention: str
@@ -44,17 +54,33 @@ class Sweep:
     slow: int
     spikes: int
     failures: Mapping[tuple[float, int], str]
+    decay: Decay = "independent"
+
+    @property
+    def rates(self) -> set[float]:
+        """All learning rates."""
+        return {rate for found in self.losses.values() for rate in found} | {rate for rate, _ in self.failures}
 
     @property
     def whole(self) -> list[int]:
         """The seeds with a loss at every learning rate."""
-        rates = {rate for found in self.losses.values() for rate in found} | {rate for rate, _ in self.failures}
-        return [seed for seed, found in self.losses.items() if found.keys() == rates]
+        return [seed for seed, found in self.losses.items() if found.keys() == self.rates]
+
+    @property
+    def windows(self) -> Windows:
+        """The published windows of coupled decay, where the learning rates reach over them; else none."""
+        return COUPLED_WINDOWS if self.decay == "coupled" and reaches_over(self.rates) else ()
 
     @property
     def sensitivities(self) -> dict[int, float]:
-        """LR sensitivity by seed; NaN where nothing learned."""
-        return {seed: lr_sensitivity(self.losses[seed], self.initial[seed]) for seed in self.whole}
+        """LR sensitivity by seed, by the published rule for coupled decay where it can be; NaN if nothing learned."""
+        return self.sensitivities_over(self.windows)
+
+    def sensitivities_over(self, windows: Windows) -> dict[int, float]:
+        """LR sensitivity by seed: the least over the windows, or without windows over all learning rates."""
+        if not windows:
+            return {seed: lr_sensitivity(self.losses[seed], self.initial[seed]) for seed in self.whole}
+        return {seed: coupled_lr_sensitivity(self.losses[seed], self.initial[seed], windows) for seed in self.whole}
 
     @property
     def margins(self) -> dict[int, float]:
@@ -131,7 +157,8 @@ def _sweep(intervention: str, size: str, outcomes: Mapping[Cell, Outcome]) -> Sw
         slow, spikes = slow + value["slow"], spikes + value["spikes"]
         if value["readings"]:
             last[place] = value["readings"][-1][1]
-    return Sweep(intervention, size, parameters, losses, initial, last, slow, spikes, failures)
+    decay = next(iter(outcomes)).decay
+    return Sweep(intervention, size, parameters, losses, initial, last, slow, spikes, failures, decay)
 
 
 def foretold(sweeps: Sequence[Sweep], intervention: str, name: str) -> dict[float, HeldOut]:
@@ -172,7 +199,11 @@ class Against:
 
 
 def against_first(sweeps: Sequence[Sweep]) -> list[Against]:
-    """Differences to the first intervention, in the order of the sweeps, where both have a common whole seed."""
+    """Differences to the first intervention, in the order of the sweeps, where both have a common whole seed.
+
+    Beside coupled decay that is judged by its windows, the other one is judged over the last of them: the published
+    window of everything else, which has as many learning rates.
+    """
     firsts = {sweep.size: sweep for sweep in reversed(sweeps) if sweep.intervention == sweeps[0].intervention}
     found = []
     for sweep in sweeps:
@@ -180,9 +211,12 @@ def against_first(sweeps: Sequence[Sweep]) -> list[Against]:
         if first is None or first is sweep:
             continue
         seeds = [seed for seed in sweep.whole if seed in first.whole]
-        gains = [sweep.sensitivities[seed] - first.sensitivities[seed] for seed in seeds]
-        mine, theirs = sweep.best_losses, first.best_losses
-        losses = [mine[seed] - theirs[seed] for seed in seeds if seed in mine and seed in theirs]
+        mine, theirs = (
+            one.sensitivities_over(one.windows or other.windows[-1:]) for one, other in ((sweep, first), (first, sweep))
+        )
+        gains = [mine[seed] - theirs[seed] for seed in seeds]
+        best, other_best = sweep.best_losses, first.best_losses
+        losses = [best[seed] - other_best[seed] for seed in seeds if seed in best and seed in other_best]
         if losses and all(map(math.isfinite, gains)):
             names = (sweep.intervention, first.intervention, sweep.size)
             found.append(Against(*names, t_interval(gains), t_interval(losses)))
@@ -201,6 +235,7 @@ def study_json(sweeps: Sequence[Sweep]) -> dict[str, Any]:
                 "losses": {
                     seed: {f"{r:g}": _finite(v) for r, v in found.items()} for seed, found in sweep.losses.items()
                 },
+                "lr_sensitivity_windows": [list(window) for window in sweep.windows],
                 "lr_sensitivity": {seed: _finite(value) for seed, value in sweep.sensitivities.items()},
                 "stability_margin": {seed: _finite(value) for seed, value in sweep.margins.items()},
                 "best_learning_rate": {seed: rate for seed, (rate, _) in sweep.best.items()},

@@ -19,6 +19,7 @@ from evonas.tasks.language.model import NormFactory, Transformer, build
 from evonas.tasks.language.text import Text, batches, windows
 from evonas.training.device import find_device
 from evonas.training.fit import StopReason, fit
+from evonas.training.modes import evaluating
 from evonas.training.sensitivity import diverged
 
 CHECK_EVERY = 10  # steps between looks at the loss on a GPU, which wait for it
@@ -140,10 +141,9 @@ def _logits(model: Transformer, tokens: Tensor, config: RunConfig) -> Tensor:
 @torch.no_grad()
 def _validation_loss(model: Transformer, validation: Batch, config: RunConfig) -> float:
     """Mean cross entropy, without z-loss, in evaluation mode."""
-    model.eval()
     inputs, targets = validation
     total = 0.0
-    for part, wanted in zip(inputs.split(config.batch_size), targets.split(config.batch_size), strict=True):
-        total += len(part) * float(cross_entropy(_logits(model, part, config), wanted))
-    model.train()
+    with evaluating(model):
+        for part, wanted in zip(inputs.split(config.batch_size), targets.split(config.batch_size), strict=True):
+            total += len(part) * float(cross_entropy(_logits(model, part, config), wanted))
     return total / len(inputs)

@@ -17,7 +17,7 @@ def mean_shift(source: Tensor, target: Tensor) -> AffineMap:
     return AffineMap(torch.ones_like(source[0]), target.mean(0) - source.mean(0))
 
 
-def linear_transport(source: Tensor, target: Tensor, *, bounded: bool) -> AffineMap:
+def linear_transport(source: Tensor, target: Tensor, *, bounded: bool, pool: str = "mean") -> AffineMap:
     r"""The affine map that moves sorted source samples closest to the quantiles of the target.
 
     With both centred, $w = \sum_i a_{(i)} b_{(i)} / \sum_i a_{(i)}^2$ and $b = \bar b - w \bar a$, per neuron;
@@ -27,10 +27,13 @@ def linear_transport(source: Tensor, target: Tensor, *, bounded: bool) -> Affine
     Args:
         source: [n, d].
         target: [m, d].
-        bounded: act between the smallest and the largest source sample of each neuron only.
+        bounded: act between the smallest and the largest source sample of each neuron only, both included, as in the
+            paper; the released code leaves out values that equal one of them.
+        pool: how the samples were pooled, for bounds of maps over space; see ``AffineMap``.
 
-    Source: Linear-AcT, Rodriguez et al. 2024; its printed formula divides by the target's variance, its code by the
-    source's, which is the least-squares solution and is done here.
+    Source: Linear-AcT, Rodriguez et al. 2024. Its printed formula divides by the target's variance, its code by the
+    source's, which is the least-squares solution and is done here. Its code moves a map over space with the mean m by
+    T(m) - m and scales nothing within it; here each pixel goes to w z + b, as in LinEAS, and the mean to T(m) as well.
     """
     a, b = source.double().sort(0).values, quantiles(target.double(), len(source)).means
     centred = a - a.mean(0)
@@ -39,7 +42,7 @@ def linear_transport(source: Tensor, target: Tensor, *, bounded: bool) -> Affine
     weight = torch.where(varies, slope, 1.0)
     bias = b.mean(0) - weight * a.mean(0)
     low, high = (source.amin(0), source.amax(0)) if bounded else (None, None)
-    return AffineMap(weight.to(source.dtype), bias.to(source.dtype), low, high)
+    return AffineMap(weight.to(source.dtype), bias.to(source.dtype), low, high, pool)
 
 
 def classifier_shift(source: Tensor, target: Tensor) -> AffineMap:

@@ -65,7 +65,7 @@ def fit(
             intervention to see which of them write the residual stream.
         method: one of the table.
         pool: how tokens become one vector for fitting: ``mean``, ``last``, ``max`` or ``min``. Maps of images are
-            pooled over space. The maps themselves act on every token and position.
+            pooled over space. The maps themselves act on every token and position, on each pixel as w z + b.
         skip_first: leave the first token out of pooling; see ``Pooling``.
         steps: of ``lineas``.
         lr: of ``lineas``; see ``evonas.studies.steering.lineas.Settings``.
@@ -76,7 +76,8 @@ def fit(
             the start. Unlike a sparsity it does not shrink the maps of those it keeps.
         sequential: of ``linear-act`` and ``mean-act``; False estimates all on the untouched model.
         bounded: of ``linear-act``; leave values alone that lie outside of what the source's pooled activations
-            reached. That is meant for removing a property; use False for inducing one.
+            reached. Of tokens each has to lie inside, of a map over space its pooled value, which then moves as a
+            whole. That is meant for removing a property; use False for inducing one.
         on_step: of ``lineas``, called after each step with its number (from 0) and its loss.
 
     Raises:
@@ -108,9 +109,9 @@ def fit(
             maps, trace = lineas.train(model, found, sources, goals, pooling, settings, on_step)
             losses = trace.losses
         elif method in ("linear-act", "mean-act") and sequential:
-            maps = _one_after_another(model, found, sources, goals, pooling, _estimator(method, bounded))
+            maps = _one_after_another(model, found, sources, goals, pooling, _estimator(method, bounded, pool))
         else:
-            maps = list(map(_estimator(method, bounded), start, goals))
+            maps = list(map(_estimator(method, bounded, pool), start, goals))
     return Intervention(found, tuple(maps), method, type(model).__name__, losses)
 
 
@@ -123,9 +124,9 @@ def _batches(what: str, batches: Iterable[Batch]) -> list[Batch]:
     return listed
 
 
-def _estimator(method: str, bounded: bool) -> Estimator:
+def _estimator(method: str, bounded: bool, pool: str) -> Estimator:
     estimators: dict[str, Estimator] = {
-        "linear-act": partial(linear_transport, bounded=bounded),
+        "linear-act": partial(linear_transport, bounded=bounded, pool=pool),
         "mean-act": mean_shift,
         "caa": mean_shift,
         "iti-c": classifier_shift,

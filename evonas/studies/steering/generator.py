@@ -14,6 +14,7 @@ from evonas.errors import InputError
 from evonas.seeding import derive_seed
 from evonas.tasks.data import load_arrays
 from evonas.training.fit import Trace, fit
+from evonas.training.modes import seeded
 
 CLASSES, SIDE = 10, 8
 NOISE = 16
@@ -129,9 +130,7 @@ def train_generator(
         raise InputError("width", str(width), accepted="a multiple of 8")
     if per_class < 2:
         raise InputError("per_class", str(per_class), accepted="2 or more")
-    # manual_seed reseeds the GPUs too: all of them get their state back
-    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
-        torch.manual_seed(derive_seed(seed, "weights"))
+    with seeded(derive_seed(seed, "weights")):
         generator = Generator(width)
     optimizer = torch.optim.Adam(generator.parameters(), lr, betas=(0.9, 0.99))
     labels = torch.arange(CLASSES).repeat_interleave(per_class)

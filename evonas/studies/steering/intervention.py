@@ -127,7 +127,9 @@ class Intervention:
 
     def save(self, folder: str | Path) -> None:
         """Write it to a folder, as JSON and safetensors."""
-        header = saving.Header(method=self.method, model=self.model, sites=self.sites, losses=self.losses)
+        bounded = {name: affine for name, affine in self.by_name.items() if affine.is_bounded}
+        pools = {name: affine.pool for name, affine in bounded.items() if affine.pool != "mean"}
+        header = saving.Header(method=self.method, model=self.model, sites=self.sites, losses=self.losses, pools=pools)
         saving.write(Path(folder), header, self.by_name)
 
     @classmethod

@@ -10,6 +10,7 @@ from evonas.errors import InputError
 from evonas.seeding import derive_seed
 from evonas.studies.steering.generator import CLASSES, Digits
 from evonas.training.fit import Trace, fit
+from evonas.training.modes import seeded
 
 
 class Classifier(nn.Module):
@@ -42,9 +43,7 @@ def train_classifier(
     digits: Digits, *, steps: int = 600, seed: int = 0, width: int = 64, batch_size: int = 64, lr: float = 2e-3
 ) -> tuple[Classifier, Trace]:
     """A classifier trained on real images with Adam."""
-    # manual_seed reseeds the GPUs too: all of them get their state back
-    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
-        torch.manual_seed(derive_seed(seed, "weights"))
+    with seeded(derive_seed(seed, "weights")):
         classifier = Classifier(width)
     optimizer = torch.optim.Adam(classifier.parameters(), lr)
 

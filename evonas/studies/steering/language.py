@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Section, Share
 from evonas.errors import InputError
 from evonas.seeding import derive_seed
-from evonas.studies.steering.evaluation import perplexity
 from evonas.studies.steering.fit import POST_NORMS
 from evonas.studies.steering.scorers import ScorerConfig, load_scorer
 from evonas.studies.steering.sentences import (
@@ -29,8 +28,10 @@ from evonas.studies.steering.sentences import (
 )
 from evonas.studies.steering.sites import Batch
 from evonas.studies.steering.tokens import batched, encode, padded
+from evonas.tasks.language.perplexity import perplexity
 from evonas.tasks.language.pretrained import load_language_model
 from evonas.training.device import find_device
+from evonas.training.modes import seeded
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NEUTRAL_BATCH = 8  # texts; logits of a large vocabulary fill the memory
@@ -132,7 +133,8 @@ class Language:
         scores = self._score(texts)
         above = sum(score > self._config.scorer.threshold for score in scores) / len(scores)
         mean = math.fsum(scores) / len(scores)
-        price = perplexity(self.model, self._batches(sorted(self._neutral, key=len), NEUTRAL_BATCH))  # little padding
+        neutral = self._batches(sorted(self._neutral, key=len), NEUTRAL_BATCH)  # sorted: little padding
+        price = perplexity(self.model, neutral).value
         shown = {"texts": texts[: self._config.shown]} if self._config.shown else {}
         return {
             "score": above if self._config.scorer.measure == "share" else mean,
@@ -193,8 +195,7 @@ class Language:
         rows = self._rows(self._prompts) * self._config.decoding.repeats
         for number, part in enumerate(batched(rows, self._config.batch_size)):
             batch = padded(part, self._pad, self._device, left=True)
-            with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
-                torch.manual_seed(derive_seed(seed, "continuations", number))  # what generate() draws from
+            with seeded(derive_seed(seed, "continuations", number)):  # what generate() draws from
                 ids = model.generate(**batch, generation_config=settings)
             new = ids[:, batch["input_ids"].shape[1] :].tolist()
             found += [str(self._loaded.tokenizer.decode(row, skip_special_tokens=True)).strip() for row in new]

@@ -1,11 +1,12 @@
 """The map of one site: a scale and a shift per neuron."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from evonas.errors import InputError
+from evonas.studies.steering.pooling import Pooling, is_spatial
 
 NOTICEABLE = 1e-5  # how far from the identity a neuron's map is to count as steered
 INVERTIBLE = 1e-6  # smallest scale that is inverted
@@ -15,24 +16,31 @@ INVERTIBLE = 1e-6  # smallest scale that is inverted
 class AffineMap:
     r"""$T(z) = w z + b$ per neuron; with bounds, z where z is outside of [low, high].
 
+    Every position moves by itself. Bounds hold for what they were fitted on: for each token and vector its own value,
+    but for a map over space, [b, d, h, w] or [b, h, w, d], the pooled value of the sample. All pixels of a neuron then
+    move to w z + b, or all stay; so their mean m goes to T(m) or stays.
+
     Attributes:
         weight: w [d].
         bias: b [d].
-        low: [d]; None together with ``high``.
+        low: [d]; None together with ``high``. The bounds themselves are inside.
         high: [d].
+        pool: how maps over space are pooled before bounds are looked at; see ``Pooling``.
     """
 
     weight: Tensor
     bias: Tensor
     low: Tensor | None = None
     high: Tensor | None = None
+    pool: str = "mean"
 
     def __call__(self, z: Tensor, axis: int = -1) -> Tensor:
         """Apply it along an axis of length d, in its own precision or better; the result has the dtype of ``z``."""
         wide = z.to(torch.promote_types(z.dtype, self.weight.dtype))
         moved = wide * _along(self.weight, z, axis) + _along(self.bias, z, axis)
         if self.low is not None and self.high is not None:
-            inside = (wide >= _along(self.low, z, axis)) & (wide <= _along(self.high, z, axis))
+            held = _pooled(wide, axis, self.pool) if is_spatial(z, axis) else wide
+            inside = (held >= _along(self.low, z, axis)) & (held <= _along(self.high, z, axis))
             moved = torch.where(inside, moved, wide)
         return moved.to(z.dtype)
 
@@ -53,7 +61,7 @@ class AffineMap:
 
     def at(self, strength: float) -> "AffineMap":
         r"""The map $\lambda T(z) + (1 - \lambda) z$."""
-        return AffineMap(1 + strength * (self.weight - 1), strength * self.bias, self.low, self.high)
+        return replace(self, weight=1 + strength * (self.weight - 1), bias=strength * self.bias)
 
     def inverse(self) -> "AffineMap":
         """The map $(z - b) / w$.
@@ -82,13 +90,21 @@ class AffineMap:
 
     def to(self, device: torch.device) -> "AffineMap":
         """The same on a device."""
-        parts = (self.weight, self.bias, self.low, self.high)
-        return AffineMap(*(None if part is None else part.to(device) for part in parts))  # type: ignore[arg-type]
+        parts = {part: getattr(self, part) for part in ("weight", "bias", "low", "high")}
+        return replace(self, **{part: value.to(device) for part, value in parts.items() if value is not None})
 
     def _require_unbounded(self, trouble: str) -> None:
         if self.is_bounded:
             remedy = "fit with bounded=False"
             raise InputError("map", f"one that acts between bounds only {trouble}", remedy=remedy)
+
+
+def _pooled(z: Tensor, axis: int, pool: str) -> Tensor:
+    """The pooled value of each sample and neuron, with axes of length 1 in place of the positions."""
+    pooled = Pooling(pool, skip_first=False)(z, axis)
+    shape = [1] * z.ndim
+    shape[0], shape[axis] = pooled.shape
+    return pooled.view(shape)
 
 
 def _along(v: Tensor, z: Tensor, axis: int) -> Tensor:

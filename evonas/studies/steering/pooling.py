@@ -48,7 +48,7 @@ class Pooling:
         z = z.to(torch.promote_types(z.dtype, torch.float32))
         if z.ndim == 2:
             return z.clone()  # what comes next may work in place
-        if z.ndim == 3 and axis == -1:
+        if not is_spatial(z, axis):
             return self._over(z, _kept(mask, z, self.skip_first))
         if self.pool == "last":
             raise InputError("pool", "'last', but a map has no last position", accepted="mean, max, min")
@@ -68,6 +68,11 @@ class Pooling:
                 return torch.where(kept, z, -torch.inf).amax(1)
             case _:
                 return torch.where(kept, z, torch.inf).amin(1)
+
+
+def is_spatial(z: Tensor, axis: int) -> bool:
+    """Whether activations are a map over space, not vectors [b, d] or tokens [b, t, d]."""
+    return z.ndim > 3 or (z.ndim == 3 and axis == 1)
 
 
 def _kept(mask: Tensor | None, z: Tensor, skip_first: bool) -> Tensor:

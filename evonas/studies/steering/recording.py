@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from evonas.errors import InputError
 from evonas.studies.steering.pooling import Pooling
 from evonas.studies.steering.sites import Batch, Site, main_output, run
+from evonas.training.modes import evaluating
 
 
 class _LastSiteSeen(BaseException):  # not an Exception, which models may catch
@@ -99,18 +100,15 @@ def record(
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """Within it the model is in evaluation mode and its parameters have no gradients; both are restored."""
-    modes = {module: module.training for module in model.modules()}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.eval()
-    try:
-        for parameter in trainable:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluating(model):
+        try:
+            for parameter in trainable:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for parameter in trainable:
+                parameter.requires_grad_(True)
 
 
 def samples_of(batch: Batch) -> int:

@@ -8,8 +8,17 @@ from typing import Any
 
 from evonas.report.statistics import Summary, summary
 from evonas.runs.store import Outcome
-from evonas.studies.steering.evaluation import Point
 from evonas.studies.steering.study import NONE, Cell, MeasurePiece, Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of a curve: the strength, the concept's score, and the price, such as a perplexity on neutral text."""
+
+    strength: float
+    score: float
+    price: float
+
 
 Curve = tuple[Point, ...]  # by strength, ascending; the first is the untouched model
 

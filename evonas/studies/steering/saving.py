@@ -15,6 +15,7 @@ from evonas.config.section import Section, parse_section
 from evonas.errors import InputError
 from evonas.files import write_text, write_whole
 from evonas.studies.steering.maps import AffineMap
+from evonas.studies.steering.pooling import POOLS
 from evonas.studies.steering.sites import Site
 
 HEADER, TENSORS = "intervention.json", "maps.safetensors"
@@ -22,13 +23,17 @@ _PARTS, _BOUNDS = ("weight", "bias"), ("low", "high")
 
 
 class Header(Section):
-    """What is known of an intervention beside its maps; see ``Intervention``."""
+    """What is known of an intervention beside its maps; see ``Intervention``.
+
+    ``pools`` says of sites whose maps have bounds how their samples were pooled, where it is not the mean.
+    """
 
     format: Literal["evonas intervention 1"] = "evonas intervention 1"
     method: str
     model: str
     sites: Annotated[tuple[Site, ...], Field(min_length=1)]
     losses: tuple[float, ...] = ()
+    pools: dict[str, str] = Field(default_factory=dict)
 
 
 def write(folder: Path, header: Header, maps: Mapping[str, AffineMap]) -> None:
@@ -59,21 +64,24 @@ def read(folder: Path) -> tuple[Header, tuple[AffineMap, ...]]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(where, f"is not JSON ({error})") from None
     header = parse_section(Header, data, where)
+    for name, pool in header.pools.items():
+        if pool not in POOLS:
+            raise InputError(where, f"pools: {pool!r} at {name}", accepted=", ".join(POOLS))
     where = str(folder / TENSORS)
     try:
         tensors = load_file(folder / TENSORS)
     except SafetensorError as error:
         raise InputError(where, f"is not a safetensors file ({error})") from None
-    maps = tuple(_map(site, tensors, where) for site in header.sites)
+    maps = tuple(_map(site, tensors, where, header.pools.get(site.name, "mean")) for site in header.sites)
     if tensors:
         raise InputError(where, f"holds {min(tensors)!r}, which belongs to no site of {HEADER}")
     return header, maps
 
 
-def _map(site: Site, tensors: dict[str, Tensor], where: str) -> AffineMap:
+def _map(site: Site, tensors: dict[str, Tensor], where: str, pool: str) -> AffineMap:
     """Take the map of one site out of the tensors."""
     bounded = f"{site.name}/low" in tensors
-    values = []
+    values = dict[str, Tensor]()
     for part in (*_PARTS, *_BOUNDS) if bounded else _PARTS:
         key = f"{site.name}/{part}"
         value = tensors.pop(key, None)
@@ -82,5 +90,5 @@ def _map(site: Site, tensors: dict[str, Tensor], where: str) -> AffineMap:
         if value.shape != (site.features,) or not value.is_floating_point() or not torch.isfinite(value).all():
             found = f"{key!r} is {str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
             raise InputError(where, found, accepted=f"{site.features} finite floating-point numbers")
-        values.append(value)
-    return AffineMap(*values)
+        values[part] = value
+    return AffineMap(**values, pool=pool)

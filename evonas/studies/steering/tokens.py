@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 Item = TypeVar("Item")
 
@@ -33,12 +34,10 @@ def encode(
 
 def padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device, *, left: bool) -> dict[str, Tensor]:
     """``input_ids`` and ``attention_mask`` [b, t]; padding comes before the text where it is to be continued."""
-    width = max(map(len, rows))
-    ids = torch.full((len(rows), width), pad)
-    mask = torch.zeros(len(rows), width, dtype=torch.int64)
-    for number, row in enumerate(rows):
-        place = slice(width - len(row), width) if left else slice(len(row))
-        ids[number, place], mask[number, place] = torch.tensor(row), 1
+    texts = [torch.tensor(row, dtype=torch.int64) for row in rows]
+    side = "left" if left else "right"
+    ids = pad_sequence(texts, batch_first=True, padding_value=pad, padding_side=side)
+    mask = pad_sequence([torch.ones_like(text) for text in texts], batch_first=True, padding_side=side)
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from evonas.training.modes import evaluating
+
 
 def unstride(model: nn.Module, count: int, image_size: int, in_channels: int) -> None:
     """Sets the stride of the first ``count`` spatial reductions of ``model`` to 1, in place.
@@ -40,15 +42,12 @@ def _strided_by_input_size(model: nn.Module, images: torch.Tensor) -> dict[int, 
 
     strided = [module for module in model.modules() if _stride(module) > 1]
     hooks = [module.register_forward_pre_hook(note) for module in strided]
-    modes = {module: module.training for module in model.modules()}
     try:
-        with torch.no_grad():
-            model.eval()(images)
+        with evaluating(model), torch.no_grad():
+            model(images)
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
     return readers
 
 

@@ -10,6 +10,7 @@ from evonas.errors import InputError
 from evonas.seeding import derive_seed
 from evonas.tasks.language.attention import Attention, capped
 from evonas.tasks.language.settings import ModelConfig
+from evonas.training.modes import seeded
 
 NormFactory = Callable[[int], nn.Module]
 
@@ -107,9 +108,7 @@ class Transformer(nn.Module):
 
 def build(config: ModelConfig, seed: int, make_norm: NormFactory | None = None) -> Transformer:
     """A freshly initialized model; what exchanged norms draw from torch's generator depends on the seed alone."""
-    # manual_seed reseeds the GPUs too: all of them get their state back
-    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
-        torch.manual_seed(derive_seed(seed, "norms"))
+    with seeded(derive_seed(seed, "norms")):
         model = Transformer(config, make_norm)
     initialize(model, seed)
     return model

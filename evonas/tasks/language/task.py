@@ -14,6 +14,7 @@ from evonas.tasks.language.model import build
 from evonas.tasks.language.settings import sized
 from evonas.tasks.language.text import Text, batches, windows
 from evonas.tasks.task import Task
+from evonas.training.modes import evaluating
 
 NORMS = ("blocks.*.attention_norm", "blocks.*.mlp_norm", "norm")  # all but those of queries and keys
 VALIDATION = 64  # windows that give the metric
@@ -54,12 +55,10 @@ def _loss(model: nn.Module, batch: Batch) -> Tensor:
 
 @torch.no_grad()
 def likelihood(validation: Batch, batch_size: int, model: nn.Module) -> float:
-    """exp(-mean cross entropy) of the windows, in evaluation mode; the model's mode is left as it was."""
-    mode = model.training
-    model.eval()
+    """exp(-mean cross entropy) of the windows, in evaluation mode; the modes of its modules are left as they were."""
     inputs, targets = validation
     total = 0.0
-    for part, wanted in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
-        total += len(part) * float(cross_entropy(model(part), wanted))
-    model.train(mode)
+    with evaluating(model):
+        for part, wanted in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+            total += len(part) * float(cross_entropy(model(part), wanted))
     return math.exp(-total / len(inputs))

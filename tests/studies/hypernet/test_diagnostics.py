@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from evonas.errors import InputError
 from evonas.hypernet import HyperNetwork
 from evonas.studies.hypernet.diagnostics import (
-    correction_ratios,
     gradient_spread,
     log_log_slope,
     magnitude_slope,
@@ -80,13 +79,14 @@ def test_the_ray_spans_a_decade_within_the_ranges() -> None:
 def test_ratios_are_those_of_the_norms_and_leave_out_what_starts_at_zero(text: nn.Module) -> None:
     model = HyperNetwork(text, 2, correction=0.5)
     gammas = model.inputs.sample(6, torch.Generator().manual_seed(0))
-    ratios = correction_ratios(model, gammas)
+    tags = scalars(model, gammas)
+    ratios = {tag.rpartition("/")[2]: value for tag, value in tags.items() if "/correction/" in tag}
     assert ratios.keys() == model.heads.shapes.keys() - {"film.beta", "norm.bias"}
     for name, ratio in ratios.items():
         theta, base = model.predict(gammas)[name].detach().numpy(), model.base[name].detach().numpy()
         squares = ((theta - base) ** 2).reshape(6, -1).sum(1)
         assert ratio == pytest.approx(np.sqrt(squares.mean()) / np.linalg.norm(base), rel=1e-4)
-    assert correction_ratios(HyperNetwork(text, 2, parametrization="default"), gammas) == {}
+    assert not any("correction" in tag for tag in scalars(HyperNetwork(text, 2, parametrization="default"), gammas))
 
 
 def test_the_spread_of_gradients_equals_numpy(images: nn.Module, pictures: Tensor) -> None:
@@ -117,7 +117,6 @@ def test_scalars_are_numbers_by_tag(text: nn.Module) -> None:
     tags = scalars(model, gammas, squares, prefix="h")
     assert all(isinstance(value, float) for value in tags.values())
     assert tags["h/slope"] == magnitude_slope(model, ray(model))
-    assert tags["h/correction/weight"] == correction_ratios(model, gammas)["weight"]
     norms = model.predict(gammas)["embedding.weight"].flatten(1).norm(dim=1)
     assert tags["h/norm/embedding.weight"] == pytest.approx(norms.mean().item(), rel=1e-5)
     assert (tags["h/gradient variance"], tags["h/gradient mean squared"]) == (spread.variance, spread.square_of_mean)

@@ -1,5 +1,6 @@
 """Oracles: multiply-accumulates of published models, as the papers print them, and sums written out by hand."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.sparsity import sparsify
-from evonas.studies.sparsity.accounting import by_kind, decode_costs, total
+from evonas.studies.sparsity.accounting import Cost, decode_costs, total
 
 # hidden, intermediate, layers, heads, key-value heads, vocabulary; 10^9 MACs dense and at 25, 40, 50 and 65 % as WINA
 # prints them; and the change in percent once the rotations that it leaves out are counted: 2 d^2 a layer
@@ -27,6 +28,13 @@ def weightless(hidden: int, intermediate: int, layers: int, heads: int, shared: 
     rest = {"num_attention_heads": heads, "num_key_value_heads": shared, "vocab_size": vocabulary}
     with torch.device("meta"):
         return library.LlamaForCausalLM(library.LlamaConfig(**sizes, **rest))
+
+
+def by_kind(costs: Iterable[Cost]) -> dict[str, Cost]:
+    kinds: dict[str, list[Cost]] = {}
+    for cost in costs:
+        kinds.setdefault(cost.kind, []).append(cost)
+    return {kind: total(found) for kind, found in kinds.items()}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -7,6 +7,7 @@ was not; pairs counted by hand.
 import csv
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -272,7 +273,7 @@ def test_positions_that_stay_dense_cost_nothing(evonas: Callable[..., Any], save
 def test_a_setting_that_a_model_has_no_layers_for_fails_and_the_others_go_on(
     evonas: Callable[..., Any], saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evonas.studies.sparsity.sparsify.DOWN", ("no_such_layer",))
+    monkeypatch.setattr(sys.modules["evonas.studies.sparsity.sparsify"], "DOWN", ("no_such_layer",))
     options = ("--method", "cats", "--method", "teal", "--sparsity", 0.5, "--no-speed")
     status, out, err = evonas("sparsify", saved, *SMALL, *options, "--run", tmp_path / "run", "--json")
     assert status == 0

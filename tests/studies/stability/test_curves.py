@@ -7,7 +7,7 @@ from statistics import fmean, pstdev
 import pytest
 
 from evonas.errors import InputError
-from evonas.studies.stability.curves import diverges_slowly, spike_score, spike_steps
+from evonas.studies.stability.curves import diverges_slowly, spike_steps
 
 
 def noisy(count: int, seed: int = 0) -> list[float]:
@@ -34,12 +34,11 @@ def test_spikes_are_those_of_the_definition(sigmas: float) -> None:
     assert {500, 550} <= set(found)
 
 
-def test_the_score_is_the_share_of_judged_values() -> None:
+def test_every_value_after_the_first_window_is_judged() -> None:
     values = noisy(900)[500:]  # flat
     values[200] += 1
     values[390] += 1
     assert spike_steps(values, window=100) == (200, 390)
-    assert spike_score(values, window=100) == 2 / 300
 
 
 def test_the_defaults_are_those_of_olmo_2() -> None:
@@ -63,8 +62,7 @@ def test_a_constant_series_has_no_spikes_and_a_first_step_out_of_it_is_one() -> 
 
 def test_what_is_too_short_is_not_judged() -> None:
     assert spike_steps([1.0, 9.0], window=2) == ()
-    assert math.isnan(spike_score([1.0, 9.0], window=2))
-    assert math.isnan(spike_score([]))
+    assert spike_steps([]) == ()
 
 
 def test_a_loss_that_rises_for_good_diverges_slowly() -> None:
@@ -101,6 +99,6 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(InputError, match=r"window, sigmas: 1, 7\.0"):
         spike_steps([1.0, 2.0], window=1)
     with pytest.raises(InputError, match="window, sigmas"):
-        spike_score([1.0, 2.0], window=5, sigmas=math.nan)
+        spike_steps([1.0, 2.0], window=5, sigmas=math.nan)
     with pytest.raises(InputError, match="window: 0"):
         diverges_slowly([1.0], window=0)

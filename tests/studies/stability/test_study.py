@@ -125,6 +125,48 @@ def test_losses_beyond_numbers_count_as_that_of_initialization() -> None:
     assert sweep.mean_losses()[1e-1] == (5.0, 0.0)
 
 
+COUPLED_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+COUPLED_LOSSES = (3.0, 2.2, 2.1, 2.0, 2.1, 2.2, 2.5, None)  # least sensitive over 1e-4 to 0.1
+OTHER_LOSSES = (3.9, 2.4, 2.2, 2.1, 2.0, 2.1, 2.2, 2.3)
+
+
+def test_coupled_decay_is_judged_by_the_published_rule_and_held_against_a_window_as_wide() -> None:
+    """Oracle: means worked out by hand, 7 learning rates each; l_0 is 5."""
+    places = zip(COUPLED_RATES, COUPLED_LOSSES, OTHER_LOSSES, strict=True)
+    outcomes: dict[Cell, Outcome] = {}
+    for rate, loss, other in places:
+        for seed in (1, 2):
+            outcomes[cell(rate, seed)] = outcome(other)
+            outcomes[cell(rate, seed, intervention="j").model_copy(update={"decay": "coupled"})] = outcome(loss)
+    first, coupled = sweeps_of(outcomes)
+    lower = (1.0 + 0.2 + 0.1 + 0.0 + 0.1 + 0.2 + 0.5) / 7
+    assert coupled.sensitivities[1] == pytest.approx(lower)
+    assert first.sensitivities[1] == pytest.approx((1.9 + 0.4 + 0.2 + 0.1 + 0.0 + 0.1 + 0.2 + 0.3) / 8)
+    (against,) = against_first([first, coupled])
+    assert against.sensitivity.mean == pytest.approx(lower - (0.4 + 0.2 + 0.1 + 0.0 + 0.1 + 0.2 + 0.3) / 7)
+    (back,) = against_first([coupled, first])
+    assert back.sensitivity.mean == pytest.approx(-against.sensitivity.mean)
+    assert "lower one of those over 0.0001 to 0.1 and over 0.0003 to 0.3, as published" in markdown(
+        "m", [first, coupled]
+    )
+    assert study_json([coupled])["sweeps"][0]["lr_sensitivity_windows"] == [[1e-4, 1e-1], [3e-4, 3e-1]]
+
+
+def test_coupled_decay_without_the_published_windows_is_judged_like_the_others_and_says_so() -> None:
+    losses = {3e-3: 3.0, 1e-2: 2.0, 1.0: 2.5}
+    outcomes = {cell(rate).model_copy(update={"decay": "coupled"}): outcome(loss) for rate, loss in losses.items()}
+    (sweep,) = sweeps_of(outcomes)
+    assert sweep.sensitivities == {1: pytest.approx(0.5)}
+    assert "do not reach over both" in markdown("m", [sweep])
+    assert "coupled" not in markdown("m", sweeps_of({cell(rate): outcome(loss) for rate, loss in losses.items()}))
+
+
+def test_the_cells_of_a_study_know_how_weights_decay(file: Path) -> None:
+    study = load_as(StudyConfig, file, ['interventions.1.run.optimizer.decay="coupled"'])
+    decays = {cell.intervention: cell.decay for cell in pieces_of(study)}
+    assert decays == {"none": "independent", "z-loss": "coupled"}
+
+
 def test_a_seed_with_a_failed_run_has_no_sensitivity() -> None:
     outcomes = {cell(1e-3): outcome(3.0), cell(1e-2): outcome(2.0), cell(1e-3, 2): outcome(3.0)}
     (sweep,) = sweeps_of(outcomes | {cell(1e-2, 2): Outcome(None, "worker died")})

@@ -125,6 +125,41 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, method: str, bounded: b
     assert sorted(p.name for p in (tmp_path / "deep" / "folder").iterdir()) == ["intervention.json", "maps.safetensors"]
 
 
+class Convolutional(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(2, 5, 3), nn.Tanh(), nn.Conv2d(5, 3, 2))
+
+
+def images(seed: int, count: int = 9) -> Tensor:
+    return torch.randn(count, 2, 6, 6, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("pool", ["mean", "max"])
+def test_bounded_maps_over_space_move_every_sample_they_were_fitted_on_and_keep_their_pool(
+    tmp_path: Path, pool: str
+) -> None:
+    """Oracle: all pooled source samples lie inside of their own bounds, so that no pixel is left out."""
+    torch.manual_seed(0)
+    model = Convolutional().eval()
+    options = {"sites": "0", "method": "linear-act", "pool": pool}
+    bounded = fit(model, [images(0)], [images(1, 7) + 1], **options)
+    whole = fit(model, [images(0)], [images(1, 7) + 1], **options, bounded=False)
+    with whole.on(model, 0.6):
+        wanted = model(images(0))
+    with bounded.on(model, 0.6):
+        torch.testing.assert_close(model(images(0)), wanted)
+        elsewhere = model(3 * images(2))
+    with whole.on(model, 0.6):
+        assert not torch.allclose(model(3 * images(2)), elsewhere)
+    bounded.save(tmp_path)
+    loaded = Intervention.load(tmp_path)
+    assert loaded.maps[0].pool == pool
+    with loaded.on(model, 0.6):
+        assert torch.equal(model(3 * images(2)), elsewhere)
+    with pytest.raises(InputError, match="between bounds only"):
+        loaded.fold_into(model)
+
+
 def spoil(folder: Path, what: str) -> None:
     header, tensors = folder / "intervention.json", folder / "maps.safetensors"
     data, values = json.loads(header.read_text()), load_file(tensors)
@@ -152,6 +187,8 @@ def spoil(folder: Path, what: str) -> None:
             save_file(values | {"other/weight": torch.zeros(3)}, tensors)
         case "nan":
             save_file(values | {"blocks.0.mlp_norm/bias": torch.full((8,), torch.nan)}, tensors)
+        case "pool":
+            header.write_text(json.dumps(data | {"pools": {"blocks.0.mlp_norm": "median"}}))
         case "none":
             header.write_text(json.dumps(data | {"sites": []}))
 
@@ -169,6 +206,7 @@ def spoil(folder: Path, what: str) -> None:
         ("missing", "holds no 'blocks.1.mlp_norm/bias'"),
         ("more", "holds 'other/weight', which belongs to no site"),
         ("nan", r"'blocks.0.mlp_norm/bias' is float32\[8\]; accepted: 8 finite"),
+        ("pool", "intervention.json: pools: 'median' at blocks.0.mlp_norm; accepted: mean, last, max, min"),
         ("none", "intervention.json: sites: "),
     ],
 )

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from evonas.errors import InputError
 from evonas.steering import Intervention, fit
-from evonas.studies.steering.evaluation import perplexity
 from evonas.studies.steering.maps import AffineMap
 from evonas.studies.steering.pooling import Pooling
 from evonas.studies.steering.recording import record
 from evonas.studies.steering.sites import find_sites
+from evonas.tasks.language.perplexity import perplexity
 
 transformers = pytest.importorskip("transformers", reason="pip install 'evonas[lm]'")
 
@@ -153,9 +153,9 @@ def test_encoders_are_steered() -> None:
 
 def test_perplexity_does_not_see_padding() -> None:
     model = model_of("llama")
-    alone = perplexity(model, [torch.tensor([row]) for row in ROWS])
+    alone = perplexity(model, [torch.tensor([row]) for row in ROWS]).value
     for width, left in ((5, True), (9, False)):
-        assert perplexity(model, [padded(ROWS, width, left)]) == pytest.approx(alone, rel=1e-4)
+        assert perplexity(model, [padded(ROWS, width, left)]).value == pytest.approx(alone, rel=1e-4)
 
 
 def test_a_model_without_such_norms_names_what_it_has() -> None:

@@ -1,4 +1,6 @@
-"""Oracles: w * z + b written out, and what a map must give back after its inverse."""
+"""Oracles: w * z + b written out, spatial means as Linear-AcT moves them, what a map gives back after its inverse."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -29,6 +31,36 @@ def test_outside_of_the_bounds_nothing_changes() -> None:
     assert 0.1 < inside.float().mean() < 0.9
     assert torch.equal(BOUNDED(Z)[inside], MAP(Z)[inside])
     assert torch.equal(BOUNDED(Z)[~inside], Z[~inside])
+
+
+SPACES = [(1, (40, 3, 2, 3)), (-1, (40, 2, 3, 3)), (1, (40, 3, 6)), (1, (40, 3, 1, 2, 3))]
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.3])
+@pytest.mark.parametrize(("axis", "shape"), SPACES)
+def test_bounds_of_maps_over_space_hold_for_their_means(axis: int, shape: tuple[int, ...], strength: float) -> None:
+    """Linear-AcT moves the mean m of a map to T(m) if it lies inside of the bounds; all pixels move or none does."""
+    maps = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    space = [i for i in range(1, len(shape)) if i != axis % len(shape)]
+    means = maps.mean(space)
+    inside = (means >= BOUNDED.low) & (means <= BOUNDED.high)
+    assert 0.1 < inside.float().mean() < 0.9
+    wanted = torch.where(inside, strength * (means * MAP.weight + MAP.bias) + (1 - strength) * means, means)
+    found = BOUNDED.at(strength)(maps, axis)
+    torch.testing.assert_close(found.mean(space), wanted)
+    for place in space:
+        inside = inside.unsqueeze(place)
+    assert torch.equal(found, torch.where(inside, MAP.at(strength)(maps, axis), maps))
+
+
+@pytest.mark.parametrize("pool", ["max", "min"])
+def test_bounds_hold_for_what_they_were_fitted_on(pool: str) -> None:
+    maps = torch.randn(40, 3, 2, 3, generator=torch.Generator().manual_seed(1)) * 0.7
+    pooled = maps.amax((2, 3)) if pool == "max" else maps.amin((2, 3))
+    inside = ((pooled >= BOUNDED.low) & (pooled <= BOUNDED.high))[..., None, None]
+    found = replace(BOUNDED, pool=pool)(maps, 1)
+    assert torch.equal(found, torch.where(inside, MAP(maps, 1), maps))
+    assert 0.05 < inside.float().mean() < 0.95
 
 
 def test_the_inverse_undoes_it() -> None:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from evonas.runs.store import Outcome
-from evonas.studies.steering.evaluation import Point
-from evonas.studies.steering.results import Matched, at_rise, groups_of, label_of, study_json
+from evonas.studies.steering.results import Matched, Point, at_rise, groups_of, label_of, study_json
 from evonas.studies.steering.show import columns, draw_strengths, draw_support, draw_trade, markdown, table_cells
 from evonas.studies.steering.study import Cell, FitConfig, FitPiece, MeasurePiece, Piece
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from evonas.training.modes import evaluating
+
 
 def call(model: nn.Module, batch: Any) -> Any:
     """Run a model on a batch: its input, its inputs by name, or a tuple whose first element is the input.
@@ -29,29 +31,24 @@ def output_of(result: Any) -> Tensor:
     """The tensor that matters in what a module gave: itself, its logits, or the first of several."""
     if isinstance(result, Tensor):
         return result
-    output: Tensor = result["logits"] if is_distribution(result) else result[0]
+    logits = logits_of(result)
+    output: Tensor = result[0] if logits is None else logits
     return output
 
 
 def is_distribution(result: Any) -> bool:
     """Whether a model says that what it gave are logits."""
-    return isinstance(result, Mapping) and "logits" in result
+    return logits_of(result) is not None
 
 
-@contextmanager
-def evaluation(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; the modes of all parts are put back."""
-    modes = {part: part.training for part in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
+def logits_of(result: Any) -> Tensor | None:
+    """What a model calls its logits, as an attribute or by name; None if it names none."""
+    found: Any = result.get("logits") if isinstance(result, Mapping) else getattr(result, "logits", None)
+    return found if isinstance(found, Tensor) else None
 
 
 @contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
     """Evaluation without gradients; the modes of all parts are put back."""
-    with evaluation(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         yield
