@@ -9,12 +9,14 @@ import torch
 import typer
 
 from evonas.cli.app import ForceOption, JsonOption, ResumeOption, app
-from evonas.cli.study_command import RunOption, Shown, print_study, run_held
+from evonas.cli.study_command import RunOption, run_and_print
 from evonas.config.section import parse_section
+from evonas.report.save import Report
 from evonas.runs.store import Outcome
-from evonas.studies.sparsity import pieces, results, show
+from evonas.studies.sparsity import pieces
 from evonas.studies.sparsity.scores import METHODS
 from evonas.studies.sparsity.study import ALL, Piece, StudyConfig
+from evonas.studies.sparsity.study_report import sparsity_report
 from evonas.studies.study import Study
 
 
@@ -111,12 +113,8 @@ def sparsify_command(
     material = pieces.load(study)
     grid = material.grid(study)
 
-    def report(outcomes: Mapping[Piece, Outcome], folder: Path) -> Shown:
-        rows, facts = results.rows_of(grid, outcomes), material.facts(study)
-        files = show.save_study(study.name, rows, facts, folder)
-        cells = [show.table_cells(row, rows) for row in rows]
-        data = results.study_json(rows, facts)
-        return Shown(show.columns(rows), cells, files, data, show.failures(rows))
+    def report(outcomes: Mapping[Piece, Outcome]) -> Report:
+        return sparsity_report(study.name, grid, outcomes, material.facts(study))
 
     runnable = Study(study.name, study.execution, pieces.jobs_of(study, grid, folder), report)
-    print_study(study.name, run_held(study, runnable, folder, resume=resume, force=force), as_json=as_json)
+    run_and_print(study, runnable, folder, resume=resume, force=force, as_json=as_json)

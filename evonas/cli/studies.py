@@ -1,22 +1,20 @@
 """``evonas stability``, ``evonas hypernet`` and ``evonas steer``: studies, which are grids of runs."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evonas.cli.study_command import Shown, add_study
+from evonas.cli.study_command import add_study
+from evonas.report.save import Report
 from evonas.runs.store import Outcome
 from evonas.search.named import find_layer
-from evonas.studies.hypernet import results as hypernet_results
-from evonas.studies.hypernet import settings as hypernet_settings
-from evonas.studies.hypernet import show as hypernet_show
 from evonas.studies.hypernet import study as hypernet_study
-from evonas.studies.stability import show as stability_show
+from evonas.studies.hypernet.report import hypernet_report
 from evonas.studies.stability import study as stability_study
-from evonas.studies.stability import sweeps
-from evonas.studies.steering import results as steering_results
-from evonas.studies.steering import show as steering_show
+from evonas.studies.stability.report import stability_report
 from evonas.studies.steering import study as steering_study
+from evonas.studies.steering.report import draw_samples, steering_report
 from evonas.studies.study import Study
 
 RESUMED = "Finished runs are kept: after Ctrl-C the same command with --resume goes on."
@@ -27,12 +25,8 @@ def stability(study: stability_study.StudyConfig, _folder: Path) -> Study[Any]:
     study = _with_layers(study)
     pieces = stability_study.pieces_of(study)
 
-    def report(found: Mapping[stability_study.Piece, Outcome], folder: Path) -> Shown:
-        outcomes = {cell: found[piece] for cell, piece in pieces.items()}
-        swept = sweeps.sweeps_of(outcomes)
-        files = stability_show.save_study(study.name, outcomes, swept, folder)
-        rows = [stability_show.table_cells(sweep) for sweep in swept]
-        return Shown(stability_show.COLUMNS, rows, files, sweeps.study_json(swept))
+    def report(outcomes: Mapping[stability_study.Piece, Outcome]) -> Report:
+        return stability_report(study.name, {cell: outcomes[piece] for cell, piece in pieces.items()})
 
     return Study(study.name, study.execution, stability_study.jobs_of(pieces), report)
 
@@ -53,25 +47,17 @@ def hypernet(study: hypernet_study.StudyConfig, _folder: Path) -> Study[Any]:
     """Convergence of hypernetworks."""
     pieces = hypernet_study.pieces_of(study)
 
-    def report(outcomes: Mapping[hypernet_settings.Piece, Outcome], folder: Path) -> Shown:
-        groups = hypernet_results.groups_of(outcomes)
-        files = hypernet_show.save_study(study.name, outcomes, groups, folder)
-        rows = [hypernet_show.table_cells(group, groups) for group in groups]
-        return Shown(hypernet_show.COLUMNS, rows, files, hypernet_results.study_json(groups))
-
-    return Study(study.name, study.execution, hypernet_study.jobs_of(pieces), report)
+    jobs = hypernet_study.jobs_of(pieces)
+    return Study(study.name, study.execution, jobs, partial(hypernet_report, study.name))
 
 
 def steer(study: steering_study.StudyConfig, folder: Path) -> Study[Any]:
     """Steering methods at matched price."""
     pieces = steering_study.pieces_of(study, folder)
 
-    def report(outcomes: Mapping[steering_study.Piece, Outcome], folder: Path) -> Shown:
-        groups = steering_results.groups_of(pieces, outcomes)
-        files = steering_show.save_study(study, pieces, outcomes, groups, folder)
-        rows = [steering_show.table_cells(group, study.rises) for group in groups]
-        data = steering_results.study_json(groups, study.rises)
-        return Shown(steering_show.columns(study.rises), rows, files, data)
+    def report(outcomes: Mapping[steering_study.Piece, Outcome]) -> Report:
+        images = draw_samples(study, pieces, folder)
+        return steering_report(study.name, study.rises, pieces, outcomes, images)
 
     return Study(study.name, study.execution, steering_study.jobs_of(study, pieces, folder), report)
 

@@ -1,8 +1,7 @@
 """What the verbs for studies share: options, and the way from a file to a held folder, runs, and a table."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,25 +11,13 @@ from evonas.cli import terminal
 from evonas.cli.app import INTERRUPTED, ForceOption, JsonOption, ResumeOption, app
 from evonas.config import section
 from evonas.config.section import NamedSection
+from evonas.report.save import save_report
 from evonas.runs.folder import working_folder
 from evonas.runs.interrupt import RunInterruptedError
 from evonas.runs.store import RESULTS, Store
 from evonas.studies.study import Study, run_study
 
 RunOption = Annotated[Path | None, typer.Option(help="Where everything goes; default: runs/<name>.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What a study found: a table, the files with its pictures and data, the same for ``--json``, and what failed."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    files: Sequence[Path]
-    data: dict[str, Any]
-    failures: Sequence[str] = ()
-
-
 AnyStudy = TypeVar("AnyStudy", bound=NamedSection)
 
 
@@ -61,14 +48,15 @@ def add_study(
     ) -> None:
         study = section.load_as(settings, file, _changes(overrides, workers, device))
         folder = run or Path("runs") / study.name
-        found = run_held(study, prepare(study, folder), folder, resume=resume, force=force)
-        print_study(study.name, found, as_json=as_json)
+        run_and_print(study, prepare(study, folder), folder, resume=resume, force=force, as_json=as_json)
 
     app.command(name=name, help=description)(command)
 
 
-def run_held(settings: NamedSection, study: Study[Any], folder: Path, *, resume: bool, force: bool) -> Shown:
-    """Hold the folder of a study while its runs are done, and report."""
+def run_and_print(
+    settings: NamedSection, study: Study[Any], folder: Path, *, resume: bool, force: bool, as_json: bool
+) -> None:
+    """Hold the folder of a study while its runs are done and its report is written, then print that."""
     console = terminal.console(stderr=True)
     with (
         working_folder(folder, RESULTS, section.dump(settings), resume=resume) as file,
@@ -76,24 +64,12 @@ def run_held(settings: NamedSection, study: Study[Any], folder: Path, *, resume:
     ):
         try:
             with terminal.JobBar(console, "runs") as progress:
-                found: Shown = run_study(study, folder, store, progress, keep_changed=force)
-                return found
+                report = run_study(study, store, progress, keep_changed=force)
         except (RunInterruptedError, KeyboardInterrupt):
             console.print("interrupted; finished runs are recorded, go on with --resume", highlight=False)
             raise typer.Exit(INTERRUPTED) from None
-
-
-def print_study(title: str, shown: Shown, *, as_json: bool) -> None:
-    """The table and the files that were written, or JSON; after them, as errors, what failed."""
-    if as_json:
-        print(json.dumps(shown.data, indent=2))
-    else:
-        console = terminal.console()
-        console.print(terminal.plain_table(title, shown.columns, shown.rows))
-        for path in shown.files:
-            console.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    for line in shown.failures:
-        terminal.console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+        files = save_report(folder, report)
+    terminal.print_report(report, files, as_json=as_json)
 
 
 def _changes(overrides: list[str] | None, workers: int | None, device: str | None) -> list[str]:

@@ -4,14 +4,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from evonas.compare.comparison import (
@@ -23,6 +26,8 @@ from evonas.compare.comparison import (
     rank_text,
 )
 from evonas.compare.result import COSTS, Matrix, cost_texts
+from evonas.report.save import Report
+from evonas.report.table import Table
 from evonas.runs.progress import JobProgress
 from evonas.search.driver import Clock
 from evonas.search.objectives import OBJECTIVES
@@ -30,14 +35,15 @@ from evonas.search.outcome import Candidate, Evaluation
 from evonas.search.ranking import Entry
 
 FILE_WIDTH = 140
+LONGEST_WORD = 24  # letters; longer ones are broken
 PLAIN_EVERY = 10.0  # seconds between lines when the output is not a terminal
 
 
-def ranking_table(entries: Sequence[Entry], baselines: Sequence[Entry], *, title: str) -> Table:
+def ranking_table(entries: Sequence[Entry], baselines: Sequence[Entry], *, title: str) -> Grid:
     """Layers and baselines by rank: formula, score per architecture, mean, and what other objectives there are."""
     tasks = sorted({task for e in (*entries, *baselines) for task in e.evaluation.objectives})
     extras = sorted({name for e in (*entries, *baselines) for name in e.evaluation.extras})
-    table = Table(title=title, title_justify="left", caption_justify="left")
+    table = Grid(title=title, title_justify="left", caption_justify="left")
     table.caption = "\n".join([_caption(entries, baselines), *map(_meaning, extras)]).strip()
     table.add_column("layer", no_wrap=True)
     table.add_column("formula (before the affine)", overflow="fold", ratio=1)
@@ -73,9 +79,9 @@ def _caption(entries: Sequence[Entry], baselines: Sequence[Entry]) -> str:
     return f"{entries[0].name} against {', '.join(lines)}" if lines else ""
 
 
-def rejection_table(counts: Counter[tuple[str, str]]) -> Table:
+def rejection_table(counts: Counter[tuple[str, str]]) -> Grid:
     """How often each protocol rejected, and why."""
-    table = Table(title="rejections", title_justify="left")
+    table = Grid(title="rejections", title_justify="left")
     for column in ("protocol", "reason"):
         table.add_column(column)
     table.add_column("count", justify="right")
@@ -84,15 +90,15 @@ def rejection_table(counts: Counter[tuple[str, str]]) -> Table:
     return table
 
 
-def comparison_tables(comparison: Comparison, *, title: str) -> list[Table]:
+def comparison_tables(comparison: Comparison, *, title: str) -> list[Grid]:
     """Scores of every layer, differences to every baseline, and the trials that failed if there are any."""
-    scores = Table(title=title, title_justify="left", caption_justify="left")
+    scores = Grid(title=title, title_justify="left", caption_justify="left")
     scores.caption = (
         f"mean \u00b1 standard deviation over seeds {', '.join(map(str, comparison.seeds))}; below, differences of the "
         "mean in points with 95 % intervals (t) over seeds, paired"
     )
-    differences = Table(title="differences", title_justify="left")
-    failures = Table(title="failed trials", title_justify="left")
+    differences = Grid(title="differences", title_justify="left")
+    failures = Grid(title="failed trials", title_justify="left")
     for column in ("rank", "layer"):
         scores.add_column(column, no_wrap=True)
     scores.add_column("formula (before the affine)", overflow="fold", ratio=1)
@@ -115,21 +121,64 @@ def comparison_tables(comparison: Comparison, *, title: str) -> list[Table]:
     return [scores, differences, *([failures] if failures.row_count else [])]
 
 
-def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Rows of text, as they are."""
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A table on a terminal: cells are wrapped between words; where they are too many, each row is a block of lines."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """See ``rich.console.RichRenderable``."""
+        columns, cells = self.table.columns, self.table.cells()
+        narrowest = [
+            max(min(cell_len(word), LONGEST_WORD) for text in (name, *column) for word in text.split() or [""])
+            for name, column in zip(columns, zip(*cells, strict=True), strict=True)
+        ]
+        if sum(narrowest) + 3 * len(columns) + 1 <= options.max_width:
+            yield self._rows(cells, narrowest)
+        else:
+            yield self._blocks(cells)
+
+    def _rows(self, cells: Sequence[Sequence[str]], narrowest: Sequence[int]) -> Grid:
+        shown = Grid(title=self.table.title or None, title_justify="left")
+        for name, width in zip(self.table.columns, narrowest, strict=True):
+            numbers = any(not isinstance(cell, str | None) for cell in self.table.column(name))
+            justify: JustifyMethod = "right" if numbers else "left"
+            shown.add_column(Text(name), justify=justify, min_width=width, overflow="fold")
+        for row in cells:
+            shown.add_row(*map(Text, row))
+        return shown
+
+    def _blocks(self, cells: Sequence[Sequence[str]]) -> Grid:
+        shown = Grid(title=self.table.title or None, title_justify="left", show_header=False)
+        shown.add_column(overflow="fold", max_width=LONGEST_WORD)
+        shown.add_column(overflow="fold")
+        for row in cells:
+            for name, cell in zip(self.table.columns, row, strict=True):
+                shown.add_row(Text(name), Text(cell))
+            shown.add_section()
+        return shown
 
 
-def cost_tables(matrix: Matrix) -> list[Table]:
+def print_report(report: Report, files: Sequence[Path], *, as_json: bool) -> None:
+    """The tables and the files that were written, or the data as JSON; after them, as errors, what failed."""
+    if as_json:
+        print(report.json(), end="")
+    else:
+        out = console()
+        for table in report.tables:
+            out.print(Printed(table))
+        for path in files:
+            out.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    for line in report.failures:
+        console(stderr=True).print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def cost_tables(matrix: Matrix) -> list[Grid]:
     """What every layer costs on every task, if that was measured."""
     if not matrix.costs and not matrix.unmeasured:
         return []
-    table = Table(title="costs", title_justify="left", caption_justify="left")
+    table = Grid(title="costs", title_justify="left", caption_justify="left")
     table.caption = "times and memory relative to the network with BatchNorm2d and ReLU of torch, side by side"
     for column in ("layer", "task"):
         table.add_column(column)
@@ -243,8 +292,8 @@ class SearchProgress:
             f"{self._speed():.2f}/s, {self._left()} left; rejected: {reasons or 'none'}"
         )
 
-    def _panel(self) -> Table:
-        grid = Table.grid(padding=(0, 2))
+    def _panel(self) -> Grid:
+        grid = Grid.grid(padding=(0, 2))
         grid.add_column(style="bold")
         grid.add_column(overflow="fold")
         grid.add_row("search", ProgressBar(total=1.0, completed=min(1.0, self._clock.fraction(self._told)), width=50))

@@ -20,8 +20,8 @@ from evonas.report.statistics import (
     paired_difference,
     smallest_gain,
     summary,
-    summary_text,
 )
+from evonas.report.table import written
 from evonas.search.outcome import Rejection
 
 
@@ -229,13 +229,13 @@ def cell_text(standing: Standing, task: str) -> str:
     """Mean and deviation of a task, and how many trials failed."""
     found = standing.tasks.get(task)
     failed = [rejection for (name, _), rejection in standing.failures.items() if name == task]
-    parts = [summary_text(found)] if found else []
+    parts = [written(found)] if found else []
     return " ".join([*parts, f"({len(failed)} failed)"] if failed else parts)
 
 
 def mean_text(standing: Standing) -> str:
     """Mean and deviation over seeds of the mean over tasks."""
-    return summary_text(standing.mean) if standing.mean else "-"
+    return written(standing.mean) if standing.mean else "-"
 
 
 def interval_text(found: Interval | None) -> str:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from evonas.compare.comparison import Standing, draw_comparison
 from evonas.compare.result import Matrix
 from evonas.files import write_text
-from evonas.report.board import Value, open_board, redraw_board
+from evonas.report.board import HParam, open_board, redraw_board
 from evonas.report.pictures import HeatCell, draw_heatmap, draw_panels, to_png
 from evonas.report.statistics import mean_over_tasks, summary
 
@@ -88,7 +88,7 @@ def _show(matrix: Matrix, pictures: Mapping[str, Figure], folder: Path) -> None:
                 metrics["score/points over baseline"] = 100 * difference.tasks[task].mean
             metrics |= {f"cost/{key}": value for key, value in matrix.costs.get((name, task), {}).items()}
             settings = matrix.columns[task]
-            facts: dict[str, Value] = {"layer": name, "task": task, "data": settings.learned_from}
+            facts: dict[str, HParam] = {"layer": name, "task": task, "data": settings.learned_from}
             facts |= {"steps": settings.training.steps, "batch size": settings.training.batch_size}
             with open_board(folder / _slug(name) / _slug(task)) as board:
                 board.hparams(facts, metrics)

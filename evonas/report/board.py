@@ -12,7 +12,7 @@ from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
 from evonas.report.pictures import to_array
 
-Value = bool | int | float | str
+HParam = bool | int | float | str
 
 
 class Board(Protocol):
@@ -30,7 +30,7 @@ class Board(Protocol):
     def figure(self, tag: str, figure: Figure, step: int) -> None:
         """Show a picture."""
 
-    def hparams(self, hparams: Mapping[str, Value], metrics: Mapping[str, float]) -> None:
+    def hparams(self, hparams: Mapping[str, HParam], metrics: Mapping[str, float]) -> None:
         """Say, once, how the run was configured and how it ended."""
 
     def flush(self) -> None:
@@ -61,7 +61,7 @@ class NullBoard:
     def figure(self, tag: str, figure: Figure, step: int) -> None:
         """Do nothing."""
 
-    def hparams(self, hparams: Mapping[str, Value], metrics: Mapping[str, float]) -> None:
+    def hparams(self, hparams: Mapping[str, HParam], metrics: Mapping[str, float]) -> None:
         """Do nothing."""
 
     def flush(self) -> None:
@@ -109,7 +109,7 @@ class TensorBoard:
         # not add_figure, which goes through pyplot's global state
         self._writer.add_image(tag, to_array(figure), step, dataformats="HWC")  # type: ignore[no-untyped-call]
 
-    def hparams(self, hparams: Mapping[str, Value], metrics: Mapping[str, float]) -> None:
+    def hparams(self, hparams: Mapping[str, HParam], metrics: Mapping[str, float]) -> None:
         """Say, once, how the run was configured and how it ended; the metrics become curves of one point."""
         # not add_hparams, which opens a second run in a folder named after the clock
         events: Any = self._writer.file_writer

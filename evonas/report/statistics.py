@@ -5,7 +5,8 @@ their difference there is free of what the seed does to both; differences are th
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -19,11 +20,15 @@ Scores = Mapping[Cell, float]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Mean and sample standard deviation (n - 1) of some numbers; one number has no deviation."""
+    """Mean and sample standard deviation (n - 1) of some numbers; one number has no deviation.
+
+    ``failed`` is how many numbers are missing: runs that gave none.
+    """
 
     mean: float
     std: float | None
     count: int
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +71,40 @@ def summary(values: Sequence[float]) -> Summary:
     return Summary(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
 
-def summary_text(found: Summary) -> str:
-    """E.g. ``.3067 \u00b1.0081``."""
-    return f"{found.mean:.4f}" + ("" if found.std is None else f" \u00b1{found.std:.4f}")
+def finite_summary(values: Iterable[float]) -> Summary | None:
+    """The same, or None where there is no number, or one that is not finite."""
+    numbers = list(values)
+    return summary(numbers) if numbers and all(map(math.isfinite, numbers)) else None
+
+
+def finite(value: float) -> float | None:
+    """A number as JSON may hold it: None for one that is not finite."""
+    return value if math.isfinite(value) else None
+
+
+def mean_points(series: Iterable[Iterable[tuple[float, float]]]) -> list[tuple[float, float, float]]:
+    """For a picture of several seeds: each place in order of appearance, the mean there, and the deviation.
+
+    Args:
+        series: places and values of each seed. A place that comes twice in one of them is two places.
+    """
+    by_place: dict[tuple[float, int], list[float]] = {}
+    for points in series:
+        places, values = zip(*points, strict=True)
+        for place, value in zip(numbered(places), values, strict=True):
+            by_place.setdefault(place, []).append(value)
+    found = {place: summary(values) for place, values in by_place.items()}
+    return [(place, each.mean, each.std or 0.0) for (place, _), each in found.items()]
+
+
+def numbered(places: Iterable[float]) -> list[tuple[float, int]]:
+    """Each place with the number of the same ones before it."""
+    seen: Counter[float] = Counter()
+    found = []
+    for place in places:
+        found.append((place, seen[place]))
+        seen[place] += 1
+    return found
 
 
 def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Generic
+from typing import Generic
 
 from evonas.config import ExecutionConfig
+from evonas.report.save import Report
 from evonas.runs.jobs import Jobs, Spec, run_jobs
 from evonas.runs.progress import JobProgress
 from evonas.runs.store import Outcome, Store
@@ -19,23 +19,17 @@ class Study(Generic[Spec]):
         name: of the study, and of its folder.
         execution: where the jobs are done.
         jobs: the runs of its grid.
-        report: writes tables and pictures of the outcomes into a folder, and says what people are shown.
+        report: what the outcomes of all jobs say, in tables and pictures.
     """
 
     name: str
     execution: ExecutionConfig
     jobs: Jobs[Spec]
-    report: Callable[[Mapping[Spec, Outcome], Path], Any]
+    report: Callable[[Mapping[Spec, Outcome]], Report]
 
 
 def run_study(
-    study: Study[Any],
-    folder: Path,
-    store: Store,
-    on_progress: Callable[[JobProgress], None],
-    *,
-    keep_changed: bool = False,
-) -> Any:
+    study: Study[Spec], store: Store, on_progress: Callable[[JobProgress], None], *, keep_changed: bool = False
+) -> Report:
     """Do what is not recorded, and report. Arguments and errors: see ``run_jobs``."""
-    outcomes = run_jobs(study.jobs, store, study.execution, on_progress, keep_changed=keep_changed)
-    return study.report(outcomes, folder)
+    return study.report(run_jobs(study.jobs, store, study.execution, on_progress, keep_changed=keep_changed))

@@ -1,7 +1,7 @@
 """What a study says: each parametrization at its best learning rate, and the steps to the default's final loss."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -9,21 +9,21 @@ from typing import Any
 import torch
 
 from evonas.errors import InputError
-from evonas.report.statistics import Summary, summary
+from evonas.report.pictures import Points
+from evonas.report.statistics import Summary, finite_summary, mean_points
+from evonas.report.table import grouped
 from evonas.runs.store import Outcome
 from evonas.studies.hypernet.diagnostics import GRADIENT_MEAN_SQUARED, GRADIENT_VARIANCE, PREFIX, log_log_slope
-from evonas.studies.hypernet.settings import SEPARATE, OptimizerName, Piece
+from evonas.studies.hypernet.settings import SEPARATE, Piece
 from evonas.studies.hypernet.study import Setting
 
 DEFAULT = "default"
-Curve = tuple[tuple[int, float], ...]  # step, loss on the fixed batches
-Value = Mapping[str, Any]  # what ``work`` gives
-Points = list[tuple[float, float, float]]  # place, mean, deviation over seeds
+RunValue = Mapping[str, Any]  # what ``work`` gives
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """One parametrization with one correction and setting, at the best of its learning rates.
+class TunedRuns:
+    """Runs of one parametrization with one correction and setting, at the best of their learning rates.
 
     Attributes:
         parametrization: its name.
@@ -40,7 +40,7 @@ class Group:
     correction: float
     setting: Setting
     learning_rate: float | None
-    rates: Mapping[float, Mapping[int, Value]]
+    rates: Mapping[float, Mapping[int, RunValue]]
     diverged: int
     runs: int
 
@@ -50,28 +50,29 @@ class Group:
         return self.parametrization + (f" {self.correction:g}" if self.correction else "")
 
     @property
-    def best(self) -> Mapping[int, Value]:
+    def best(self) -> Mapping[int, RunValue]:
         """By seed, what runs at the best learning rate gave."""
         return {} if self.learning_rate is None else self.rates[self.learning_rate]
 
     @property
     def final(self) -> Summary | None:
         """Final loss over seeds."""
-        return summary([final_loss(value) for value in self.best.values()]) if self.best else None
+        return finite_summary(map(final_loss, self.best.values()))
 
     @property
     def metric(self) -> Summary | None:
         """Mean metric over the task's grid, over seeds."""
-        return summary([fmean(value["metric"]) for value in self.best.values()]) if self.best else None
+        return finite_summary(fmean(value["metric"]) for value in self.best.values())
+
+    def mean(self, measure: Callable[[RunValue], float | None]) -> float | None:
+        """The mean of what can be measured of the runs."""
+        found = [number for value in self.best.values() if (number := measure(value)) is not None]
+        return fmean(found) if found else None
 
     def mean_curve(self, rate: float | None = None) -> Points:
         """Step, mean loss and deviation over seeds, at one of ``rates``: the best unless given."""
         chosen = self.best if rate is None else self.rates[rate]
-        return _over_seeds([[(step, loss) for step, loss in value["curve"]] for value in chosen.values()])
-
-    def along(self, what: str) -> Points:
-        """``losses`` or ``metric`` at the gammas of the grid: place from 0 to 1 or cost, mean and deviation."""
-        return _over_seeds([along(value, what) for value in self.best.values()])
+        return mean_points(value["curve"] for value in chosen.values())
 
     def steps_to(self, loss: float, rate: float | None = None) -> int | None:
         """The first step at which the mean loss over seeds is as low; None if it never is."""
@@ -79,7 +80,7 @@ class Group:
 
     def magnitudes(self) -> Points:
         """||z||, mean and deviation of ||theta|| along a ray at the start."""
-        return _over_seeds([[(z, theta) for z, theta in value["magnitudes"]] for value in self.best.values()])
+        return mean_points(value["magnitudes"] for value in self.best.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,34 +93,26 @@ class Separate:
     """
 
     optimizer: str
-    values: Mapping[int, Value]
-
-    def along(self, what: str) -> Points:
-        """As of a group."""
-        return _over_seeds([along(value, what) for value in self.values.values()])
+    values: Mapping[int, RunValue]
 
 
-def groups_of(outcomes: Mapping[Piece, Outcome]) -> list[Group]:
-    """The groups, in the order of the grid."""
-    runs: dict[tuple[str, float, Setting], dict[float, dict[int, Outcome]]] = {}
-    for piece, outcome in outcomes.items():
-        if piece.place is None:
-            setting = (piece.optimizer, piece.activation, piece.norm, piece.noise)
-            by_rate = runs.setdefault((piece.parametrization, piece.correction, setting), {})
-            by_rate.setdefault(piece.learning_rate, {})[piece.seed] = outcome
-    return [_group(*key, by_rate) for key, by_rate in runs.items()]
+def tuned_runs(outcomes: Mapping[Piece, Outcome]) -> list[TunedRuns]:
+    """The hypernetworks by parametrization, correction and setting, in the order of the grid."""
+    groups = grouped(
+        (piece for piece in outcomes if piece.place is None),
+        lambda p: (p.parametrization, p.correction, (p.optimizer, p.activation, p.norm, p.noise)),
+    )
+    return [_tuned(*key, {piece: outcomes[piece] for piece in pieces}) for key, pieces in groups.items()]
 
 
 def separate_of(outcomes: Mapping[Piece, Outcome]) -> list[Separate]:
     """The separate networks, by optimizer."""
-    runs: dict[OptimizerName, dict[int, dict[float, dict[int, Outcome]]]] = {}
-    for piece, outcome in outcomes.items():
-        if piece.place is not None:
-            by_rate = runs.setdefault(piece.optimizer, {}).setdefault(piece.place, {})
-            by_rate.setdefault(piece.learning_rate, {})[piece.seed] = outcome
+    groups = grouped((piece for piece in outcomes if piece.place is not None), lambda piece: piece.optimizer)
     found = []
-    for optimizer, places in runs.items():
-        chosen = [_group(SEPARATE, 0.0, (optimizer, "", "", 0), places[place]).best for place in sorted(places)]
+    for optimizer, pieces in groups.items():
+        by_place = sorted(grouped(pieces, lambda piece: piece.place or 0).items())
+        setting = (optimizer, "", "", 0)
+        chosen = [_tuned(SEPARATE, 0.0, setting, {p: outcomes[p] for p in own}).best for _, own in by_place]
         seeds = [seed for seed in chosen[0] if all(seed in best for best in chosen)]
         joined = {seed: {key: _joined(best[seed][key] for best in chosen) for key in ALONG} for seed in seeds}
         found.append(Separate(optimizer, joined))
@@ -134,42 +127,41 @@ def _joined(parts: Iterable[list[float] | None]) -> list[float] | None:
     return None if None in lists else [number for part in lists for number in part or ()]
 
 
-def _group(form: str, correction: float, setting: Setting, by_rate: Mapping[float, Mapping[int, Outcome]]) -> Group:
-    whole: dict[float, dict[int, Value]] = {}
-    for rate, found in by_rate.items():
-        ended = {seed: outcome.value for seed, outcome in found.items() if outcome.value and outcome.value["metric"]}
-        if len(ended) == len(found):
+def _tuned(form: str, correction: float, setting: Setting, outcomes: Mapping[Piece, Outcome]) -> TunedRuns:
+    whole: dict[float, dict[int, RunValue]] = {}
+    for rate, pieces in grouped(outcomes, lambda piece: piece.learning_rate).items():
+        ended = {p.seed: value for p in pieces if (value := outcomes[p].value) and value["metric"]}
+        if len(ended) == len(pieces):
             whole[rate] = ended
     best = min(whole, key=lambda rate: fmean(map(final_loss, whole[rate].values())), default=None)
-    every = [outcome for found in by_rate.values() for outcome in found.values()]
-    lost = sum(not (outcome.value and outcome.value["metric"]) for outcome in every)
-    return Group(form, correction, setting, best, whole, lost, len(every))
+    lost = sum(not (outcome.value and outcome.value["metric"]) for outcome in outcomes.values())
+    return TunedRuns(form, correction, setting, best, whole, lost, len(outcomes))
 
 
-def final_loss(value: Value) -> float:
+def final_loss(value: RunValue) -> float:
     """The last loss of a run that went through."""
     return float(value["curve"][-1][1])
 
 
-def along(value: Value, what: str) -> list[tuple[float, float]]:
-    """Points of ``losses`` or ``metric``: over cost, or over the place from 0 to 1 where cost is always the same."""
+def along(value: RunValue, what: str) -> list[tuple[float, float]]:
+    """``losses`` or ``metric`` along the grid: over cost, or over places from 0 to 1 where cost is always the same."""
     numbers = value[what]
     places = value["costs"] or [index / max(1, len(numbers) - 1) for index in range(len(numbers))]
     return list(zip(places, numbers, strict=True))
 
 
-def _over_seeds(rows: Sequence[Sequence[tuple[float, float]]]) -> Points:
-    columns = [(column[0][0], summary([y for _, y in column])) for column in zip(*rows, strict=True)]
-    return [(x, found.mean, found.std or 0.0) for x, found in columns]
+def points_along(values: Mapping[int, RunValue], what: str) -> Points:
+    """Places, means and deviations over seeds of ``losses`` or ``metric`` along the grid."""
+    return mean_points(along(value, what) for value in values.values())
 
 
-def reference(group: Group, groups: Sequence[Group]) -> Group | None:
+def reference(group: TunedRuns, groups: Sequence[TunedRuns]) -> TunedRuns | None:
     """The default parametrization under the same setting, with the best of its corrections; None if all diverged."""
     defaults = [g for g in groups if g.parametrization == DEFAULT and g.setting == group.setting and g.best]
     return min(defaults, key=lambda g: g.final.mean if g.final else math.inf, default=None)
 
 
-def speedup(group: Group, groups: Sequence[Group], rate: float | None = None) -> float | None:
+def speedup(group: TunedRuns, groups: Sequence[TunedRuns], rate: float | None = None) -> float | None:
     """Steps of the default parametrization over the steps to reach its final loss, under the same setting.
 
     None where it is never reached, or there is no default.
@@ -194,14 +186,14 @@ def slope(magnitudes: Sequence[Sequence[float]]) -> float | None:
         return None
 
 
-def relative_spread(value: Value) -> float | None:
+def relative_spread(value: RunValue) -> float | None:
     """Variance of the gradient over gamma at the start, over the square of its mean; None if that is 0."""
     _, first = (value.get("scalars") or [(0, {})])[0]  # older records have none
     variance, square = (first.get(f"{PREFIX}/{tag}") for tag in (GRADIENT_VARIANCE, GRADIENT_MEAN_SQUARED))
     return variance / square if variance is not None and square else None
 
 
-def study_json(groups: Sequence[Group], separate: Sequence[Separate] = ()) -> dict[str, Any]:
+def hypernet_json(groups: Sequence[TunedRuns], separate: Sequence[Separate] = ()) -> dict[str, Any]:
     """All groups as JSON."""
     return {
         "groups": [

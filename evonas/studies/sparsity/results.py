@@ -1,14 +1,16 @@
 """What a study says: perplexities beside the dense model's, what was dropped and saved, and how fast it decodes."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
 from evonas.report.statistics import Interval, t_interval
 from evonas.runs.store import Outcome
 from evonas.studies.sparsity.study import Grid, Piece, Place
+
+RATIO = {"ratio": "mean", "low": "low", "high": "high"}  # keys of JSON and what they say of the interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,8 @@ class Score:
 class Speed:
     """Tokens a second of the sparse and of the dense model, and how many times as fast, by round."""
 
-    sparse: float
-    dense: float
+    tokens_per_second: float
+    dense_tokens_per_second: float
     ratios: tuple[float, ...]
     bound: float
     sparse_layers: int
@@ -45,7 +47,7 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SparsityRow:
     """A setting at a sparsity.
 
     Attributes:
@@ -67,7 +69,7 @@ class Row:
     failures: Mapping[str, str]
 
 
-def rows_of(grid: Grid, outcomes: Mapping[Piece, Outcome]) -> list[Row]:
+def rows_of(grid: Grid, outcomes: Mapping[Piece, Outcome]) -> list[SparsityRow]:
     """The rows, the dense model first."""
     dense = {name: outcomes[piece] for name, piece in grid.quality[Place(None, 0.0)].items()}
     rows = []
@@ -80,7 +82,7 @@ def rows_of(grid: Grid, outcomes: Mapping[Piece, Outcome]) -> list[Row]:
         if speed is not None and speed.failure:
             failures["decoding"] = speed.failure
         rows.append(
-            Row(
+            SparsityRow(
                 place,
                 {name: _score(o.value, dense[name].value) for name, o in found.items()},
                 shared.get("achieved", None if place.setting else 0.0),
@@ -93,7 +95,7 @@ def rows_of(grid: Grid, outcomes: Mapping[Piece, Outcome]) -> list[Row]:
     return rows
 
 
-def study_json(rows: list[Row], facts: Mapping[str, Any]) -> dict[str, Any]:
+def sparsity_json(rows: Sequence[SparsityRow], facts: Mapping[str, Any]) -> dict[str, Any]:
     """All rows as JSON, with what must be told with any of their figures."""
     return {"settings": dict(facts), "rows": [_row_json(row) for row in rows]}
 
@@ -122,7 +124,14 @@ def _speed(value: Mapping[str, Any]) -> Speed:
     return Speed(*numbers, value["sparse_layers"], value["layers"])
 
 
-def _row_json(row: Row) -> dict[str, Any]:
+def _score_json(score: Score | None) -> dict[str, Any] | None:
+    if score is None:
+        return None
+    ratio = {key: score.ratio and getattr(score.ratio, what) for key, what in RATIO.items()}
+    return {"perplexity": score.perplexity, **ratio, "tokens": score.tokens}
+
+
+def _row_json(row: SparsityRow) -> dict[str, Any]:
     setting = row.place.setting
     return {
         "method": setting.method if setting else "dense",
@@ -132,26 +141,7 @@ def _row_json(row: Row) -> dict[str, Any]:
         "achieved": row.achieved,
         "macs": row.macs,
         "kinds": dict(row.kinds),
-        "texts": {
-            name: score
-            and {
-                "perplexity": score.perplexity,
-                "ratio": score.ratio and score.ratio.mean,
-                "low": score.ratio and score.ratio.low,
-                "high": score.ratio and score.ratio.high,
-                "tokens": score.tokens,
-            }
-            for name, score in row.scores.items()
-        },
-        "speed": row.speed
-        and {
-            "tokens_per_second": row.speed.sparse,
-            "dense_tokens_per_second": row.speed.dense,
-            "ratio": row.speed.ratio,
-            "ratios": list(row.speed.ratios),
-            "bound": row.speed.bound,
-            "sparse_layers": row.speed.sparse_layers,
-            "layers": row.speed.layers,
-        },
+        "texts": {name: _score_json(score) for name, score in row.scores.items()},
+        "speed": row.speed and asdict(row.speed) | {"ratio": row.speed.ratio},
         "failures": dict(row.failures),
     }

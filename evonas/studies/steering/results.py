@@ -1,12 +1,13 @@
 """What a study says: score and price of each method over its strengths, and its score at a stated price."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf, isfinite
 from statistics import fmean
 from typing import Any
 
-from evonas.report.statistics import Summary, summary
+from evonas.report.statistics import Summary, finite, finite_summary, summary
+from evonas.report.table import grouped
 from evonas.runs.store import Outcome
 from evonas.studies.steering.study import NONE, Cell, MeasurePiece, Piece
 
@@ -18,9 +19,6 @@ class Point:
     strength: float
     score: float
     price: float
-
-
-Curve = tuple[Point, ...]  # by strength, ascending; the first is the untouched model
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ def label_of(method: str, sparsity: float, neurons: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class MethodCurves:
     """One method with one sparsity and one share of neurons on one task.
 
     Attributes:
@@ -75,7 +73,8 @@ class Group:
         method: what it is called; ``none`` is the untouched model.
         sparsity: gamma.
         neurons: share of all neurons that could be steered.
-        curves: by seed, those of which every strength was measured.
+        curves: by seed, those of which every strength was measured: points by ascending strength, the first of the
+            untouched model.
         shares: by seed, share of neurons that are steered.
         failures: by seed, why one has no curve.
     """
@@ -84,7 +83,7 @@ class Group:
     method: str
     sparsity: float
     neurons: float
-    curves: Mapping[int, Curve]
+    curves: Mapping[int, tuple[Point, ...]]
     shares: Mapping[int, float]
     failures: Mapping[int, str]
 
@@ -96,7 +95,7 @@ class Group:
     @property
     def share(self) -> Summary | None:
         """Share of steered neurons over seeds."""
-        return summary(list(self.shares.values())) if self.shares else None
+        return finite_summary(self.shares.values())
 
     @property
     def strengths(self) -> tuple[float, ...]:
@@ -116,32 +115,28 @@ class Group:
         return {seed: at_rise(curve, rise) for seed, curve in self.curves.items()}
 
 
-def groups_of(pieces: Mapping[Cell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> list[Group]:
-    """The groups, in the order of the file, the untouched model first in each task."""
-    measured = {cell: outcomes[piece] for cell, piece in pieces.items()}
-    shares = {cell: outcomes[piece.maps].value for cell, piece in pieces.items() if piece.maps is not None}
+def method_curves(pieces: Mapping[Cell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> list[MethodCurves]:
+    """The curves of each method and variant, in the order of the file, the untouched model first in each task."""
     found = []
-    for variant in dict.fromkeys(cell.variant for cell in pieces):
-        curves: dict[int, Curve] = {}
+    for variant, cells in grouped(pieces, lambda cell: cell.variant).items():
+        curves: dict[int, tuple[Point, ...]] = {}
         failures: dict[int, str] = {}
-        steered: dict[int, float] = {}
-        cells = [cell for cell in pieces if cell.variant == variant]
-        for seed in dict.fromkeys(cell.seed for cell in cells):
-            own = [cell for cell in cells if cell.seed == seed]
+        shares: dict[int, float] = {}
+        for seed, own in grouped(cells, lambda cell: cell.seed).items():
+            maps = pieces[own[0]].maps
+            if maps is not None and (fitted := outcomes[maps].value) is not None:
+                shares[seed] = float(fitted["share"])
             untouched = Cell(task=variant[0], method=NONE, strength=0.0, seed=seed)
-            if (value := shares.get(own[0])) is not None:
-                steered[seed] = float(value["share"])
-            row = dict.fromkeys([untouched, *own])
-            lost = next((measured[cell].failure for cell in row if measured[cell].failure), "")
-            if lost:
+            measured = {cell.strength: outcomes[pieces[cell]] for cell in (untouched, *own)}
+            if lost := next((outcome.failure for outcome in measured.values() if outcome.failure), ""):
                 failures[seed] = lost
             else:
-                curves[seed] = tuple(_point(cell, measured[cell]) for cell in row)
-        found.append(Group(*variant, curves, steered, failures))
+                curves[seed] = tuple(_point(strength, outcome) for strength, outcome in measured.items())
+        found.append(MethodCurves(*variant, curves, shares, failures))
     return found
 
 
-def study_json(groups: Sequence[Group], rises: Sequence[float]) -> dict[str, Any]:
+def steering_json(groups: Sequence[MethodCurves], rises: Sequence[float]) -> dict[str, Any]:
     """All groups as JSON; a price beyond numbers is null."""
     return {
         "groups": [
@@ -152,10 +147,7 @@ def study_json(groups: Sequence[Group], rises: Sequence[float]) -> dict[str, Any
                 "neurons": group.neurons,
                 "share": dict(group.shares),
                 "curves": {
-                    seed: [
-                        {"strength": p.strength, "score": p.score, "price": p.price if isfinite(p.price) else None}
-                        for p in curve
-                    ]
+                    seed: [asdict(p) | {"price": finite(p.price)} for p in curve]
                     for seed, curve in group.curves.items()
                 },
                 "at_rise": {f"{rise:g}": _matched_json(group.at_rise(rise)) for rise in rises if group.curves},
@@ -171,14 +163,11 @@ def _matched_json(found: Mapping[int, Matched]) -> dict[str, Any]:
     return {
         "score": {"mean": scores.mean, "std": scores.std},
         "strength": fmean(each.strength for each in found.values()),
-        "seeds": {
-            seed: {"strength": each.strength, "score": each.score, "reached": each.reached}
-            for seed, each in found.items()
-        },
+        "seeds": {seed: asdict(each) for seed, each in found.items()},
     }
 
 
-def _point(cell: Cell, outcome: Outcome) -> Point:
+def _point(strength: float, outcome: Outcome) -> Point:
     assert outcome.value is not None
     price = outcome.value["price"]
-    return Point(cell.strength, float(outcome.value["score"]), inf if price is None else float(price))
+    return Point(strength, float(outcome.value["score"]), inf if price is None else float(price))

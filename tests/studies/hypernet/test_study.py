@@ -18,9 +18,9 @@ from evonas.seeding import derive_seed
 from evonas.studies.hypernet.diagnostics import gradient_spread
 from evonas.studies.hypernet.network import HyperNetwork
 from evonas.studies.hypernet.registration import roughness, warp
-from evonas.studies.hypernet.results import groups_of, separate_of, slope, speedup
+from evonas.studies.hypernet.report import ablation, steps_by_rate
+from evonas.studies.hypernet.results import points_along, separate_of, slope, speedup, tuned_runs
 from evonas.studies.hypernet.settings import GridConfig, Piece, StudyConfig
-from evonas.studies.hypernet.show import ablation, steps_by_rate
 from evonas.studies.hypernet.study import pieces_of, settings_of
 from evonas.studies.hypernet.train import build, work
 from evonas.studies.hypernet.variants import at_gamma
@@ -116,7 +116,7 @@ def test_each_parametrization_is_taken_at_its_best_learning_rate_and_compared_wi
         piece("mip", 1e-3, 1): outcome([3.0, 1.0, 0.9, 0.8]),
         piece("mip", 1e-3, 2): outcome([3.0, 1.1, 0.9, 0.8]),
     }
-    default, mip = groups_of(outcomes)
+    default, mip = tuned_runs(outcomes)
     assert (default.learning_rate, default.diverged, default.runs) == (1e-3, 1, 4)
     assert default.final is not None
     assert default.final.mean == pytest.approx(1.1)
@@ -125,14 +125,14 @@ def test_each_parametrization_is_taken_at_its_best_learning_rate_and_compared_wi
     assert speedup(default, [default, mip]) == pytest.approx(1.0)
     assert mip.metric is not None
     assert mip.metric.mean == pytest.approx(0.6)
-    assert mip.along("losses") == [(0.0, 0.5, 0.0), (1.0, 0.7, 0.0)]
+    assert points_along(mip.best, "losses") == [(0.0, 0.5, 0.0), (1.0, 0.7, 0.0)]
     assert slope(mip.best[1]["magnitudes"]) == pytest.approx(2.0)
     assert steps_by_rate(mip, [default, mip]) == [(1e-3, 100, 0.0)]
-    assert "1.1000 \u00b10.1414, 1.00x | 0.8000 \u00b10.0000, 3.00x |" in ablation([default, mip])[-1]
+    assert "1.1000 \u00b10.1414, 1.00x | 0.8000 \u00b10.0000, 3.00x |" in ablation([default, mip]).markdown()
 
 
 def test_a_parametrization_that_always_diverges_has_no_curve() -> None:
-    (group,) = groups_of({piece("default", 1e-2, 1): outcome([3.0, None])})
+    (group,) = tuned_runs({piece("default", 1e-2, 1): outcome([3.0, None])})
     assert (group.learning_rate, group.final, group.diverged) == (None, None, 1)
     assert speedup(group, [group]) is None
 
@@ -203,7 +203,7 @@ def test_separate_networks_are_at_the_best_learning_rate_of_each_place() -> None
         run(1, 1e-2, 2, None),
     ]
     (found,) = separate_of(dict(runs))
-    assert found.along("metric") == [(0.0, 0.25, 0.0), (1.0, 0.75, 0.0)]
+    assert points_along(found.values, "metric") == [(0.0, 0.25, 0.0), (1.0, 0.75, 0.0)]
 
 
 def test_the_layer_of_a_primary_network_may_be_a_text_form(file: Path) -> None:

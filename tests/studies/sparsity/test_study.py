@@ -7,8 +7,8 @@ was not; pairs counted by hand.
 import csv
 import json
 import math
-import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from evonas.sparsity import sparsify
 from evonas.studies.sparsity.allocation import block_curves
 from evonas.studies.sparsity.pieces import Measuring
 from evonas.studies.sparsity.results import rows_of
-from evonas.studies.sparsity.show import columns, draw_perplexity, failures, markdown, table_cells
 from evonas.studies.sparsity.sparsify import MEASURED
 from evonas.studies.sparsity.study import Place, Setting, Source, StudyConfig, check, grid_of, settings_of
+from evonas.studies.sparsity.study_report import draw_perplexity, row_table, sparsity_report
 from evonas.studies.sparsity.texts import calibration_windows, scored_windows
 from evonas.tasks.language.pretrained import load_language_model
 from studies import assert_one_line
@@ -81,7 +81,7 @@ def test_without_options_speed_is_measured_too_and_a_grown_grid_adds(
     command = ("sparsify", saved, "--tokens", 128, "--context", 32, "--method", "teal", "--sparsity", 0.5)
     status, out, err = evonas(*command, "--run", tmp_path / "run")
     assert status == 0, err
-    for word in ("tokens/s", "speed-up", "x dense", "wrote", "perplexity.png"):
+    for word in ("tokens/s", "speed-up", "dense", "wrote", "perplexity.png"):
         assert word in " ".join(out.split())
     done: list[Any] = []
     work = Measuring.__call__
@@ -216,12 +216,17 @@ def test_what_does_not_depend_on_the_calibration_survives_another_one() -> None:
     assert len(one.pieces) == 2 * 3 + 1 + 2
 
 
-def found(*values: dict[str, Any] | str) -> tuple[list[Any], Any]:
-    """Rows of a dense model and of one setting at 25 and 50 % on one text, of these values or failures."""
+def outcomes_of(*values: dict[str, Any] | str) -> tuple[Any, dict[Any, Outcome]]:
+    """Of a dense model and of one setting at 25 and 50 % on one text, of these values or failures."""
     wanted = study(methods=("wina",), allocations=("uniform",), sparsities=(0.25, 0.5), speed=False)
     grid = grid_of(wanted, Source(model="m", dtype="float32", device="cpu"), {"a": "1"}, "", None, "")
     outcomes = [Outcome(None, value) if isinstance(value, str) else Outcome(value) for value in values]
-    return rows_of(grid, dict(zip(grid.pieces, outcomes, strict=True))), grid
+    return grid, dict(zip(grid.pieces, outcomes, strict=True))
+
+
+def found(*values: dict[str, Any] | str) -> list[Any]:
+    """The rows of those outcomes."""
+    return rows_of(*outcomes_of(*values))
 
 
 def value(*nll: float | None) -> dict[str, Any]:
@@ -229,7 +234,7 @@ def value(*nll: float | None) -> dict[str, Any]:
 
 
 def test_ratios_are_paired_by_window() -> None:
-    rows, _ = found(value(10.0, 30.0), value(12.0, 33.0), value(None, 1.0))
+    rows = found(value(10.0, 30.0), value(12.0, 33.0), value(None, 1.0))
     dense, first, second = (row.scores["a"] for row in rows)
     assert dense.perplexity == pytest.approx(math.exp(2.0))
     assert first.perplexity == pytest.approx(math.exp(2.25))
@@ -242,17 +247,15 @@ def test_ratios_are_paired_by_window() -> None:
 
 
 def test_failures_and_losses_beyond_numbers_are_shown() -> None:
-    rows, _ = found(value(10.0, 30.0), "out of memory", value(None, 1.0))
-    assert table_cells(rows[1], rows)[-2:] == ("failed", "")
-    assert table_cells(rows[2], rows)[-2:] == ("not finite", "")
-    assert failures(rows) == ["- failed: wina, a: out of memory"]
-    text = markdown("s", rows, {"scored": "this"})
-    assert "- scored: this\n- failed: wina, a: out of memory" in text
-    assert all(len(table_cells(row, rows)) == len(columns(rows)) for row in rows)
+    values = value(10.0, 30.0), "out of memory", value(None, 1.0)
+    assert [cells[-2:] for cells in row_table(found(*values)).cells()[1:]] == [["failed", ""], ["not finite", ""]]
+    report = sparsity_report("s", *outcomes_of(*values), {"scored": "this"})
+    assert report.failures == ["wina, a: out of memory"]
+    assert report.markdown().endswith("- scored: this\n\n- failed: wina, a: out of memory\n")
 
 
 def test_the_picture_has_a_line_for_each_setting_that_begins_at_the_dense_model() -> None:
-    rows, _ = found(value(10.0, 30.0), value(12.0, 33.0), value(100.0, 100.0))
+    rows = found(value(10.0, 30.0), value(12.0, 33.0), value(100.0, 100.0))
     figure = draw_perplexity(rows, "s")
     (axes,) = figure.axes
     line = axes.get_lines()[0]
@@ -273,7 +276,7 @@ def test_positions_that_stay_dense_cost_nothing(evonas: Callable[..., Any], save
 def test_a_setting_that_a_model_has_no_layers_for_fails_and_the_others_go_on(
     evonas: Callable[..., Any], saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["evonas.studies.sparsity.sparsify"], "DOWN", ("no_such_layer",))
+    monkeypatch.setattr(import_module("evonas.studies.sparsity.sparsify"), "DOWN", ("no_such_layer",))
     options = ("--method", "cats", "--method", "teal", "--sparsity", 0.5, "--no-speed")
     status, out, err = evonas("sparsify", saved, *SMALL, *options, "--run", tmp_path / "run", "--json")
     assert status == 0

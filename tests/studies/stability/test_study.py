@@ -18,9 +18,9 @@ import scipy.stats
 from evonas.config.section import load_as
 from evonas.graph.genome import Genome
 from evonas.runs.store import Outcome
-from evonas.studies.stability.show import draw_losses, draw_sensitivity, markdown
+from evonas.studies.stability.report import draw_losses, draw_sensitivity, stability_report
+from evonas.studies.stability.results import differences_to_first, predict_largest, sweeps_json, sweeps_of
 from evonas.studies.stability.study import Cell, StudyConfig, pieces_of
-from evonas.studies.stability.sweeps import against_first, foretold, study_json, sweeps_of
 from evonas.studies.stability.train import train
 from evonas.tasks.language.text import load
 from evonas.training.sensitivity import lr_sensitivity, stability_margin
@@ -122,7 +122,7 @@ def test_losses_beyond_numbers_count_as_that_of_initialization() -> None:
     assert sweep.margins == {1: stability_margin(numbers, 5.0)} == {1: pytest.approx(10.0)}
     assert sweep.best == {1: (1e-2, 2.0)}
     assert (sweep.diverged, sweep.spikes) == (1, 3)
-    assert sweep.mean_losses()[1e-1] == (5.0, 0.0)
+    assert sweep.mean_losses()[-1] == (1e-1, 5.0, 0.0)
 
 
 COUPLED_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
@@ -142,14 +142,14 @@ def test_coupled_decay_is_judged_by_the_published_rule_and_held_against_a_window
     lower = (1.0 + 0.2 + 0.1 + 0.0 + 0.1 + 0.2 + 0.5) / 7
     assert coupled.sensitivities[1] == pytest.approx(lower)
     assert first.sensitivities[1] == pytest.approx((1.9 + 0.4 + 0.2 + 0.1 + 0.0 + 0.1 + 0.2 + 0.3) / 8)
-    (against,) = against_first([first, coupled])
+    (against,) = differences_to_first([first, coupled])
     assert against.sensitivity.mean == pytest.approx(lower - (0.4 + 0.2 + 0.1 + 0.0 + 0.1 + 0.2 + 0.3) / 7)
-    (back,) = against_first([coupled, first])
+    (back,) = differences_to_first([coupled, first])
     assert back.sensitivity.mean == pytest.approx(-against.sensitivity.mean)
-    assert "lower one of those over 0.0001 to 0.1 and over 0.0003 to 0.3, as published" in markdown(
-        "m", [first, coupled]
+    assert "lower one of those over 0.0001 to 0.1 and over 0.0003 to 0.3, as published" in (
+        stability_report("m", outcomes).markdown()
     )
-    assert study_json([coupled])["sweeps"][0]["lr_sensitivity_windows"] == [[1e-4, 1e-1], [3e-4, 3e-1]]
+    assert sweeps_json([coupled])["sweeps"][0]["lr_sensitivity_windows"] == [[1e-4, 1e-1], [3e-4, 3e-1]]
 
 
 def test_coupled_decay_without_the_published_windows_is_judged_like_the_others_and_says_so() -> None:
@@ -157,8 +157,9 @@ def test_coupled_decay_without_the_published_windows_is_judged_like_the_others_a
     outcomes = {cell(rate).model_copy(update={"decay": "coupled"}): outcome(loss) for rate, loss in losses.items()}
     (sweep,) = sweeps_of(outcomes)
     assert sweep.sensitivities == {1: pytest.approx(0.5)}
-    assert "do not reach over both" in markdown("m", [sweep])
-    assert "coupled" not in markdown("m", sweeps_of({cell(rate): outcome(loss) for rate, loss in losses.items()}))
+    assert "do not reach over both" in stability_report("m", outcomes).markdown()
+    others = {cell(rate): outcome(loss) for rate, loss in losses.items()}
+    assert "coupled" not in stability_report("m", others).markdown()
 
 
 def test_the_cells_of_a_study_know_how_weights_decay(file: Path) -> None:
@@ -172,7 +173,7 @@ def test_a_seed_with_a_failed_run_has_no_sensitivity() -> None:
     (sweep,) = sweeps_of(outcomes | {cell(1e-2, 2): Outcome(None, "worker died")})
     assert list(sweep.sensitivities) == [1]
     assert sweep.failures == {(1e-2, 2): "worker died"}
-    assert study_json([sweep])["sweeps"][0]["failures"] == {"0.01 seed 2": "worker died"}
+    assert sweeps_json([sweep])["sweeps"][0]["failures"] == {"0.01 seed 2": "worker died"}
 
 
 def test_the_largest_size_is_foretold_from_the_others() -> None:
@@ -181,7 +182,7 @@ def test_the_largest_size_is_foretold_from_the_others() -> None:
         cell(1e-2, size=name): outcome(2.0, parameters, logit=0.5 * parameters**0.5)
         for name, parameters in sizes.items()
     }
-    found = foretold(sweeps_of(outcomes), "i", "blocks.0.max_logit")
+    found = predict_largest(sweeps_of(outcomes), "i", "blocks.0.max_logit")
     assert found[1e-2].prediction.size == 25600
     assert found[1e-2].factor == pytest.approx(1.0)  # a line in log-log axes
 
@@ -195,15 +196,15 @@ def test_interventions_are_held_against_the_first_seed_by_seed() -> None:
         for seed, low in ((1, 2.5), (2, 2.4))
         for rate, loss in ((1e-3, low), (1e-2, 2.0))
     }
-    (found,) = against_first(sweeps_of(plain | better))
+    (found,) = differences_to_first(sweeps_of(plain | better))
     assert (found.intervention, found.first, found.size) == ("j", "i", "a")
     first, second = 0.5 / 2 - 0.9 / 2, 0.4 / 2 - 0.8 / 2  # mean over two learning rates of what is lost
     assert found.sensitivity.mean == pytest.approx((first + second) / 2)
     differences = [2.0 - 2.1, 2.0 - 2.2]
     expected = scipy.stats.ttest_1samp(differences, 0).confidence_interval(0.95)
     assert (found.best_loss.low, found.best_loss.high) == pytest.approx((expected.low, expected.high))
-    assert f"| j | a | {found.sensitivity.mean:+.4f} [" in markdown("m", sweeps_of(plain | better))
-    assert study_json(sweeps_of(plain | better))["against_first"][0]["best_loss"]["count"] == 2
+    assert f"| j | a | {found.sensitivity.mean:+.4f} [" in stability_report("m", plain | better).markdown()
+    assert sweeps_json(sweeps_of(plain | better))["against_first"][0]["best_loss"]["count"] == 2
 
 
 def test_interventions_share_a_panel_where_there_is_one_size() -> None:
@@ -218,7 +219,7 @@ def test_interventions_share_a_panel_where_there_is_one_size() -> None:
 
 def test_nothing_is_held_against_a_first_intervention_without_a_common_seed() -> None:
     outcomes = {cell(1e-3, 1): outcome(3.0), cell(1e-3, 2, intervention="j"): outcome(2.0)}
-    assert against_first(sweeps_of(outcomes)) == []
+    assert differences_to_first(sweeps_of(outcomes)) == []
 
 
 def test_a_probe_ends_somewhere_only_where_every_seed_has_read_it() -> None:
@@ -229,7 +230,7 @@ def test_a_probe_ends_somewhere_only_where_every_seed_has_read_it() -> None:
     outcomes |= {cell(1e-2, 1): outcome(3.0, **read(None)), cell(1e-2, 2): outcome(3.0, **read(1.0))}
     (sweep,) = sweeps_of(outcomes)
     assert sweep.ends("log_z") == {1e-3: [-4.0, -6.0]}
-    assert sweep.followed("log_z") == {}  # a geometric mean needs numbers above 0
+    assert sweep.final_values("log_z") == {}  # a geometric mean needs numbers above 0
 
 
 def test_a_killed_study_goes_on_to_the_same_table(file: Path, tmp_path: Path) -> None:

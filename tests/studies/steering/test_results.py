@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from evonas.runs.store import Outcome
-from evonas.studies.steering.results import Matched, Point, at_rise, groups_of, label_of, study_json
-from evonas.studies.steering.show import columns, draw_strengths, draw_support, draw_trade, markdown, table_cells
+from evonas.studies.steering.report import draw_strengths, draw_support, draw_trade, method_table, steering_report
+from evonas.studies.steering.results import Matched, Point, at_rise, label_of, method_curves, steering_json
 from evonas.studies.steering.study import Cell, FitConfig, FitPiece, MeasurePiece, Piece
 
 
@@ -79,7 +79,7 @@ def test_groups_pair_each_seed_with_its_untouched_model() -> None:
             **{(0.1, 1.0, seed): (0.6, 10.0 * seed) for seed in (1, 2)},
         }
     )
-    none, dense, sparse = groups_of(pieces, outcomes)
+    none, dense, sparse = method_curves(pieces, outcomes)
     assert (none.method, dense.label, sparse.label) == ("none", "lineas", "lineas 0.1")
     score, rise = dense.over_seeds(1.0) or (None, None)
     assert score is not None
@@ -91,11 +91,12 @@ def test_groups_pair_each_seed_with_its_untouched_model() -> None:
         1: Matched(pytest.approx(0.5), pytest.approx(0.5), True),
         2: Matched(pytest.approx(0.5), pytest.approx(0.6), True),
     }
-    assert table_cells(none, [0.1])[3:] == ("-", "0.8000 ±0.0000", "15.0000 ±7.0711", "-")
-    assert table_cells(dense, [0.1])[3:] == ("100.0 %", "0.3000 ±0.1414", "+20.0 %", "0.5500 ±0.0707 (0.50)")
-    assert table_cells(sparse, [0.1])[3:] == ("50.0 %", "0.6000 ±0.0000", "+0.0 %", "0.6000 ±0.0000 (>=1.00)")
-    assert len(columns([0.1])) == len(table_cells(dense, [0.1]))
-    found = json.loads(json.dumps(study_json([none, dense, sparse], [0.1])))
+    assert [cells[3:] for cells in method_table([none, dense, sparse], [0.1]).cells()] == [
+        ["-", "0.8000 ±0.0000", "15.0000 ±7.0711", "-"],
+        ["100.0 %", "0.3000 ±0.1414", "+20.0 %", "0.5500 ±0.0707 (0.50)"],
+        ["50.0 %", "0.6000 ±0.0000", "+0.0 %", "0.6000 ±0.0000 (>=1.00)"],
+    ]
+    found = json.loads(json.dumps(steering_json([none, dense, sparse], [0.1])))
     assert found["groups"][1]["at_rise"]["0.1"]["score"]["mean"] == pytest.approx(0.55)
     assert draw_support([none, dense, sparse], [0.1], "t") is not None
     assert draw_support([none, dense], [0.1], "t") is None
@@ -113,16 +114,16 @@ def test_a_seed_with_a_failure_is_told_and_left_out() -> None:
     pieces, outcomes = outcomes_of({(0.0, strength, seed): (0.5, 10.0) for seed in (1, 2) for strength in (0.0, 1.0)})
     broken = next(p for cell, p in pieces.items() if cell.seed == 2 and cell.strength)
     outcomes[broken] = Outcome(None, "worker died")
-    none, group = groups_of(pieces, outcomes)
+    none, group = method_curves(pieces, outcomes)
     assert list(none.curves) == [1, 2]
     assert list(group.curves) == [1]
     assert group.failures == {2: "worker died"}
-    assert "lineas, seed 2: worker died" in markdown("name", [none, group], [0.1])
+    assert "lineas, seed 2: worker died" in steering_report("name", [0.1], pieces, outcomes, {}).markdown()
 
 
 def test_a_price_beyond_numbers_is_null_and_has_no_mean() -> None:
     pieces, outcomes = outcomes_of({(0.0, 0.0, 1): (0.5, 10.0), (0.0, 1.0, 1): (0.0, None)})
-    _, group = groups_of(pieces, outcomes)
+    _, group = method_curves(pieces, outcomes)
     assert group.over_seeds(1.0) is None
-    assert study_json([group], [0.1])["groups"][0]["curves"][1][1]["price"] is None
-    assert table_cells(group, [0.1])[4:] == ("-", "-", "0.5000 (0.00)")
+    assert steering_json([group], [0.1])["groups"][0]["curves"][1][1]["price"] is None
+    assert method_table([group], [0.1]).cells()[0][4:] == ["-", "-", "0.5000 (0.00)"]

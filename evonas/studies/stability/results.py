@@ -7,7 +7,8 @@ from statistics import fmean
 from typing import Any
 
 from evonas.errors import InputError
-from evonas.report.statistics import Interval, Summary, summary, t_interval
+from evonas.report.statistics import Interval, finite, mean_points, t_interval
+from evonas.report.table import grouped
 from evonas.runs.store import Outcome
 from evonas.studies.stability.prediction import HeldOut, hold_out
 from evonas.studies.stability.settings import Decay
@@ -22,7 +23,7 @@ from evonas.training.sensitivity import (
     stability_margin,
 )
 
-FOLLOWED = {  # what is foretold over sizes, by the names tables use
+TRACKED = {  # probes that are predicted over sizes, by the names that tables use
     "max attention logit": "blocks.0.max_logit",
     "gradient RMS": "gradient_rms.blocks.0.mlp.up.weight",
 }
@@ -108,36 +109,29 @@ class Sweep:
         """Runs that ended worse than they began."""
         return sum(diverged(loss, self.initial[seed]) for seed, found in self.losses.items() for loss in found.values())
 
-    def mean_losses(self) -> dict[float, tuple[float, float]]:
-        """Mean and deviation over seeds of the losses clipped at that of initialization, by learning rate."""
-        by_rate: dict[float, list[float]] = {}
-        for seed, found in self.losses.items():
-            for rate, loss in found.items():
-                clipped = self.initial[seed] if diverged(loss, self.initial[seed]) else loss
-                by_rate.setdefault(rate, []).append(clipped)
-        summaries = {rate: summary(values) for rate, values in sorted(by_rate.items())}
-        return {rate: (found.mean, found.std or 0.0) for rate, found in summaries.items()}
+    def mean_losses(self) -> list[tuple[float, float, float]]:
+        """By learning rate, mean and deviation over seeds of the losses clipped at that of initialization."""
+        clipped = (
+            [(rate, self.initial[seed] if diverged(loss, self.initial[seed]) else loss) for rate, loss in found.items()]
+            for seed, found in self.losses.items()
+        )
+        return sorted(mean_points(clipped))
 
     def ends(self, name: str) -> dict[float, list[float]]:
         """What a probe read last under each seed, by learning rate, where every seed has a number."""
-        by_rate: dict[float, list[float | None]] = {}
-        for (rate, _), values in self.last.items():
-            by_rate.setdefault(rate, []).append(values.get(name))
-        return {
-            rate: [v for v in found if v is not None] for rate, found in sorted(by_rate.items()) if None not in found
-        }
+        by_rate = grouped(sorted(self.last), lambda place: place[0])
+        read = {rate: [self.last[place].get(name) for place in places] for rate, places in by_rate.items()}
+        return {rate: [v for v in values if v is not None] for rate, values in read.items() if None not in values}
 
-    def followed(self, name: str) -> dict[float, float]:
+    def final_values(self, name: str) -> dict[float, float]:
         """Geometric mean over seeds of a probe's last value, by learning rate, where every seed has one above 0."""
         return {rate: math.exp(fmean(map(math.log, v))) for rate, v in self.ends(name).items() if min(v) > 0}
 
 
 def sweeps_of(outcomes: Mapping[Cell, Outcome]) -> list[Sweep]:
     """The sweeps, in the order of the file."""
-    groups: dict[tuple[str, str], dict[Cell, Outcome]] = {}
-    for cell, outcome in outcomes.items():
-        groups.setdefault((cell.intervention, cell.size), {})[cell] = outcome
-    return [_sweep(intervention, size, found) for (intervention, size), found in groups.items()]
+    groups = grouped(outcomes, lambda cell: (cell.intervention, cell.size))
+    return [_sweep(*key, {cell: outcomes[cell] for cell in cells}) for key, cells in groups.items()]
 
 
 def _sweep(intervention: str, size: str, outcomes: Mapping[Cell, Outcome]) -> Sweep:
@@ -161,12 +155,12 @@ def _sweep(intervention: str, size: str, outcomes: Mapping[Cell, Outcome]) -> Sw
     return Sweep(intervention, size, parameters, losses, initial, last, slow, spikes, failures, decay)
 
 
-def foretold(sweeps: Sequence[Sweep], intervention: str, name: str) -> dict[float, HeldOut]:
-    """By learning rate: a probe's value at the largest size, foretold from the others where there are enough."""
+def predict_largest(sweeps: Sequence[Sweep], intervention: str, name: str) -> dict[float, HeldOut]:
+    """By learning rate: a probe's value at the largest size, predicted from the others where there are enough."""
     by_rate: dict[float, dict[float, float]] = {}
     for sweep in sweeps:
         if sweep.intervention == intervention:
-            for rate, value in sweep.followed(name).items():
+            for rate, value in sweep.final_values(name).items():
                 by_rate.setdefault(rate, {})[sweep.parameters] = value
     found: dict[float, HeldOut] = {}
     for rate, values in sorted(by_rate.items()):
@@ -180,12 +174,12 @@ def foretold(sweeps: Sequence[Sweep], intervention: str, name: str) -> dict[floa
 
 
 @dataclass(frozen=True, slots=True)
-class Against:
+class InterventionDifference:
     """An intervention minus the first one of the study at the same size, paired by seed.
 
     Attributes:
         intervention: its name.
-        first: the name of the one it is held against.
+        first: the name of the one it is compared with.
         size: as the file calls it.
         sensitivity: of the LR sensitivity; below 0 is less sensitive.
         best_loss: of the loss at the best learning rate.
@@ -198,7 +192,7 @@ class Against:
     best_loss: Interval
 
 
-def against_first(sweeps: Sequence[Sweep]) -> list[Against]:
+def differences_to_first(sweeps: Sequence[Sweep]) -> list[InterventionDifference]:
     """Differences to the first intervention, in the order of the sweeps, where both have a common whole seed.
 
     Beside coupled decay that is judged by its windows, the other one is judged over the last of them: the published
@@ -219,11 +213,11 @@ def against_first(sweeps: Sequence[Sweep]) -> list[Against]:
         losses = [best[seed] - other_best[seed] for seed in seeds if seed in best and seed in other_best]
         if losses and all(map(math.isfinite, gains)):
             names = (sweep.intervention, first.intervention, sweep.size)
-            found.append(Against(*names, t_interval(gains), t_interval(losses)))
+            found.append(InterventionDifference(*names, t_interval(gains), t_interval(losses)))
     return found
 
 
-def study_json(sweeps: Sequence[Sweep]) -> dict[str, Any]:
+def sweeps_json(sweeps: Sequence[Sweep]) -> dict[str, Any]:
     """All of it as JSON; what is not finite is null."""
     return {
         "sweeps": [
@@ -233,25 +227,25 @@ def study_json(sweeps: Sequence[Sweep]) -> dict[str, Any]:
                 "parameters": sweep.parameters,
                 "initial_loss": dict(sweep.initial),
                 "losses": {
-                    seed: {f"{r:g}": _finite(v) for r, v in found.items()} for seed, found in sweep.losses.items()
+                    seed: {f"{r:g}": finite(v) for r, v in found.items()} for seed, found in sweep.losses.items()
                 },
                 "lr_sensitivity_windows": [list(window) for window in sweep.windows],
-                "lr_sensitivity": {seed: _finite(value) for seed, value in sweep.sensitivities.items()},
-                "stability_margin": {seed: _finite(value) for seed, value in sweep.margins.items()},
+                "lr_sensitivity": {seed: finite(value) for seed, value in sweep.sensitivities.items()},
+                "stability_margin": {seed: finite(value) for seed, value in sweep.margins.items()},
                 "best_learning_rate": {seed: rate for seed, (rate, _) in sweep.best.items()},
                 "best_loss": sweep.best_losses,
                 "diverged": sweep.diverged,
                 "slow_divergences": sweep.slow,
                 "spikes": sweep.spikes,
                 "last_probes": {
-                    name: {f"{rate:g}": value for rate, value in sweep.followed(key).items()}
-                    for name, key in FOLLOWED.items()
+                    name: {f"{rate:g}": value for rate, value in sweep.final_values(key).items()}
+                    for name, key in TRACKED.items()
                 },
                 "failures": {f"{rate:g} seed {seed}": why for (rate, seed), why in sweep.failures.items()},
             }
             for sweep in sweeps
         ],
-        "against_first": [asdict(found) for found in against_first(sweeps)],
+        "against_first": [asdict(found) for found in differences_to_first(sweeps)],
         "predictions": [
             {
                 "intervention": intervention,
@@ -266,16 +260,7 @@ def study_json(sweeps: Sequence[Sweep]) -> dict[str, Any]:
                 "doubts": [doubt.value for doubt in held.prediction.doubts],
             }
             for intervention in dict.fromkeys(sweep.intervention for sweep in sweeps)
-            for name, key in FOLLOWED.items()
-            for rate, held in foretold(sweeps, intervention, key).items()
+            for name, key in TRACKED.items()
+            for rate, held in predict_largest(sweeps, intervention, key).items()
         ],
     }
-
-
-def spread(values: Mapping[int, float]) -> Summary | None:
-    """Mean and deviation over the seeds; None where one is not finite or there are none."""
-    return summary(list(values.values())) if values and all(map(math.isfinite, values.values())) else None
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

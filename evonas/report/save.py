@@ -1,0 +1,99 @@
+"""What a study reports, and its folder: Markdown, JSON, CSV, pictures and TensorBoard."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from evonas.files import write_text
+from evonas.report.board import HParam, open_board
+from evonas.report.pictures import to_png
+from evonas.report.table import Table
+
+BOARDS = "tb"
+
+
+@dataclass(frozen=True, slots=True)
+class RunLog:
+    """What TensorBoard shows of one run.
+
+    Attributes:
+        hparams: how it was configured.
+        metrics: how it ended.
+        curves: by tag, steps and values; None is a value that is not finite.
+    """
+
+    hparams: Mapping[str, HParam]
+    metrics: Mapping[str, float]
+    curves: Mapping[str, Sequence[tuple[int, float | None]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a study found.
+
+    Attributes:
+        title: a line.
+        tables: what is printed, and what ``results.md`` begins with.
+        data: everything, fit for JSON.
+        details: further tables and paragraphs of ``results.md``.
+        runs: a row for each run, for ``results.csv``.
+        pictures: by name of the file.
+        logs: what TensorBoard shows of each run, by the run's folder.
+        failures: what failed, a line each.
+    """
+
+    title: str
+    tables: Sequence[Table]
+    data: Mapping[str, Any]
+    details: Sequence[Table | str] = ()
+    runs: Table | None = None
+    pictures: Mapping[str, Figure] = field(default_factory=dict)
+    logs: Mapping[str, RunLog] = field(default_factory=dict)
+    failures: Sequence[str] = ()
+
+    def markdown(self) -> str:
+        """The tables, the details and what failed."""
+        parts = [part if isinstance(part, str) else part.markdown() for part in (*self.tables, *self.details)]
+        failed = "\n".join(f"- failed: {line}" for line in self.failures)
+        return "\n\n".join(filter(None, [f"# {self.title}", *parts, failed])) + "\n"
+
+    def json(self) -> str:
+        """The data as text."""
+        return json.dumps(self.data, indent=2) + "\n"
+
+
+def save_report(folder: Path, report: Report) -> list[Path]:
+    """Write ``results.md``, ``results.json``, ``results.csv``, the pictures and, under ``tb``, a board of each run.
+
+    Returns:
+        The files that people look at.
+    """
+    texts = {"results.md": report.markdown(), "results.json": report.json()}
+    texts |= {"results.csv": report.runs.csv()} if report.runs else {}
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    for name, figure in report.pictures.items():
+        to_png(figure, folder / f"{name}.png")
+    _show(folder / BOARDS, report, texts["results.md"])
+    return [folder / name for name in (*texts, *(f"{name}.png" for name in report.pictures))]
+
+
+def _show(folder: Path, report: Report, text: str) -> None:
+    """Show a study in place of all that its boards have shown before, as runs may have been added."""
+    for file in folder.rglob("events.*"):
+        file.unlink()
+    with open_board(folder) as board:
+        for name, figure in report.pictures.items():
+            board.figure(name, figure, 0)
+        board.text("results", text, 0)
+    for run, log in report.logs.items():
+        with open_board(folder / run) as board:
+            for tag, points in log.curves.items():
+                for step, value in points:
+                    if value is not None:
+                        board.scalar(tag, value, step)
+            board.hparams(log.hparams, log.metrics)

@@ -1,0 +1,205 @@
+"""What a study of hypernetworks reports: a row for each parametrization at its best learning rate, and pictures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from evonas.report.pictures import Points, draw_panels
+from evonas.report.save import Report, RunLog
+from evonas.report.statistics import numbered
+from evonas.report.table import Datum, Table, written
+from evonas.runs.store import Outcome
+from evonas.studies.hypernet.results import (
+    RunValue,
+    Separate,
+    TunedRuns,
+    along,
+    hypernet_json,
+    points_along,
+    reference,
+    relative_spread,
+    separate_of,
+    slope,
+    speedup,
+    tuned_runs,
+)
+from evonas.studies.hypernet.settings import SEPARATE, Piece
+from evonas.studies.hypernet.study import Setting
+
+LOSS: dict[str, Any] = {"ylabel": "loss on fixed batches", "logx": 0}
+STEPS: dict[str, Any] = {"xlabel": "learning rate", "ylabel": "steps to the default's final loss"}
+MAGNITUDE: dict[str, Any] = {"xlabel": "||z||", "ylabel": "||theta|| at the start", "logy": True}
+FASTER = "{:.2f}x"
+
+
+def hypernet_report(name: str, outcomes: Mapping[Piece, Outcome]) -> Report:
+    """The report of a study.
+
+    Args:
+        name: of the study.
+        outcomes: of all runs.
+    """
+    tuned, separate = tuned_runs(outcomes), separate_of(outcomes)
+    details = [
+        ablation(tuned),
+        along_table(tuned, separate, "losses", "Loss on fixed batches along the range:"),
+        along_table(tuned, separate, "metric", "Metric along the range:"),
+    ]
+    return Report(
+        title=name,
+        tables=[tuned_table(tuned)],
+        data=hypernet_json(tuned, separate),
+        details=details,
+        runs=_runs(outcomes),
+        pictures=_pictures(name, tuned, separate),
+        logs={_folder(piece): _log(piece, o.value) for piece, o in outcomes.items() if o.value is not None},
+    )
+
+
+def tuned_table(tuned: Sequence[TunedRuns]) -> Table:
+    """A row for each parametrization with its correction and setting.
+
+    ``steps saved``: how many times fewer reach the default's final loss; ``slope``: of log ||theta|| on log ||z||, and
+    ``gradient variance``: over gamma, as a multiple of the squared mean gradient, both at the start.
+    """
+    forms = {"learning rate": "{:g}", "steps saved": FASTER, "slope": "{:z.2f}", "gradient variance": "{:.2g}"}
+    return Table.of(
+        (
+            {
+                "parametrization": runs.name,
+                "optimizer": runs.setting[0],
+                "activation": runs.setting[1],
+                "norm": runs.setting[2],
+                "noise": runs.setting[3],
+                "learning rate": runs.learning_rate,
+                "final loss": runs.final,
+                "metric": runs.metric,
+                "steps saved": speedup(runs, tuned),
+                "slope": runs.mean(lambda value: slope(value["magnitudes"])),
+                "gradient variance": runs.mean(relative_spread),
+                "diverged": f"{runs.diverged} of {runs.runs}",
+            }
+            for runs in tuned
+        ),
+        forms,
+    )
+
+
+def ablation(tuned: Sequence[TunedRuns]) -> Table:
+    """Final loss and steps saved: settings x parametrizations."""
+
+    def found(runs: TunedRuns) -> str:
+        faster = speedup(runs, tuned)
+        return (written(runs.final) if runs.final else "diverged") + (f", {FASTER.format(faster)}" if faster else "")
+
+    rows = ({"setting": title_of(runs.setting), "name": runs.name, "found": found(runs)} for runs in tuned)
+    return Table.of(rows, title="Final loss and steps saved:").pivot("name", "found")
+
+
+def along_table(tuned: Sequence[TunedRuns], separate: Sequence[Separate], what: str, title: str = "") -> Table:
+    """One network for all gammas and separate ones: ``losses`` or ``metric`` at the gammas of the grid."""
+    networks = {f"{runs.name}, {title_of(runs.setting)}": runs.best for runs in tuned}
+    networks |= {f"{SEPARATE}, {each.optimizer}": each.values for each in separate}
+    rows: list[Mapping[str, Datum]] = []
+    for network, values in networks.items():
+        for value in values.values():
+            places, numbers = zip(*along(value, what), strict=True)
+            for (place, before), number in zip(numbered(places), numbers, strict=True):
+                name = f"{place:g}" + (f" ({before + 1})" if before else "")
+                rows.append({"network": network, "place": name, "value": number})
+    return Table.of(rows, title=title).over_seeds(["network", "place"], ["value"]).pivot("place", "value")
+
+
+def title_of(setting: Setting) -> str:
+    """A setting in words: what is not there is left out."""
+    optimizer, activation, norm, noise = setting
+    return ", ".join(
+        [optimizer, activation, *([f"{norm} norm"] * (norm != "none")), *([f"{noise} noise"] * bool(noise))]
+    )
+
+
+def _runs(outcomes: Mapping[Piece, Outcome]) -> Table:
+    settings = {
+        "parametrization",
+        "optimizer",
+        "learning_rate",
+        "activation",
+        "norm",
+        "noise",
+        "correction",
+        "place",
+        "seed",
+    }
+
+    def numbers(value: RunValue) -> dict[str, float | None]:
+        return {"final_loss": value["curve"][-1][1], "metric": fmean(value["metric"]) if value["metric"] else None}
+
+    return Table.of(
+        piece.model_dump(include=settings)
+        | (numbers(outcome.value) if outcome.value else {"final_loss": None, "metric": None})
+        | {"failure": outcome.failure, "seconds": round(outcome.seconds, 2)}
+        for piece, outcome in outcomes.items()
+    )
+
+
+def _folder(piece: Piece) -> str:
+    place = f"correction_{piece.correction:g}" if piece.place is None else f"place_{piece.place}"
+    network = (piece.parametrization, piece.optimizer, piece.activation, piece.norm, f"noise_{piece.noise}", place)
+    return "/".join(filter(None, (*network, f"lr_{piece.learning_rate:g}", f"seed_{piece.seed}")))
+
+
+def _log(piece: Piece, value: RunValue) -> RunLog:
+    curves = {"loss": value["curve"]}
+    for step, numbers in value.get("scalars", ()):  # older records have none
+        for tag, number in numbers.items():
+            curves.setdefault(tag, []).append((step, number))
+    settings = piece.model_dump(include={"parametrization", "optimizer", "learning_rate", "correction", "seed"})
+    hparams = {key.replace("_", " "): setting for key, setting in settings.items()}
+    metrics = {"hypernet/slope at the start": slope(value["magnitudes"]) if value["magnitudes"] else None}
+    metrics |= {"metric": fmean(value["metric"]) if value["metric"] else None}
+    return RunLog(hparams, {key: number for key, number in metrics.items() if number is not None}, curves)
+
+
+def _pictures(name: str, tuned: Sequence[TunedRuns], separate: Sequence[Separate]) -> dict[str, Figure]:
+    """Every picture by its name, but for those without a point; bands are deviations over seeds."""
+    costs = any(value["costs"] for runs in tuned for value in runs.best.values())
+    place = "floating point operations on an image" if costs else "place in the ranges of gamma"
+
+    def compared(what: str) -> dict[str, dict[str, Points]]:
+        panels = _panels(tuned, lambda runs: points_along(runs.best, what))
+        for setting in {runs.setting for runs in tuned}:
+            for each in separate:
+                if each.optimizer == setting[0]:
+                    panels[title_of(setting)][SEPARATE] = points_along(each.values, what)
+        return panels
+
+    pictures = {
+        "curves": (_panels(tuned, TunedRuns.mean_curve), LOSS | {"xlabel": "steps", "logy": True}),
+        "steps": (_panels(tuned, lambda runs: steps_by_rate(runs, tuned)), STEPS),
+        "magnitude": (_panels(tuned, TunedRuns.magnitudes), MAGNITUDE),
+        "losses": (compared("losses"), LOSS | {"xlabel": place}),
+        "metric": (compared("metric"), {"xlabel": place, "ylabel": "metric", "logx": 0}),
+    }
+    return {
+        picture: draw_panels(panels, title=name, **words)
+        for picture, (panels, words) in pictures.items()
+        if any(points for panel in panels.values() for points in panel.values())
+    }
+
+
+def steps_by_rate(runs: TunedRuns, tuned: Sequence[TunedRuns]) -> Points:
+    """Learning rates with the steps to the final loss of the default at its best one, where it is reached."""
+    best = reference(runs, tuned)
+    if best is None or best.final is None:
+        return []
+    found = [(rate, runs.steps_to(best.final.mean, rate)) for rate in sorted(runs.rates)]
+    return [(rate, steps, 0.0) for rate, steps in found if steps]
+
+
+def _panels(tuned: Sequence[TunedRuns], points: Callable[[TunedRuns], Points]) -> dict[str, dict[str, Points]]:
+    panels: dict[str, dict[str, Points]] = {}
+    for runs in tuned:
+        panels.setdefault(title_of(runs.setting), {})[runs.name] = points(runs) if runs.best else []
+    return panels

@@ -1,0 +1,220 @@
+"""What a study of learning rates reports: a row for each sweep, losses and sensitivities as pictures."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from evonas.report.pictures import Points, draw_panels
+from evonas.report.save import Report, RunLog
+from evonas.report.statistics import Interval, finite_summary, mean_points
+from evonas.report.table import Table
+from evonas.runs.store import Outcome
+from evonas.studies.stability.prediction import ALL_DIVERGED, LOSS_SUFFERS
+from evonas.studies.stability.results import TRACKED, Sweep, predict_largest, sweeps_json, sweeps_of
+from evonas.studies.stability.study import Cell
+from evonas.training.sensitivity import COUPLED_WINDOWS
+
+
+def stability_report(name: str, outcomes: Mapping[Cell, Outcome]) -> Report:
+    """The report of a study.
+
+    Args:
+        name: of the study.
+        outcomes: of all runs.
+    """
+    sweeps = sweeps_of(outcomes)
+    data = sweeps_json(sweeps)
+    failures = [f"{s.intervention}, {s.size}: {why}" for s in sweeps for why in s.failures.values()]
+    tables = [table for table in (_differences(data["against_first"]), _predictions(data["predictions"])) if table]
+    return Report(
+        title=name,
+        tables=[sweep_table(sweeps)],
+        data=data,
+        details=[*_coupled_notes(sweeps), *tables],
+        runs=_runs(outcomes),
+        pictures=_pictures(sweeps, name),
+        logs={
+            f"{cell.intervention}/{cell.size}/lr_{cell.learning_rate:g}/seed_{cell.seed}": _log(cell, outcome.value)
+            for cell, outcome in outcomes.items()
+            if outcome.value is not None
+        },
+        failures=failures,
+    )
+
+
+def sweep_table(sweeps: Sequence[Sweep]) -> Table:
+    """A row for each sweep: means and deviations over seeds, and what each seed says of learning rates."""
+    return Table.of(
+        (
+            {
+                "intervention": sweep.intervention,
+                "size": sweep.size,
+                "parameters": sweep.parameters,
+                "LR sensitivity": finite_summary(sweep.sensitivities.values()),
+                "best loss": finite_summary(sweep.best_losses.values()),
+                "best learning rate": ", ".join(f"{rate:g}" for rate, _ in sweep.best.values()),
+                "stability margin": ", ".join("never" if math.isinf(m) else f"{m:g}" for m in sweep.margins.values()),
+                "diverged": sweep.diverged,
+                "slow": sweep.slow,
+                "spikes": sweep.spikes,
+                "failed": len(sweep.failures),
+            }
+            for sweep in sweeps
+        ),
+        {"parameters": "{:,}"},
+    )
+
+
+def _coupled_notes(sweeps: Sequence[Sweep]) -> list[str]:
+    """What the LR sensitivity of coupled decay is, where there is any."""
+    names: dict[bool, list[str]] = {True: [], False: []}
+    for sweep in sweeps:
+        if sweep.decay == "coupled" and sweep.intervention not in names[bool(sweep.windows)]:
+            names[bool(sweep.windows)].append(sweep.intervention)
+    first, last = (f"{low:g} to {high:g}" for low, high in COUPLED_WINDOWS)
+    rule = f"the lower one of those over {first} and over {last}"
+    notes = []
+    if names[True]:
+        notes.append(
+            f"With coupled weight decay ({', '.join(names[True])}) the LR sensitivity is {rule}, as published."
+        )
+        notes.append(f"Its differences are to the LR sensitivity of others over {last}, as many learning rates.")
+    if names[False]:
+        notes.append(f"With coupled weight decay ({', '.join(names[False])}) the published LR sensitivity is {rule}.")
+        notes.append("The learning rates here do not reach over both: it is that over all of them, as for the others.")
+    return notes
+
+
+def _differences(found: Sequence[Mapping[str, Any]]) -> Table | None:
+    if not found:
+        return None
+    measured = {"LR sensitivity": "sensitivity", "best loss": "best_loss"}
+    return Table.of(
+        (
+            {key: each[key] for key in ("intervention", "size")}
+            | {column: Interval(**each[key]) for column, key in measured.items()}
+            for each in found
+        ),
+        dict.fromkeys(measured, "{:+.4f}"),
+        title=f"Against {found[0]['first']}, paired by seed, 95 % intervals:",
+    )
+
+
+def _predictions(found: Sequence[Mapping[str, Any]]) -> Table | None:
+    if not found:
+        return None
+    return Table.of(
+        (
+            {
+                "intervention": each["intervention"],
+                "what": each["what"],
+                "learning rate": each["learning_rate"],
+                "predicted": Interval(each["predicted"], each["low"], each["high"], 0),
+                "measured": each["measured"],
+                "factor": each["factor"],
+                "doubts": "; ".join(each["doubts"]),
+            }
+            for each in found
+        ),
+        {"learning rate": "{:g}", "predicted": "{:.3g}", "measured": "{:.3g}", "factor": "{:.2f}"},
+        title="The largest size, predicted from the others, with 95 % intervals:",
+    )
+
+
+def _runs(outcomes: Mapping[Cell, Outcome]) -> Table:
+    numbers = {"parameters": "size"} | {key: key for key in ("initial_loss", "final_loss", "steps", "slow", "spikes")}
+    return Table.of(
+        cell.model_dump()
+        | {column: (outcome.value or {}).get(key) for column, key in numbers.items()}
+        | {"failure": outcome.failure, "seconds": round(outcome.seconds, 2)}
+        for cell, outcome in outcomes.items()
+    )
+
+
+def _log(cell: Cell, value: Mapping[str, Any]) -> RunLog:
+    curves = {"loss": value["losses"]}
+    for step, values in value["readings"]:
+        for probe, number in values.items():
+            curves.setdefault(f"probes/{probe}", []).append((step, number))
+    hparams = {key.replace("_", " "): setting for key, setting in cell.model_dump().items()}
+    final = value["final_loss"]
+    return RunLog(hparams, {} if final is None else {"final loss": final}, curves)
+
+
+def _pictures(sweeps: Sequence[Sweep], title: str) -> dict[str, Figure]:
+    pictures = {"losses": draw_losses(sweeps, title), "sensitivity": draw_sensitivity(sweeps, title)}
+    if any(sweep.ends("log_z") for sweep in sweeps):
+        pictures["output_logits"] = draw_output_logits(sweeps, title)
+    for what, probe in TRACKED.items():
+        if any(sweep.final_values(probe) for sweep in sweeps):
+            pictures[what.replace(" ", "_")] = draw_tracked(sweeps, what, title)
+    return pictures
+
+
+def draw_losses(sweeps: Sequence[Sweep], title: str) -> Figure:
+    """Loss over learning rates, clipped at initialization; see ``_by_intervention``."""
+    panels = _by_intervention(sweeps, [sweep.mean_losses() for sweep in sweeps])
+    return draw_panels(panels, xlabel="peak learning rate", ylabel="final validation loss", title=title)
+
+
+def draw_sensitivity(sweeps: Sequence[Sweep], title: str) -> Figure:
+    """LR sensitivity over the number of parameters, a line for each intervention.
+
+    Of a single size a point for each intervention, over the loss at its best learning rate.
+    """
+    single = _of_one_size(sweeps)
+    series: dict[str, list[tuple[float, float, float]]] = {}
+    for sweep in sweeps if single else sorted(sweeps, key=lambda s: s.parameters):
+        found, loss = (finite_summary(each.values()) for each in (sweep.sensitivities, sweep.best_losses))
+        points = series.setdefault(sweep.intervention, [])
+        if found is not None and loss is not None:
+            points.append((loss.mean if single else sweep.parameters, found.mean, found.std or 0.0))
+    xlabel = "loss at the best learning rate" if single else "parameters"
+    return draw_panels({"": series}, xlabel=xlabel, ylabel="LR sensitivity", title=title, logx=0 if single else 10)
+
+
+def draw_output_logits(sweeps: Sequence[Sweep], title: str) -> Figure:
+    """Log Z of the output logits at the end over learning rates; see ``_by_intervention``."""
+    series = [
+        mean_points([(rate, value)] for rate, values in s.ends("log_z").items() for value in values) for s in sweeps
+    ]
+    ylabel = "log Z of the output logits, at the end"
+    return draw_panels(_by_intervention(sweeps, series), xlabel="peak learning rate", ylabel=ylabel, title=title)
+
+
+def _of_one_size(sweeps: Sequence[Sweep]) -> bool:
+    return len({sweep.size for sweep in sweeps}) == 1
+
+
+def _by_intervention(sweeps: Sequence[Sweep], series: Sequence[Points]) -> dict[str, dict[str, Points]]:
+    """A panel for each intervention with a line for each size; of a single size a line for each intervention."""
+    single = _of_one_size(sweeps)
+    panels: dict[str, dict[str, Points]] = {}
+    for sweep, points in zip(sweeps, series, strict=True):
+        panel, line = (sweep.size, sweep.intervention) if single else (sweep.intervention, sweep.size)
+        panels.setdefault(panel, {})[line] = points
+    return panels
+
+
+def draw_tracked(sweeps: Sequence[Sweep], what: str, title: str) -> Figure:
+    """A probe at the end over the number of parameters, a line for each learning rate; hollow: predicted."""
+    panels: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
+    for sweep in sorted(sweeps, key=lambda s: s.parameters):
+        for rate, value in sweep.final_values(TRACKED[what]).items():
+            panel = panels.setdefault(sweep.intervention, {})
+            panel.setdefault(f"LR {rate:g}", []).append((sweep.parameters, value, 0.0))
+    held_out = {
+        intervention: {
+            f"LR {rate:g}": [(held.prediction.size, held.prediction.value, 0.0)]
+            for rate, held in predict_largest(sweeps, intervention, TRACKED[what]).items()
+        }
+        for intervention in panels
+    }
+    title += "; hollow: predicted from the smaller sizes" if any(held_out.values()) else ""
+    logits = what == "max attention logit"
+    levels = {"losses suffer": LOSS_SUFFERS, "all diverged": ALL_DIVERGED} if logits else {}
+    return draw_panels(
+        panels, xlabel="parameters", ylabel=what, title=title, logy=True, levels=levels, foretold=held_out
+    )

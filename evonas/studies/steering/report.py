@@ -1,0 +1,239 @@
+"""What a study of steering reports: each method at strength 1 and at equal side effects, curves, samples of images."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from evonas.report.pictures import draw_images, draw_panels
+from evonas.report.save import Report, RunLog
+from evonas.report.statistics import finite_summary, summary
+from evonas.report.table import Datum, Table, grouped, written
+from evonas.runs.store import Outcome
+from evonas.studies.steering.images import ImageSubject
+from evonas.studies.steering.results import MethodCurves, label_of, method_curves, steering_json
+from evonas.studies.steering.study import NONE, Cell, MeasurePiece, Piece, StudyConfig, maps_of, subject_of
+
+FULL = 1.0  # the strength at which a table shows a method as fitted
+SHOWN_RISES = 1.5  # times the largest rise that is compared: how far a picture of trade-offs goes
+PICTURES = 12  # images in a row
+LINES = 9  # in a picture that has one for each variant
+WIDE = 4.0  # from this ratio of strengths on their axis is logarithmic
+NOTE = """Mean and deviation over seeds; the price is the untouched model's, below it what it rises by. At a rise of
+the price: the score where the price has risen so far for the first time, on the line between two measured
+strengths; in brackets the mean strength, with `>=` where some seed's largest measured strength costs less,
+and is what counts."""
+
+Series = dict[str, dict[str, list[tuple[float, float, float]]]]  # points by panel and line
+
+
+def steering_report(
+    name: str,
+    rises: Sequence[float],
+    pieces: Mapping[Cell, MeasurePiece],
+    outcomes: Mapping[Piece, Outcome],
+    images: Mapping[str, Figure],
+) -> Report:
+    """The report of a study.
+
+    Args:
+        name: of the study.
+        rises: of the price, at which methods are compared.
+        pieces: the measurements.
+        outcomes: of all runs.
+        images: of ``draw_samples``.
+    """
+    found = method_curves(pieces, outcomes)
+    pictures = {
+        "score": draw_strengths(found, "score", name),
+        "price": draw_strengths(found, "price", name),
+        "trade": draw_trade(found, rises, name),
+        "support": draw_support(found, rises, name),
+    }
+    return Report(
+        title=name,
+        tables=[method_table(found, rises)],
+        data=steering_json(found, rises),
+        details=[NOTE],
+        runs=_runs(pieces, outcomes),
+        pictures={key: figure for key, figure in pictures.items() if figure is not None} | dict(images),
+        logs=_logs(pieces, outcomes),
+        failures=[f"{each.task}, {each.label}, seed {n}: {why}" for each in found for n, why in each.failures.items()],
+    )
+
+
+def method_table(found: Sequence[MethodCurves], rises: Sequence[float]) -> Table:
+    """A row for each method and variant: means and deviations over seeds; of the untouched model, score and price.
+
+    ``score at +10 %`` is that at the strength whose price is a tenth above the untouched model's.
+    """
+    forms = {"sparsity": "{:g}", "neurons": "{:.1%}", "price at 1": "{:+.1%}"}
+    return Table.of((_row(curves, rises) for curves in found), forms)
+
+
+def _row(curves: MethodCurves, rises: Sequence[float]) -> dict[str, Datum]:
+    row: dict[str, Datum] = {"task": curves.task, "method": curves.method, "sparsity": curves.sparsity or None}
+    row["neurons"] = curves.share.mean if curves.share else None
+    if curves.method == NONE:
+        firsts = [points[0] for points in curves.curves.values()]
+        row["score at 1"] = finite_summary(point.score for point in firsts)
+        row["price at 1"] = written(finite_summary(point.price for point in firsts))
+    else:
+        score, rise = curves.over_seeds(FULL) or (None, None)
+        row["score at 1"], row["price at 1"] = score, rise and rise.mean
+    return row | {f"score at +{100 * rise:g} %": _matched_text(curves, rise) for rise in rises}
+
+
+def _matched_text(curves: MethodCurves, rise: float) -> str | None:
+    found = list(curves.at_rise(rise).values())
+    if not found or curves.method == NONE:
+        return None
+    more = "" if all(each.reached for each in found) else ">="
+    score = written(summary([each.score for each in found]))
+    return f"{score} ({more}{fmean(each.strength for each in found):.2f})"
+
+
+def _runs(pieces: Mapping[Cell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> Table:
+    found = {cell: outcomes[piece] for cell, piece in pieces.items()}
+    numbers = dict.fromkeys(key for outcome in found.values() for key in outcome.value or () if key != "texts")
+    return Table.of(
+        cell.model_dump()
+        | {key: (outcome.value or {}).get(key) for key in numbers}
+        | {"failure": outcome.failure, "seconds": round(outcome.seconds, 2)}
+        for cell, outcome in found.items()
+    )
+
+
+def _logs(pieces: Mapping[Cell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> dict[str, RunLog]:
+    """A board for each fit: its loss, and what was measured, whose steps are thousandths of the strength."""
+    logs = {}
+    for (variant, seed), cells in grouped(pieces, lambda cell: (cell.variant, cell.seed)).items():
+        task, method, sparsity, neurons = variant
+        maps, last = pieces[cells[0]].maps, cells[-1]
+        fitted = outcomes[maps].value if maps is not None else None
+        curves = {"loss": fitted["losses"]} if fitted else {}
+        for cell in cells:
+            numbers = _numbers(outcomes[pieces[cell]])
+            for tag, number in numbers.items():
+                curves.setdefault(tag, []).append((round(1000 * cell.strength), number))
+        hparams = last.model_dump()
+        place = f"{task.replace(' ', '_')}/{method}/sparsity_{sparsity:g}_neurons_{neurons:g}/seed_{seed}"
+        logs[place] = RunLog(hparams, _numbers(outcomes[pieces[last]]), curves)
+    return logs
+
+
+def _numbers(outcome: Outcome) -> dict[str, float]:
+    value = outcome.value or {}
+    return {f"steering/{key}": number for key, number in value.items() if isinstance(number, int | float)}
+
+
+def draw_strengths(groups: Sequence[MethodCurves], what: str, title: str) -> Figure:
+    """Score, or rise of the price in percent, over strength: a panel for each task, a line for each method.
+
+    Where they were too many, each method has its first variant alone; ``draw_support`` has all.
+    """
+    panels: Series = {}
+    strengths = sorted({s for group in groups for s in group.strengths if s > 0})
+    wide = bool(strengths) and strengths[-1] > WIDE * FULL
+    for group in _lines(groups):
+        points = panels.setdefault(group.task, {}).setdefault(group.label, [])
+        for strength in group.strengths:
+            found = group.over_seeds(strength)
+            if found is None or (wide and strength == 0):
+                continue
+            value, factor = (found[0], 1.0) if what == "score" else (found[1], 100.0)
+            points.append((strength, factor * value.mean, factor * (value.std or 0.0)))
+    levels = _untouched(groups) if what == "score" else {}
+    ylabel = "score" if what == "score" else "price, rise in %"
+    return draw_panels(panels, xlabel="strength", ylabel=ylabel, title=title, logx=2 if wide else 0, levels=levels)
+
+
+def draw_trade(groups: Sequence[MethodCurves], rises: Sequence[float], title: str) -> Figure:
+    """Score over the rise of the price, as far as is compared, strength by strength: lines as ``draw_strengths``."""
+    panels: Series = {}
+    for group in _lines(groups):
+        points = panels.setdefault(group.task, {}).setdefault(group.label, [])
+        for strength in group.strengths:
+            found = group.over_seeds(strength)
+            if found is None or (rises and found[1].mean > SHOWN_RISES * max(rises)):
+                break
+            points.append((100 * found[1].mean, found[0].mean, found[0].std or 0.0))
+    return draw_panels(
+        panels, xlabel="price, rise in %", ylabel="score", title=title, logx=0, levels=_untouched(groups)
+    )
+
+
+def draw_support(groups: Sequence[MethodCurves], rises: Sequence[float], title: str) -> Figure | None:
+    """Score over the share of steered neurons, a line for each price; None without a method of several variants."""
+    panels: Series = {}
+    for group in _steered(groups):
+        own = [g for g in groups if (g.task, g.method) == (group.task, group.method) and g.curves and g.share]
+        if len(own) < 2 or group.share is None:
+            continue
+        series = panels.setdefault(f"{group.task}, {group.method}", {})
+        share = 100 * group.share.mean
+        if (full := group.over_seeds(FULL)) is not None:
+            series.setdefault("strength 1", []).append((share, full[0].mean, full[0].std or 0.0))
+        for rise in rises:
+            found = summary([each.score for each in group.at_rise(rise).values()])
+            series.setdefault(f"price +{100 * rise:g} %", []).append((share, found.mean, found.std or 0.0))
+    if not panels:
+        return None
+    for series in panels.values():
+        for points in series.values():
+            points.sort()
+    positive = all(x > 0 for series in panels.values() for points in series.values() for x, _, _ in points)
+    return draw_panels(
+        panels,
+        xlabel="neurons steered, %",
+        ylabel="score",
+        title=title,
+        logx=10 if positive else 0,
+        levels=_untouched(groups),
+    )
+
+
+def draw_samples(study: StudyConfig, pieces: Mapping[Cell, MeasurePiece], folder: Path) -> dict[str, Figure]:
+    """Images of the first seed, by task: the untouched generator's, and each method's nearest to strength 1."""
+    subject = subject_of(study)
+    if not isinstance(subject, ImageSubject):
+        return {}
+    found = {}
+    for task in subject.tasks:
+        rows: dict[str, Tensor] = {NONE: subject.pictures(task, study.seeds[0], PICTURES)}
+        cells = [cell for cell in pieces if (cell.task, cell.seed) == (task, study.seeds[0])]
+        for variant in dict.fromkeys(cell.variant for cell in cells if cell.method != NONE):
+            own = [cell for cell in cells if cell.variant == variant]
+            nearest = min(own, key=lambda cell: abs(cell.strength - FULL))
+            maps = pieces[nearest].maps
+            assert maps is not None
+            try:
+                intervention = maps_of(subject, folder, maps)
+            except ArithmeticError:  # its training diverged
+                continue
+            with intervention.on(subject.model, nearest.strength):
+                label = label_of(*variant[1:])
+                rows[f"{label}, strength {nearest.strength:g}"] = subject.pictures(task, study.seeds[0], PICTURES)
+        found[f"images_{task.replace(' ', '_')}"] = draw_images(rows, title=f"{study.name}: {task}")
+    return found
+
+
+def _steered(groups: Sequence[MethodCurves]) -> list[MethodCurves]:
+    return [group for group in groups if group.method != NONE and group.curves]
+
+
+def _lines(groups: Sequence[MethodCurves]) -> list[MethodCurves]:
+    steered = _steered(groups)
+    if len({group.label for group in steered}) <= LINES:
+        return steered
+    return list({(group.task, group.method): group for group in reversed(steered)}.values())[::-1]
+
+
+def _untouched(groups: Sequence[MethodCurves]) -> dict[str, float]:
+    """A level for pictures, where there is one task: of several tasks each has its own."""
+    found = [group for group in groups if group.method == NONE and group.curves]
+    if len(found) != 1:
+        return {}
+    return {NONE: fmean(curve[0].score for curve in found[0].curves.values())}
