@@ -69,6 +69,7 @@ def show(
                     **facts,
                     "objectives": dict(found.objectives or {}),
                     "provenance": found.provenance,
+                    "evidence": found.evidence,
                 }
             ]
         )
@@ -76,6 +77,7 @@ def show(
     console = terminal.console()
     rows = {"formula": facts["formula"], "text": facts["text"], "key": facts["key"], "from": found.provenance}
     rows["batch statistics"] = "yes" if found.genome.uses_batch_statistics else "no"
+    rows["measured"] = found.evidence
     for name, value in rows.items():
         if value:
             console.print(f"{name:<17}{value}", highlight=False, markup=False, soft_wrap=True)

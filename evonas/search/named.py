@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evonas.config import LayerConfig
 from evonas.errors import InputError
-from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.catalogue import CATALOGUE, KNOWN
 from evonas.graph.genome import Genome
 from evonas.layer.export import export
 from evonas.runs.folder import RunFolder
@@ -15,11 +15,21 @@ from evonas.search.ranking import Entry, ranking, scores_text, undominated
 
 @dataclass(frozen=True, slots=True)
 class NamedLayer:
-    """A layer somebody named, with what the name says about it."""
+    """A layer somebody named, with what the name says about it.
+
+    Attributes:
+        genome: the layer.
+        name: what to call it; empty if the name was its text form.
+        provenance: where it comes from.
+        evidence: what has been measured of it; see ``KnownLayer``.
+        objectives: its scores in the run that the name means.
+        lowering: how it is lowered.
+    """
 
     genome: Genome
     name: str = ""
     provenance: str = ""
+    evidence: str = ""
     objectives: Mapping[str, float] | None = None
     lowering: LayerConfig = field(default_factory=LayerConfig)
 
@@ -31,7 +41,8 @@ def find_layer(text: str) -> NamedLayer:
         InputError: it is none of these.
     """
     if text in CATALOGUE:
-        return NamedLayer(CATALOGUE[text], text, provenance=f"catalogue layer {text}")
+        known = KNOWN[text]
+        return NamedLayer(CATALOGUE[text], text, f"catalogue layer {text}; {known.source}", known.evidence)
     if text.endswith(".json"):
         return NamedLayer(_read_json(Path(text)).active(), Path(text).stem, provenance=f"file {Path(text).name}")
     if "#" in text:

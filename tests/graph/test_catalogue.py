@@ -1,11 +1,16 @@
-"""Finding a layer by what a file calls it."""
+"""Finding a layer by what a file calls it, and what the catalogue says of its layers.
 
+Oracle of the latter: the READMEs of the searches that found them.
+"""
+
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from evonas.errors import InputError
-from evonas.graph.catalogue import CATALOGUE, catalogued, catalogued_or_text
+from evonas.graph.catalogue import CATALOGUE, KNOWN, catalogued, catalogued_or_text
 from evonas.graph.genome import Genome
 
 
@@ -29,3 +34,17 @@ def test_what_is_neither_is_refused_where_it_stands(
     with pytest.raises(InputError) as caught:
         find(text, "run.layer")
     assert str(caught.value).startswith(message)
+
+
+def test_every_layer_has_a_source_and_those_found_here_say_what_was_measured() -> None:
+    assert list(KNOWN) == list(CATALOGUE)
+    assert [name for name, known in KNOWN.items() if not re.search(r"arXiv \d{4}\.\d{5}|found in", known.source)] == []
+    assert [name for name, known in KNOWN.items() if known.evidence] == ["evonas-s1", "evonas-b1"]
+
+
+@pytest.mark.parametrize(("name", "run"), [("evonas-s1", "cifar-s-warm"), ("evonas-b1", "cifar-b")])
+def test_figures_of_a_layer_found_are_those_of_the_run_that_found_it(name: str, run: str) -> None:
+    readme = (Path(__file__).parents[2] / "runs" / "kept" / run / "README.md").read_text()
+    figures = re.findall(r"[-+]?\d\.\d+", KNOWN[name].evidence)
+    assert len(figures) >= 10
+    assert [figure for figure in figures if figure not in readme] == []

@@ -40,6 +40,8 @@ FORMULAS = {
     "rmsnorm": "x / rms[d](x)",
     "dyt": "tanh(x * v1 * 0.5)",
     "derf": "erf(x * v1 * 0.5 + v0)",
+    "evonas-s1": "x * sigmoid(x + v1) / std[ghw](x)",
+    "evonas-b1": "max((x - mean[bhw](x)) / std[bhw](x) / v1 + std[bhw](x), 0)",
 }
 
 

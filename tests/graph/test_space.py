@@ -88,10 +88,10 @@ def test_inactive_nodes_violate_too() -> None:
     assert SMALL.violations(Genome.from_text("a = exp(x); tanh(x)")) == ("node 4: primitive exp is not in the space",)
 
 
-PUBLISHED_LAYERS = [name for name in CATALOGUE if name.split("-")[0] in ("bn", "gn", "frn", "evonorm")]
+LAYERS_FOR_MAPS = [name for name in CATALOGUE if name.split("-")[0] in ("bn", "gn", "frn", "evonorm", "evonas")]
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLISHED_LAYERS if name != "bn-relu6"])
+@pytest.mark.parametrize("name", [name for name in LAYERS_FOR_MAPS if name != "bn-relu6"])
 def test_known_layers_are_of_the_full_space_and_can_be_padded(name: str) -> None:
     padded = FULL.padded(CATALOGUE[name])
     assert len(padded.nodes) == NUM_INITIAL + 10

@@ -2,9 +2,12 @@
 
 import importlib.util
 import json
+import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,8 @@ from sparsity_models import save_llama
 from evonas.graph.catalogue import CATALOGUE
 from evonas.report.board import open_board
 from evonas.report.pictures import draw_genome
+from evonas.runs.folder import RunFolder
+from evonas.search.ranking import ranking
 from evonas.studies.sparsity.texts import scored_windows
 from evonas.tasks.language.pretrained import load_language_model
 
@@ -327,3 +332,25 @@ def test_a_trained_network_written_as_genomes_is_the_same_network(tmp_path: Path
     assert json.loads((tmp_path / "results.json").read_text()) == found
     again = run(*command)  # what is there is not done again, but for the check of the network
     assert json.loads(again.stdout)["layers"] == found["layers"]
+
+
+def test_the_table_of_candidates_says_the_same_from_a_run_and_from_its_csv(tmp_path: Path) -> None:
+    kept = SCRIPTS.parent / "runs" / "kept" / "cifar-s-warm"
+    for name in ("archive.sqlite", "config.toml"):
+        shutil.copy(kept / name, tmp_path)
+    from_run = run("candidates_table.py", tmp_path, "--csv", tmp_path / "candidates.csv", "--count", 95)
+    from_csv = run("candidates_table.py", tmp_path / "candidates.csv", "--count", 95)
+    assert from_run.returncode == from_csv.returncode == 0, from_run.stderr + from_csv.stderr
+    assert from_run.stdout == from_csv.stdout
+    ranked = [int(number) for number in re.findall(r"candidate (\d+)", from_csv.stdout)]
+    assert ranked == [entry.candidate for entry in ranking(RunFolder(tmp_path))]
+    with closing(sqlite3.connect(tmp_path / "archive.sqlite")) as database:
+        (ended,) = database.execute("SELECT count(*), sum(seconds) FROM timings WHERE subject NOT LIKE 'baseline:%'")
+        stages = database.execute("SELECT stage || ': ' || reason, count(*) FROM rejections GROUP BY stage, reason")
+        counts = {f"| {reason} | {count} |" for reason, count in stages}
+    assert f"| all | {ended[0]} | {ended[1]:,.0f} |" in from_csv.stdout
+    assert all(count in from_csv.stdout for count in counts)
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    for source in ("nowhere", "nowhere.csv", "other.csv"):
+        refused = run("candidates_table.py", tmp_path / source)
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
