@@ -2,20 +2,18 @@
 
 import fcntl
 import json
-import os
-import platform
-import sys
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from evonas import config
 from evonas.errors import InputError
-from evonas.files import write_text
-
-PACKAGES = ("evonas", "torch", "torchvision", "timm", "numpy", "networkx", "deap", "scikit-learn")
+from evonas.files import write_text, write_whole
+from evonas.runs.environment import environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ def working_folder(folder: Path, record: str, settings: str, *, resume: bool) ->
     Args:
         folder: made if it is not there.
         record: name of the file of results.
-        settings: what ``config.toml`` shall say.
+        settings: what ``config.toml`` shall say; see ``keep_settings``.
         resume: whether there must be a record already, or must not be.
 
     Yields:
@@ -119,21 +117,37 @@ def working_folder(folder: Path, record: str, settings: str, *, resume: bool) ->
         raise InputError(str(folder), f"holds no {record} to go on with", remedy="start without --resume")
     folder.mkdir(parents=True, exist_ok=True)
     with locked(RunFolder(folder)):
-        write_text(folder / "config.toml", settings)
-        write_text(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+        keep_settings(folder, settings)
         yield file
 
 
-def environment() -> dict[str, str]:
-    """Versions and hardware, as a record of where numbers come from."""
-    found = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": str(os.cpu_count()),
-    }
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found | {"command": " ".join(sys.argv)}
+def keep_settings(folder: Path, settings: str) -> None:
+    """Say in ``config.toml`` and ``environment.json`` what a folder is worked with from now on.
+
+    Where either differs from what was there, the earlier two stay as ``config.1.toml`` and ``environment.1.json``,
+    ``config.2.toml`` and so on, the oldest first: results were made with them. Another command makes no difference.
+    """
+    config_file, environment_file = folder / "config.toml", folder / "environment.json"
+    now = {config_file: settings, environment_file: json.dumps(environment(), indent=2) + "\n"}
+    before = {file: file.read_text(encoding="utf-8", errors="replace") for file in now if file.exists()}
+    environments = [_but_command(texts.get(environment_file, "")) for texts in (before, now)]
+    if before.get(config_file) == settings and environments[0] == environments[1]:
+        return
+    number = next(n for n in count(1) if not any(_numbered(file, n).exists() for file in now))
+    for file in before:
+        write_whole(_numbered(file, number), partial(shutil.copyfile, file))
+    for file, text in now.items():
+        write_text(file, text)
+
+
+def _numbered(file: Path, number: int) -> Path:
+    return file.with_suffix(f".{number}{file.suffix}")
+
+
+def _but_command(recorded: str) -> dict[str, str]:
+    """An environment without the command that was typed; nothing where it cannot be read."""
+    try:
+        found = dict(json.loads(recorded))
+    except ValueError:
+        return {}
+    return {key: value for key, value in found.items() if key != "command"}

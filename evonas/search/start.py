@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from evonas.config import SearchConfig, section
-from evonas.runs.folder import RunFolder, environment
+from evonas.runs.environment import environment
+from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
 
 

@@ -1,16 +1,21 @@
-"""Run folders: whole or not there, held by one driver, and refused in one line when they are not what is expected."""
+"""Run folders: whole or not there, held by one driver, and refused in one line when they are not what is expected.
 
+What results were made with stays: the oracle is the bytes of every file before.
+"""
+
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from evonas.record import run as runs
 
 from evonas import config
 from evonas.errors import InputError
-from evonas.runs.folder import RunFolder, locked
+from evonas.runs import folder as module
+from evonas.runs.folder import RunFolder, locked, working_folder
+from evonas.search import start
 from evonas.search.start import create_run
 
 TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
@@ -45,7 +50,7 @@ def test_nothing_half_written_stays_when_creation_fails(tmp_path: Path, monkeypa
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(runs.Archive, "create", fail)
+    monkeypatch.setattr(start.Archive, "create", fail)
     with pytest.raises(OSError, match="disk full"):
         create_run(tmp_path / "run", config.load(TINY))
     assert list(tmp_path.iterdir()) == []
@@ -77,3 +82,67 @@ def test_a_second_driver_is_refused_and_a_killed_one_lets_go(tmp_path: Path) -> 
         other.kill()
     with locked(run):
         pass
+
+
+def worked(folder: Path, settings: str, *, resume: bool = True) -> None:
+    with working_folder(folder, "results.sqlite", settings, resume=resume) as file:
+        file.touch()
+
+
+def settings_of(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir() if path.suffix in {".toml", ".json"}}
+
+
+def test_what_earlier_results_were_made_with_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"torch": "1", "command": "first"}
+    monkeypatch.setattr(module, "environment", lambda: dict(there))
+    worked(tmp_path, "seeds = [1]\n", resume=False)
+    first = settings_of(tmp_path)
+    assert sorted(first) == ["config.toml", "environment.json"]
+    there["command"] = "again"
+    worked(tmp_path, "seeds = [1]\n")
+    assert settings_of(tmp_path) == first  # nothing changed but what was typed
+    there["command"] = "more"
+    worked(tmp_path, "seeds = [1, 2]\n")
+    second = settings_of(tmp_path)
+    assert second.pop("config.1.toml") == first["config.toml"]
+    assert second.pop("environment.1.json") == first["environment.json"]
+    assert second == {"config.toml": "seeds = [1, 2]\n", "environment.json": json.dumps(there, indent=2) + "\n"}
+    there["torch"] = "2"
+    worked(tmp_path, "seeds = [1, 2]\n")
+    third = settings_of(tmp_path)
+    assert (third["config.2.toml"], third["environment.2.json"]) == (second["config.toml"], second["environment.json"])
+    assert third["config.1.toml"] == first["config.toml"]
+    assert json.loads(third["environment.json"])["torch"] == "2"
+    assert len(third) == 6
+
+
+def test_a_folder_without_its_environment_or_with_a_damaged_one_loses_nothing(tmp_path: Path) -> None:
+    worked(tmp_path, "seeds = [1]\n", resume=False)
+    (tmp_path / "environment.json").write_bytes(b"{dam\xff")
+    worked(tmp_path, "seeds = [1]\n")
+    assert (tmp_path / "environment.1.json").read_bytes() == b"{dam\xff"
+    (tmp_path / "environment.1.json").write_text("read")
+    (tmp_path / "environment.json").unlink()
+    worked(tmp_path, "seeds = [1]\n")
+    assert "environment.json" in settings_of(tmp_path)
+    assert settings_of(tmp_path)["config.2.toml"] == "seeds = [1]\n"
+
+
+def test_a_failure_half_way_leaves_the_earlier_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worked(tmp_path, "seeds = [1]\n", resume=False)
+    replace, written = os.replace, []
+
+    def fail(unfinished: Path, path: Path) -> None:
+        if len(written) == at:
+            raise OSError("disk full")
+        written.append(path)
+        replace(unfinished, path)
+
+    monkeypatch.setattr(os, "replace", fail)
+    for at in range(4):
+        written.clear()
+        with pytest.raises(OSError, match="disk full"):
+            worked(tmp_path, f"seeds = [1, {at}]\n")
+        kept = [text for name, text in settings_of(tmp_path).items() if name.startswith("config")]
+        assert "seeds = [1]\n" in kept
