@@ -29,6 +29,8 @@ class SearchBoard:
         self._board = board
         self._baselines: dict[str, Evaluation] = {}
         self._scored: list[Individual] = []
+        self._front: list[Individual] = []
+        self._bests: dict[str, float] = {}
         self._window: deque[Individual] = deque(maxlen=config.evolution.window)
         self._rejections: Counter[tuple[str, str]] = Counter()
         self._history: list[float | None] = []
@@ -69,7 +71,7 @@ class SearchBoard:
         self._board.figure("progress", draw_progress(self._history, baselines=means, label=MEAN), step)
         if self._scored:
             points = [(str(i.index), {**i.objectives, **i.extras}) for i in self._scored]
-            front = {str(i.index) for i in pareto_front(self._scored)}
+            front = {str(i.index) for i in self._front}
             names = list(self._scored[0].objectives)
             extras = {name: OBJECTIVES[name].weight for name in self._scored[0].extras}
             picture = draw_front(points, front, baselines=baselines, objectives=names, extras=extras)
@@ -92,10 +94,19 @@ class SearchBoard:
         individual = Individual.of(candidate.index, candidate.genome, evaluation.objectives, FULL, evaluation.extras)
         self._scored.append(individual)
         self._window.append(individual)
+        self._front = pareto_front([*self._front, individual])  # what was dominated once can never come back
+        self._raise_bests(individual)
         if self._best is None or individual.mean > self._best.mean:
             self._best = individual
             return True
         return False
+
+    def _raise_bests(self, individual: Individual) -> None:
+        for task, value in individual.objectives.items():
+            self._bests[task] = max(value, self._bests.get(task, value))
+        for name, value in individual.extras.items():
+            better = max if OBJECTIVES[name].weight > 0 else min
+            self._bests[name] = better(value, self._bests.get(name, value))
 
     def _write_scalars(self, step: int) -> None:
         values: dict[str, float] = {
@@ -112,11 +123,10 @@ class SearchBoard:
             values["objective/mean/best"] = self._best.mean
             values["objective/mean/mean"] = sum(i.mean for i in self._window) / len(self._window)
             for task in self._best.objectives:
-                values[f"objective/{task}/best"] = max(i.objectives[task] for i in self._scored)
+                values[f"objective/{task}/best"] = self._bests[task]
                 values[f"objective/{task}/mean"] = sum(i.objectives[task] for i in self._window) / len(self._window)
             for name in self._best.extras:
-                better = max if OBJECTIVES[name].weight > 0 else min
-                values[f"objective/{name}/best"] = better(i.extras[name] for i in self._scored)
+                values[f"objective/{name}/best"] = self._bests[name]
                 values[f"objective/{name}/mean"] = sum(i.extras[name] for i in self._window) / len(self._window)
         self._board.scalars(values, step)
 

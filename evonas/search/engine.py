@@ -65,6 +65,7 @@ class Search:
         self._seen: dict[str, int] = {}
         self._verdicts: dict[str, Rejection | str] = {}  # of screens and probe, by content key
         self._population: list[Individual] = []
+        self._crowded = False  # whether its members have their crowding distances
         self._front: list[Individual] = []
 
     @property
@@ -149,6 +150,7 @@ class Search:
 
     def _admit(self, individual: Individual) -> None:
         self._population.append(individual)
+        self._crowded = False
         if self._settings.algorithm == "nsga2":
             self._population = selection.nsga2_survivors(self._population, self._settings.window)
         elif len(self._population) > self._settings.window:
@@ -203,6 +205,9 @@ class Search:
 
     def _select(self, rng: random.Random) -> Individual:
         if self._settings.algorithm == "nsga2":
+            if not self._crowded:  # once for all proposals between two results
+                selection.assign_crowding(self._population)
+                self._crowded = True
             return selection.crowded_winner(self._population, rng)
         size = selection.tournament_size(self._settings.tournament, len(self._population))
         if self._settings.winner == "average":

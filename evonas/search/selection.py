@@ -47,10 +47,14 @@ def _entrants(population: Sequence[Individual], size: int, rng: random.Random) -
     return list({i.index: i for i in drawn if i.steps == most}.values())
 
 
-def crowded_winner(population: Sequence[Individual], rng: random.Random) -> Individual:
-    """NSGA-II's parent: the winner of a binary tournament by dominance, then crowding distance."""
+def assign_crowding(population: Sequence[Individual]) -> None:
+    """Give each member its crowding distance within its front, for ``crowded_winner``; quadratic in the population."""
     for front in tools.sortNondominated(population, len(population)):
         tools.emo.assignCrowdingDist(front)
+
+
+def crowded_winner(population: Sequence[Individual], rng: random.Random) -> Individual:
+    """NSGA-II's parent: the winner of a binary tournament by dominance, then by the distance of ``assign_crowding``."""
     with deap_random(rng):
         entrants = tools.selRandom(population, 4)
         winner: Individual = tools.selTournamentDCD(entrants, 4)[0]

@@ -14,8 +14,9 @@ from evonas.config import EvolutionConfig, LayerConfig, ProtocolsConfig, RungsCo
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
+from evonas.search import selection
 from evonas.search.engine import Search, SearchExhaustedError
-from evonas.search.individual import FULL
+from evonas.search.individual import FULL, Individual
 from evonas.search.outcome import Candidate, Evaluation, Rejection
 from evonas.search.protocols import Screens, silent
 from evonas.search.rungs import Hurdle, Ladder
@@ -312,6 +313,27 @@ def test_nsga2_takes_only_layers_trained_to_the_end() -> None:
     assert {i.index for i in search.population} == {i for i, e in enumerate(told) if e.objectives}
 
 
+def test_nsga2_sorts_its_population_once_for_all_proposals_between_two_results(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sort, sizes = selection.tools.sortNondominated, list[int]()
+
+    def counted(individuals: Sequence[Individual], *arguments: object, **more: object) -> object:
+        sizes.append(len(individuals))
+        return sort(individuals, *arguments, **more)
+
+    search = new_search(1, SETTINGS.model_copy(update={"algorithm": "nsga2", "window": 200, "random_injection": 0.0}))
+    run(search, 60)
+    monkeypatch.setattr(selection.tools, "sortNondominated", counted)
+    proposals = 0
+    for _ in range(10):
+        candidate = next(iter(search._open.values()))
+        search.tell(candidate.index, evaluation(candidate))
+        proposals += 1 + len(search.ask().screened_out)
+    assert proposals > 20
+    assert sum(size >= len(search.population) - 10 for size in sizes) <= 10
+
+
 def test_with_rungs_too_replaying_records_leads_to_the_same_future() -> None:
     asked, told, hurdles = run_with_rungs(Search(SPACE, SETTINGS, 1, screen, ladder=Ladder(RUNGS, REFERENCE)), 50)
     search = Search(SPACE, SETTINGS, 1, screen, ladder=Ladder(RUNGS, REFERENCE))
@@ -411,3 +433,21 @@ def test_permanence() -> None:
     asked = run(search, 30)
     lines = [f"{c.index} {c.proposal.parent} {c.genome.to_text()}" for c in asked]
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] == "6efa3d7254b54a7a"
+
+
+def test_permanence_of_nsga2() -> None:
+    """The same with NSGA-II, through a population that is full and one that is not; few values, so many ties."""
+    digests = []
+    for window in (8, 200):
+        settings = SETTINGS.model_copy(update={"algorithm": "nsga2", "window": window})
+        search, asked = new_search(1, settings), list[Candidate]()
+        while search.told < 60:
+            while search.may_ask:
+                asked.append(search.ask())
+            candidate = asked[search.told]
+            found = evaluation(candidate)
+            coarse = {task: round(8 * value) / 8 for task, value in found.objectives.items()}
+            search.tell(candidate.index, replace(found, objectives=coarse))
+        lines = [f"{c.index} {c.proposal.parent} {c.genome.to_text()}" for c in asked]
+        digests.append(hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16])
+    assert digests == ["e5bdeda2c9a4b4e0", "f4a6b7e20092c7c2"]

@@ -151,6 +151,7 @@ def test_a_smaller_tournament_lets_weaker_members_win_sometimes() -> None:
 def test_nsga2_parents_and_survivors_prefer_better_fronts(count: int) -> None:
     rng = random.Random(1)
     population = population_of(*((rng.random(), rng.random()) for _ in range(count)))
+    selection.assign_crowding(population)
     assert selection.crowded_winner(population, rng) in population
     survivors = selection.nsga2_survivors(population, 10)
     assert len(survivors) == min(10, count)
@@ -166,6 +167,7 @@ def test_selection_leaves_the_global_random_stream_as_it_was() -> None:
     random.seed(7)
     for choose in (selection.average_winner, selection.pareto_winner):
         choose(population, 3, random.Random(1))
+    selection.assign_crowding(population)
     selection.crowded_winner(population, random.Random(1))
     assert random.random() == expected
 
