@@ -134,7 +134,7 @@ def memory(candidates: int) -> list[float]:
         if genome.varies[-1] != frozenset("bchw"):
             continue
         with LayerCompiler() as compiler:
-            layer = lower(genome, 16, groups=4)
+            layer = lower(genome, 16, layout="bchw", groups=4)
             compiler.compile_layers(layer)
             layer(torch.randn(8, 16, 8, 8, requires_grad=True)).sum().backward()
         pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -101,10 +101,10 @@ def modules(
     """Everything that is measured, by name."""
     pairs: list[tuple[str, Callable[[], nn.Module]]] = []
     for name, theirs in TIMM.items():
-        pairs.append((f"{name}, evonas", lambda name=name: lower(CATALOGUE[name], channels)))
+        pairs.append((f"{name}, evonas", lambda name=name: lower(CATALOGUE[name], channels, layout="bchw")))
         pairs.append((f"{name}, timm", lambda theirs=theirs: theirs(channels)))
     for genome in random_layers:
-        pairs.append((f"survivor {genome.formula()}", lambda genome=genome: lower(genome, channels)))
+        pairs.append((f"survivor {genome.formula()}", lambda genome=genome: lower(genome, channels, layout="bchw")))
     yield REFERENCE, nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
     for name, make in pairs:
         yield f"{name}, eager", make()

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evonas import CATALOGUE, lower
+from evonas.graph.catalogue import known_layout
 from evonas.studies.sparsity.kernels import gather_mv, masked_mv
 from evonas.training.timing import forward_backward, relative_time
 
@@ -39,7 +40,7 @@ CALLS = 20  # products in one timing, each with a matrix of its own, which no ca
 
 def tensor(name: str, batch: int, side: int, device: torch.device | None = None) -> Tensor:
     """A batch of images, or of side^2 tokens for layers of transformers."""
-    if CATALOGUE[name].layouts != ("btd",):
+    if known_layout(CATALOGUE[name]) == "bchw":
         return torch.randn(batch, CHANNELS, side, side, device=device)
     return torch.randn(batch, side * side, CHANNELS, device=device)
 

@@ -164,7 +164,7 @@ def exchanged(trained: nn.Module, layer: str) -> nn.Module:
     def make(site: evonas.NormActSite) -> nn.Module | None:
         if site.act is None:
             return None
-        fresh, norm = evonas.lower(genome, site.num_features, eps=EPS), modules[site.norm]
+        fresh, norm = evonas.lower(genome, site.num_features, layout=site.layout, eps=EPS), modules[site.norm]
         assert isinstance(norm, nn.BatchNorm2d)
         try:
             return adopt_batch_norm(fresh, norm)

@@ -158,7 +158,7 @@ def evaluate(
         except (RunInterruptedError, KeyboardInterrupt):
             console.print("interrupted; finished trials are recorded, go on with --resume", highlight=False)
             raise typer.Exit(INTERRUPTED) from None
-        first = next(contender.name for contender in contenders if contender.baseline)
+        first = next((contender.name for contender in contenders if contender.baseline), None)
         matrix = Matrix(title, columns, comparison, first, *measured)
         files = save_matrix(matrix, folder)
     if as_json:

@@ -1,6 +1,7 @@
 """``evonas top``, ``show`` and ``export``: from a run to its layers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from evonas.cli import terminal
 from evonas.cli.app import JsonOption, LayerArgument, RunArgument, app
 from evonas.errors import InputError
+from evonas.graph.primitive import LAYOUTS
 from evonas.report.pictures import draw_genome, to_png
 from evonas.runs.folder import RunFolder
 from evonas.search import named, ranking
@@ -68,6 +70,7 @@ def show(
                     "name": name,
                     **facts,
                     "objectives": dict(found.objectives or {}),
+                    "layout": found.layout,
                     "provenance": found.provenance,
                     "evidence": found.evidence,
                 }
@@ -76,6 +79,7 @@ def show(
         return
     console = terminal.console()
     rows = {"formula": facts["formula"], "text": facts["text"], "key": facts["key"], "from": found.provenance}
+    rows["layout"] = found.layout or f"{' or '.join(LAYOUTS)}: it has no moments"
     rows["batch statistics"] = "yes" if found.genome.uses_batch_statistics else "no"
     rows["measured"] = found.evidence
     for name, value in rows.items():
@@ -89,12 +93,28 @@ def show(
 def export(
     layer: LayerArgument,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.py", help="Where to write the module.")],
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="bchw|btd",
+            help="Axes of the inputs: images or tokens. Default: those of the layer's moments, run or publication.",
+        ),
+    ] = None,
 ) -> None:
     """Write a layer as a Python module that needs torch alone.
 
     Example: [bold]evonas export runs/first#1 -o my_layer.py[/bold]
+
+    A text form without moments may stand for a layer of images or of tokens:
+    [bold]evonas export 'tanh(x)' --layout btd -o tanh.py[/bold]
     """
-    path = named.export_layer(named.find_layer(layer), output)
+    found = named.find_layer(layer)
+    try:
+        path = named.export_layer(replace(found, layout=layout or found.layout), output)
+    except InputError as error:
+        if error.where != "layout":
+            raise
+        raise InputError("--layout", error.found, accepted=error.accepted) from None
     terminal.console().print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 

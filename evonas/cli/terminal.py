@@ -93,10 +93,9 @@ def rejection_table(counts: Counter[tuple[str, str]]) -> Grid:
 def comparison_tables(comparison: Comparison, *, title: str) -> list[Grid]:
     """Scores of every layer, differences to every baseline, and the trials that failed if there are any."""
     scores = Grid(title=title, title_justify="left", caption_justify="left")
-    scores.caption = (
-        f"mean \u00b1 standard deviation over seeds {', '.join(map(str, comparison.seeds))}; below, differences of the "
-        "mean in points with 95 % intervals (t) over seeds, paired"
-    )
+    scores.caption = f"mean \u00b1 standard deviation over seeds {', '.join(map(str, comparison.seeds))}"
+    if comparison.baselines:
+        scores.caption += "; below, differences of the mean in points with 95 % intervals (t) over seeds, paired"
     differences = Grid(title="differences", title_justify="left")
     failures = Grid(title="failed trials", title_justify="left")
     for column in ("rank", "layer"):
@@ -118,7 +117,11 @@ def comparison_tables(comparison: Comparison, *, title: str) -> list[Grid]:
         differences.add_row(Text(name), *(Text(interval_text(each.over_seeds if each else None)) for each in found))
         for (task, seed), rejection in standing.failures.items():
             failures.add_row(Text(name), Text(task), str(seed), Text(failure_text(rejection)))
-    return [scores, differences, *([failures] if failures.row_count else [])]
+    return [
+        scores,
+        *([differences] if comparison.baselines else []),
+        *([failures] if failures.row_count else []),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,10 @@ def cost_tables(matrix: Matrix) -> list[Grid]:
     if not matrix.costs and not matrix.unmeasured:
         return []
     table = Grid(title="costs", title_justify="left", caption_justify="left")
-    table.caption = "times and memory relative to the network with BatchNorm2d and ReLU of torch, side by side"
+    table.caption = (
+        "times and memory relative to the network with BatchNorm2d and ReLU of torch, or with its own norms of tokens, "
+        "side by side"
+    )
     for column in ("layer", "task"):
         table.add_column(column)
     for name, _ in COSTS.values():

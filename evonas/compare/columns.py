@@ -87,14 +87,16 @@ def find_data(text: str, settings: SearchConfig) -> DataConfig:
 
 
 def contenders_of(layers: Mapping[str, NamedLayer], baselines: Sequence[str]) -> list[Contender]:
-    """Layers by what people typed, and the baselines; every name once.
+    """Layers by what people typed, and the baselines; every name once. A layer may be a baseline too.
 
     Raises:
         InputError: a baseline that is not in the catalogue, or two layers of one name.
     """
-    known = [Contender(name, catalogued(name, "--baseline"), baseline=True) for name in dict.fromkeys(baselines)]
-    named = [(_name(text, layer), layer) for text, layer in layers.items()]
-    found = [Contender(name, layer.genome) for name, layer in named if name not in baselines] + known
+    known = {name: catalogued(name, "--baseline") for name in baselines}
+    named = [Contender(_name(text, layer), layer.genome) for text, layer in layers.items()]
+    asked_for = {c.name for c in named if c.name in known and known[c.name].key == c.genome.key}
+    found = [contender for contender in named if contender.name not in asked_for]
+    found += [Contender(n, genome, baseline=True, asked_for=n in asked_for) for n, genome in known.items()]
     names = [contender.name for contender in found]
     for name in names:
         if names.count(name) > 1:

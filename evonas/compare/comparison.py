@@ -27,11 +27,24 @@ from evonas.search.outcome import Rejection
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A layer to compare, by the name people know it under; ``baseline`` if others are compared with it."""
+    """A layer to compare.
+
+    Attributes:
+        name: what people know it under.
+        genome: the layer.
+        baseline: whether others are compared with it.
+        asked_for: whether a baseline was also given as a layer, and is ranked among the layers.
+    """
 
     name: str
     genome: Genome
     baseline: bool = False
+    asked_for: bool = False
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it has a rank: every layer, and a baseline that was asked for."""
+        return self.asked_for or not self.baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +53,7 @@ class Standing:
 
     Attributes:
         contender: the layer.
-        rank: 1 is the best that is no baseline; 0 for baselines.
+        rank: 1 is the best of those that are ranked; 0 for baselines that were not asked for.
         scores: by task and seed.
         failures: why a task and seed has no score.
         tasks: mean and deviation over seeds of each task that has a score.
@@ -94,8 +107,9 @@ class Comparison:
         return {"tasks": list(self.tasks), "seeds": list(self.seeds), "layers": layers}
 
     def markdown(self) -> str:
-        """Three tables: summaries, differences to baselines in points, and the scores of all trials."""
-        return "\n".join([*self._summaries(), "", *self._differences(), "", *self._scores()]) + "\n"
+        """Tables: summaries, differences in points if there are baselines, and the scores of all trials."""
+        differences = [*self._differences(), ""] if self.baselines else []
+        return "\n".join([*self._summaries(), "", *differences, *self._scores()]) + "\n"
 
     def _summaries(self) -> list[str]:
         lines = table_head("rank", "layer", *self.tasks, "mean", "formula")
@@ -155,7 +169,7 @@ def compare(
 
     ranked = sorted(contenders, key=lambda c: (len(tasks) * len(seeds) - len(scores[c.name]), -level(c.name)))
     baselines = [c.name for c in ranked if c.baseline]
-    layers = [c.name for c in ranked if not c.baseline]
+    layers = [c.name for c in ranked if c.ranked]
     standings = []
     for contender in ranked:
         own = scores[contender.name]
@@ -164,7 +178,7 @@ def compare(
         standings.append(
             Standing(
                 contender=contender,
-                rank=0 if contender.baseline else layers.index(contender.name) + 1,
+                rank=layers.index(contender.name) + 1 if contender.ranked else 0,
                 scores=own,
                 failures={cell: trial.rejection for cell, trial in trials.items() if trial.rejection is not None},
                 tasks=summaries[contender.name],
@@ -221,7 +235,7 @@ def _summaries(scores: Mapping[Cell, float], tasks: Sequence[str]) -> dict[str, 
 
 
 def rank_text(standing: Standing) -> str:
-    """The rank; a baseline has none."""
+    """The rank; a baseline that was not asked for has none."""
     return str(standing.rank) if standing.rank else "-"
 
 

@@ -21,6 +21,8 @@ from evonas.training.timing import relative_time
 class Cost:
     """The network with the layer against the same network with ``nn.BatchNorm2d`` and ``nn.ReLU``.
 
+    Norms of tokens, which stand without an activation, are the network's own in the network that it is held against.
+
     Attributes:
         parameters: of the network with the layer.
         training: time of a forward and backward pass on a training batch, relative.
@@ -53,8 +55,10 @@ def network_cost(task: Task, genome: Genome, layer: LayerConfig, seed: int) -> C
     )
 
 
-def _native(site: NormActSite) -> nn.Module:
+def _native(site: NormActSite) -> nn.Module | None:
     channels = site.num_features
+    if site.layout == "btd":
+        return None
     affine = lower(CATALOGUE["bn-relu"], channels, act=False)  # as an evolved layer without activation
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if site.act else affine
 

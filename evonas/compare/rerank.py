@@ -171,10 +171,14 @@ def _layer(run: RunFolder, found: Reranking, standing: Standing) -> NamedLayer:
     differences = [f"minus {b} {interval_text(d.over_seeds)} points" for b, d in standing.differences.items()]
     provenance = (
         f"run {run.path.name}, candidate {found.candidates[name]}, {name} of the search, {standing.rank} of the "
-        f"reranking; {_where(found)}, seeds {', '.join(map(str, found.comparison.seeds))}: {_scores(standing)}; "
-        + ", ".join(differences)
+        f"reranking; {_where(found)}, seeds {', '.join(map(str, found.comparison.seeds))}: {_scores(standing)}"
+        + "".join(f"; {difference}" for difference in differences)
     )
     objectives = {task: each.mean for task, each in standing.tasks.items()}
     return NamedLayer(
-        standing.contender.genome, provenance=provenance, objectives=objectives, lowering=found.settings.layer
+        standing.contender.genome,
+        provenance=provenance,
+        objectives=objectives,
+        lowering=found.settings.layer,
+        layout=found.settings.space.layout,
     )

@@ -27,7 +27,7 @@ class Matrix:
         title: data and budget in words.
         columns: the configuration of each task, by the task's name.
         comparison: scores, ranks and differences.
-        baseline: the name of the layer that colours and differences are held against.
+        baseline: the name of the layer that colours and differences are held against; None without baselines.
         costs: by layer and column, the fields of ``evonas.compare.costs.Cost``.
         unmeasured: why a layer and column has none although costs were asked for.
     """
@@ -35,7 +35,7 @@ class Matrix:
     title: str
     columns: Columns
     comparison: Comparison
-    baseline: str
+    baseline: str | None
     costs: Mapping[Place, Mapping[str, float]] = field(default_factory=dict)
     unmeasured: Mapping[Place, str] = field(default_factory=dict)
 
@@ -57,7 +57,10 @@ class Matrix:
         parts = [f"# {self.title}\n", self.comparison.markdown()]
         if self.costs:
             names = [name for name, _ in COSTS.values()]
-            what = "relative to the network with `nn.BatchNorm2d` and `nn.ReLU`; memory is what the backward pass needs"
+            what = (
+                "relative to the network with `nn.BatchNorm2d` and `nn.ReLU`, or with its own norms of tokens; memory "
+                "is what the backward pass needs"
+            )
             rows = table_head("layer", "task", *names)
             rows += [table_row(layer, column, *cost_texts(cost)) for (layer, column), cost in self.costs.items()]
             rows += [table_row(layer, column, reason) for (layer, column), reason in self.unmeasured.items()]

@@ -15,7 +15,10 @@ from evonas.report.statistics import mean_over_tasks, summary
 
 
 def draw_matrix(matrix: Matrix) -> Figure:
-    """The heat map: mean score of each cell, coloured by the difference to the baseline."""
+    """The heat map: mean score of each cell, coloured by the difference to the baseline if there is one."""
+    label = f"Mean score over {len(matrix.comparison.seeds)} seeds"
+    if matrix.baseline is not None:
+        label += f"; below it and as colour, points more or less than {matrix.baseline}, paired"
     cells = {}
     for standing in matrix.comparison.standings:
         for task in matrix.comparison.tasks:
@@ -25,8 +28,7 @@ def draw_matrix(matrix: Matrix) -> Figure:
         matrix.comparison.tasks,
         cells,
         baselines=matrix.comparison.baselines,
-        label=f"Mean score over {len(matrix.comparison.seeds)} seeds; below it and as colour, points more or less than "
-        f"{matrix.baseline}, paired.",
+        label=f"{label}.",
         title=matrix.title,
     )
 
@@ -36,7 +38,7 @@ def _heat_cell(matrix: Matrix, standing: Standing, task: str) -> HeatCell:
     found = standing.tasks.get(task)
     if found is None:
         return HeatCell(failures[0].reason if failures else "-", None)
-    difference = standing.differences.get(matrix.baseline)
+    difference = standing.differences.get(matrix.baseline or "")
     interval = difference.tasks.get(task) if difference else None
     points = 100 * interval.mean if interval else 0.0 if standing.contender.name == matrix.baseline else None
     note = f"{points:+.1f}" if interval and points is not None else ""
@@ -68,7 +70,9 @@ def save_matrix(matrix: Matrix, folder: Path) -> list[Path]:
     write_text(folder / "results.json", json.dumps(matrix.as_json(), indent=2) + "\n")
     write_text(folder / "results.md", matrix.markdown())
     write_text(folder / "results.csv", matrix.csv())
-    pictures = {"heatmap": draw_matrix(matrix), "differences": draw_comparison(matrix.comparison, title=matrix.title)}
+    pictures = {"heatmap": draw_matrix(matrix)}
+    if matrix.baseline is not None:
+        pictures["differences"] = draw_comparison(matrix.comparison, title=matrix.title)
     if (by_size := draw_batch_sizes(matrix)) is not None:
         pictures["batch_sizes"] = by_size
     for name, figure in pictures.items():
@@ -83,7 +87,7 @@ def _show(matrix: Matrix, pictures: Mapping[str, Figure], folder: Path) -> None:
         for task, found in standing.tasks.items():
             name = standing.contender.name
             metrics = {"score/mean": found.mean, **({"score/std": found.std} if found.std is not None else {})}
-            difference = standing.differences.get(matrix.baseline)
+            difference = standing.differences.get(matrix.baseline or "")
             if difference and task in difference.tasks:
                 metrics["score/points over baseline"] = 100 * difference.tasks[task].mean
             metrics |= {f"cost/{key}": value for key, value in matrix.costs.get((name, task), {}).items()}

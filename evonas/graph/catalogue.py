@@ -24,11 +24,13 @@ class KnownLayer:
         text: its text form.
         source: where it was published, or which search found it.
         evidence: of a layer found here: what has been measured, and what has not been shown. Empty for published ones.
+        layout: of a layer without moments: the axes of the inputs it was published for.
     """
 
     text: str
     source: str
     evidence: str = ""
+    layout: str | None = None
 
 
 def _normalized(moment: str, output: str) -> str:
@@ -69,9 +71,13 @@ KNOWN: Mapping[str, KnownLayer] = MappingProxyType(
             "a = mean[d](x); b = neg(a); c = add(x, b); d = std[d](x); div(c, d)", "Ba et al. 2016, arXiv 1607.06450"
         ),
         "rmsnorm": KnownLayer("a = rms[d](x); div(x, a)", "Zhang & Sennrich 2019, arXiv 1910.07467"),
-        "dyt": KnownLayer("a = mul(v1, 0.5); b = mul(x, a); tanh(b)", "Zhu et al. 2025, arXiv 2503.10622"),
+        "dyt": KnownLayer(
+            "a = mul(v1, 0.5); b = mul(x, a); tanh(b)", "Zhu et al. 2025, arXiv 2503.10622", layout="btd"
+        ),
         "derf": KnownLayer(
-            "a = mul(v1, 0.5); b = mul(x, a); c = add(b, v0); erf(c)", "Chen et al. 2025, arXiv 2512.10938"
+            "a = mul(v1, 0.5); b = mul(x, a); c = add(b, v0); erf(c)",
+            "Chen et al. 2025, arXiv 2512.10938",
+            layout="btd",
         ),
         "evonas-s1": KnownLayer(
             "a = add(x, v1); b = sigmoid(a); c = mul(x, b); d = std[ghw](x); div(c, d)",
@@ -98,6 +104,30 @@ KNOWN: Mapping[str, KnownLayer] = MappingProxyType(
 CATALOGUE: Mapping[str, Genome] = MappingProxyType(
     {name: Genome.from_text(known.text) for name, known in KNOWN.items()}
 )
+
+_PUBLISHED_FOR = {CATALOGUE[name].key: known.layout for name, known in KNOWN.items() if known.layout}
+
+
+def known_layout(genome: Genome) -> str | None:
+    """The layout of a layer's inputs: that of its moments, or without any that a catalogue layer was published for.
+
+    None where neither says: the layer may be one of images or one of tokens.
+    """
+    return genome.layouts[0] if genome.layouts else _PUBLISHED_FOR.get(genome.key)
+
+
+def genome_of(layer: Genome | str) -> Genome:
+    """The genome that a function was given, which may also be named or written as text.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    if isinstance(layer, Genome):
+        return layer
+    if not isinstance(layer, str):
+        accepted = "a Genome, a catalogue name or a text form"
+        raise InputError("layer", f"is a {type(layer).__name__}", accepted=accepted)
+    return catalogued_or_text(layer, "layer")
 
 
 def catalogued(name: str, where: str) -> Genome:

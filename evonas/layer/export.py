@@ -22,6 +22,7 @@ from torch import nn
 from evonas.errors import InputError
 from evonas.files import write_text
 from evonas.graph import functions
+from evonas.graph.catalogue import genome_of
 from evonas.graph.genome import Genome
 from evonas.graph.primitive import INDEX_SETS
 from evonas.layer.ops import BatchMoment
@@ -65,7 +66,7 @@ _INFIX = {
 
 
 def export(
-    genome: Genome,
+    genome: Genome | str,
     path: str | Path,
     *,
     name: str = "",
@@ -94,7 +95,7 @@ def export(
 
 
 def source_of(
-    genome: Genome,
+    genome: Genome | str,
     *,
     name: str = "",
     layout: str | None = None,
@@ -109,7 +110,7 @@ def source_of(
     layer with ``body.`` removed from the keys of running values.
 
     Args:
-        genome: the layer.
+        genome: the layer, or its catalogue name or text form.
         name: becomes the class's, ``evonorm-s0`` -> ``EvonormS0``; empty: ``Layer_`` and the content key.
         layout: axes of the input, as for ``lower``.
         groups: default of the class's ``groups``.
@@ -118,10 +119,11 @@ def source_of(
         provenance: where the layer comes from, for the file's docstring: a run, a rank, measured objectives.
 
     Raises:
-        InputError: ``groups`` is below 1, an unknown layout or one that is not the genome's.
+        InputError: no such layer, ``groups`` below 1, or a layout that ``lower`` refuses.
     """
     if groups < 1:
         raise InputError("groups", str(groups), accepted="1 or more")
+    genome = genome_of(genome)
     layout = layout_of(genome, layout)
     plan, bare = plan_of(genome, layout), affine_alone(layout)
     class_name = _class_name(name, genome)

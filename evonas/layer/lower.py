@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 
 from evonas.errors import InputError
 from evonas.graph import functions
+from evonas.graph.catalogue import genome_of
 from evonas.graph.genome import Genome
 from evonas.layer.ops import BatchMoment
 from evonas.layer.plan import (
@@ -62,11 +63,27 @@ class NormActLayer(nn.Module):
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer."""
+        """Apply the layer.
+
+        Raises:
+            InputError: an input without the layer's channels where they should be.
+        """
         if self.compiled is not None and (compiled := self.compiled(self, x)) is not None:
             return compiled
-        output: Tensor = self.body(x, *(getattr(self, name) for name in self.argument_names))
+        try:  # checks after the fact cost nothing where nothing is wrong
+            output: Tensor = self.body(x, *(getattr(self, name) for name in self.argument_names))
+        except Exception as error:
+            self._refuse_shape(x, error)
+            raise
         return output
+
+    def _refuse_shape(self, x: Tensor, error: Exception) -> None:
+        maps, wanted = self.layout == "bchw", self.num_features
+        fits = x.shape[1] == wanted if maps and x.ndim == 4 else not maps and x.ndim > 1 and x.shape[-1] == wanted
+        if not fits:
+            accepted = f"[b, {wanted}, h, w]" if maps else f"[..., t, {wanted}]"
+            remedy = "layers of images and of tokens are lowered with layout='bchw' and layout='btd'"
+            raise InputError("x", f"has the shape {list(x.shape)}", accepted=accepted, remedy=remedy) from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "compiled"}
@@ -78,7 +95,7 @@ class NormActLayer(nn.Module):
 
 
 def lower(
-    genome: Genome,
+    genome: Genome | str,
     num_features: int,
     *,
     layout: str | None = None,
@@ -93,9 +110,10 @@ def lower(
     Moments over the batch keep running values (``BatchMoment``).
 
     Args:
-        genome: the layer.
+        genome: the layer, or its catalogue name or text form.
         num_features: channels c of the input [b, c, h, w], or features d of [..., t, d].
-        layout: axes of the input: ``bchw`` or ``btd``. None takes that of the genome's index sets, or ``bchw``.
+        layout: axes of the input: ``bchw`` or ``btd``. None takes that of the genome's index sets, or for a catalogue
+            layer that it was published for; any other layer without moments needs it.
         groups: channel groups of ``ghw`` and the like, lowered until they divide the channels.
         eps: guard inside roots, divisions and logarithms.
         momentum: weight of the newest batch in running values.
@@ -103,8 +121,10 @@ def lower(
             convention of the released EvoNorms).
 
     Raises:
-        InputError: an unknown layout or one that is not the genome's, or fewer than 1 feature or group.
+        InputError: no such layer, an unknown layout, one that is not the genome's or none where it is needed, or
+            fewer than 1 feature or group.
     """
+    genome = genome_of(genome)
     layout = layout_of(genome, layout)
     for name, number in (("num_features", num_features), ("groups", groups)):
         if number < 1:

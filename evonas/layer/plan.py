@@ -9,6 +9,7 @@ from torch import Tensor
 
 from evonas.errors import InputError
 from evonas.graph import functions
+from evonas.graph.catalogue import known_layout
 from evonas.graph.genome import Genome
 from evonas.graph.node import NUM_INITIAL, Node
 from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, LAYOUTS, PRIMITIVES, constant
@@ -136,14 +137,24 @@ def _in_layout(plan: Plan, layout: str) -> Plan:
 
 
 def layout_of(genome: Genome, layout: str | None) -> str:
-    """The layout a layer is made for: the given one, or that of its index sets, or ``bchw``.
+    """The layout a layer is made for: the given one, or that of its index sets, or that it was published for.
+
+    A layer without moments computes the same in every layout but for the axis of its per-channel parameters, so that
+    nothing in it tells where the channels are.
 
     Raises:
-        InputError: an unknown layout, or index sets of another one, or of two.
+        InputError: an unknown layout, index sets of another one or of two, or no layout for a layer without moments
+            that is not in the catalogue.
     """
     if layout is not None and layout not in LAYOUTS:
         raise InputError("layout", repr(layout), accepted=", ".join(LAYOUTS))
-    chosen = layout or next(iter(genome.layouts), "bchw")
+    chosen = layout or known_layout(genome)
+    if chosen is None:
+        raise InputError(
+            "layout",
+            f"not given, and {genome.formula()} has no moment that tells which axis holds the channels",
+            accepted="bchw, where channels come second, or btd, where features come last",
+        )
     if other := [found for found in genome.layouts if found != chosen]:
         fitting = ", ".join(name for name, s in INDEX_SETS.items() if s.layout == chosen)
         raise InputError("layout", f"the layer has index sets of {other[0]}, not of {chosen}", accepted=fitting)

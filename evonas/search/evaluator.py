@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
 from evonas.config import LayerConfig, ProtocolsConfig, SearchConfig, TrainingConfig
-from evonas.errors import first_line
+from evonas.errors import InputError, first_line
 from evonas.graph.genome import Genome
 from evonas.search.ascent import ascend_gradient_norm, kernels
 from evonas.search.compiling import CandidateCompiler, Mode
@@ -19,7 +19,7 @@ from evonas.search.objectives import OBJECTIVES, Subject
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.search.rungs import Hurdle, late_loss
 from evonas.search.training import Training
-from evonas.surgery.install import install
+from evonas.surgery.install import install, layout_in
 from evonas.tasks.from_config import tasks_from_config
 from evonas.tasks.task import Task
 from evonas.training.device import find_device
@@ -87,7 +87,7 @@ class Evaluator:
         )
 
     def _extras(self, trained: Training) -> dict[str, float]:
-        """The objectives beside those of the tasks, given the training of the first one."""
+        """Secondary objectives (latency, ...), measured on the first task."""
         quality, genome = self.protocols.quality, trained.genome
 
         def short(factor: float) -> Training:
@@ -112,8 +112,9 @@ class Evaluator:
             with sparse_inputs(inner_linear_layers(trained.network), sparsity):
                 return trained.task.metric(trained.network)
 
-        subject = Subject(genome, self.layer, trained.device, trains, losses, sparse_metric)
-        return {name: OBJECTIVES[name].measure(subject) for name in self.objectives}
+        layout = layout_in(trained.network)
+        subject = Subject(genome, self.layer, layout, trained.device, trains, losses, sparse_metric)
+        return {name: _measured(name, subject) for name in self.objectives}
 
     def stability(self, genome: Genome) -> Rejection | None:
         """The stability protocol, on the first task's untrained network."""
@@ -167,14 +168,27 @@ class Evaluator:
         return None
 
 
+def _measured(name: str, subject: Subject) -> float:
+    """The value of an objective; an error says which one it was."""
+    try:
+        return OBJECTIVES[name].measure(subject)
+    except RuntimeError as error:
+        raise RuntimeError(f"objectives.{name}: {first_line(error)}") from error
+
+
 def evaluator_from_config(config: SearchConfig) -> Evaluator:
     """The evaluator of a search, its data loaded.
 
     Raises:
-        InputError: missing data, a wrong architecture, or an unknown device.
+        InputError: missing data, a wrong architecture, an unknown device, or a first task without what an objective
+            needs.
     """
     device = find_device(config.execution.device)
     tasks = tasks_from_config(config, device)
+    measured = config.objectives.activation_sparsity
+    if measured and not inner_linear_layers(tasks[0].build(config.seed)):
+        found, accepted = f"{tasks[0].name} has no linear layer but its head", "a transformer as the first task"
+        raise InputError("objectives.activation_sparsity", found, accepted=accepted)
     return Evaluator(
         tasks,
         config.training,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evonas.config import LayerConfig
 from evonas.errors import InputError
-from evonas.graph.catalogue import CATALOGUE, KNOWN
+from evonas.graph.catalogue import CATALOGUE, KNOWN, known_layout
 from evonas.graph.genome import Genome
 from evonas.layer.export import export
 from evonas.runs.folder import RunFolder
@@ -15,15 +15,16 @@ from evonas.search.ranking import Entry, ranking, scores_text, undominated
 
 @dataclass(frozen=True, slots=True)
 class NamedLayer:
-    """A layer somebody named, with what the name says about it.
+    """A layer that a user named, with what the name says about it.
 
     Attributes:
         genome: the layer.
-        name: what to call it; empty if the name was its text form.
+        name: its name in the catalogue or that of its file; empty for others.
         provenance: where it comes from.
         evidence: what has been measured of it; see ``KnownLayer``.
         objectives: its scores in the run that the name means.
         lowering: how it is lowered.
+        layout: axes of the inputs it is made for; None where neither its name nor its moments say.
     """
 
     genome: Genome
@@ -32,6 +33,7 @@ class NamedLayer:
     evidence: str = ""
     objectives: Mapping[str, float] | None = None
     lowering: LayerConfig = field(default_factory=LayerConfig)
+    layout: str | None = None
 
 
 def find_layer(text: str) -> NamedLayer:
@@ -42,15 +44,20 @@ def find_layer(text: str) -> NamedLayer:
     """
     if text in CATALOGUE:
         known = KNOWN[text]
-        return NamedLayer(CATALOGUE[text], text, f"catalogue layer {text}; {known.source}", known.evidence)
+        return _alone(CATALOGUE[text], text, f"catalogue layer {text}; {known.source}", known.evidence)
     if text.endswith(".json"):
-        return NamedLayer(_read_json(Path(text)).active(), Path(text).stem, provenance=f"file {Path(text).name}")
+        return _alone(_read_json(Path(text)).active(), Path(text).stem, f"file {Path(text).name}")
     if "#" in text:
         return _ranked(text)
     if "(" in text:
-        return NamedLayer(Genome.from_text(text).active())
+        return _alone(Genome.from_text(text).active())
     accepted = f"a catalogue name ({', '.join(CATALOGUE)}), RUN#rank, a text form such as 'sigmoid(x)', or a .json file"
     raise InputError("LAYER", repr(text), accepted=accepted)
+
+
+def _alone(genome: Genome, name: str = "", provenance: str = "", evidence: str = "") -> NamedLayer:
+    """A layer that comes without a run."""
+    return NamedLayer(genome, name, provenance, evidence, layout=known_layout(genome))
 
 
 def find_layers(text: str) -> list[NamedLayer]:
@@ -88,6 +95,7 @@ def export_layer(layer: NamedLayer, path: Path) -> Path:
         groups=settings.groups,
         eps=settings.eps,
         momentum=settings.momentum,
+        layout=layer.layout,
         provenance=layer.provenance,
     )
 
@@ -101,7 +109,11 @@ def named_entry(run: RunFolder, entry: Entry) -> NamedLayer:
         f"{settings.learned_from}, {settings.training.steps} steps: {scores}"
     )
     return NamedLayer(
-        entry.genome, provenance=provenance, objectives=entry.evaluation.objectives, lowering=settings.layer
+        entry.genome,
+        provenance=provenance,
+        objectives=entry.evaluation.objectives,
+        lowering=settings.layer,
+        layout=settings.space.layout,
     )
 
 

@@ -17,7 +17,9 @@ from evonas.layer.lower import lower
 from evonas.training.sensitivity import lr_sensitivity as sensitivity
 from evonas.training.timing import forward_backward, relative_time
 
-SHAPE = (32, 32, 16, 16)  # b, c, h, w of the tensor on which layers are timed
+SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType(  # of the noise that layers are timed on, by layout
+    {"bchw": (32, 32, 16, 16), "btd": (8, 128, 256)}
+)
 FACTORS = (1 / 9, 1 / 3, 1.0, 3.0, 9.0)  # of the default learning rate, for its sensitivity
 LARGEST_FACTOR = 64.0  # where the ladder of learning rates ends
 SPARSITIES = tuple(step / 20 for step in range(1, 20))
@@ -31,6 +33,7 @@ class Subject:
     Attributes:
         genome: the layer.
         layer: how it is lowered.
+        layout: axes of its inputs in the first task's network.
         device: where the tasks' networks are.
         trains: whether it passes the quality gate's minimum on the first task at this multiple of the default learning
             rate.
@@ -42,6 +45,7 @@ class Subject:
 
     genome: Genome
     layer: LayerConfig
+    layout: str
     device: torch.device
     trains: Callable[[float], bool]
     losses: Callable[[float], tuple[float, float]]
@@ -69,22 +73,43 @@ class Objective:
 
 
 def latency(subject: Subject) -> float:
-    """Time of forward and backward pass in training, relative to ``nn.BatchNorm2d`` and ``nn.ReLU``.
+    """Time of forward and backward pass in training, relative to what torch has for inputs of the layout.
 
-    Measured side by side on noise of ``SHAPE``: it is not the same in two runs.
+    That is ``nn.BatchNorm2d`` and ``nn.ReLU`` for images, ``nn.LayerNorm`` and ``nn.GELU`` for tokens. Both are
+    measured side by side on noise of the shape in ``SHAPES``: the value is not the same in two runs.
     """
-    channels, settings = SHAPE[1], subject.layer
-    layer = lower(subject.genome, channels, groups=settings.groups, eps=settings.eps, momentum=settings.momentum)
-    reference = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
-    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
-    work, other = (forward_backward(module.to(subject.device), x.to(subject.device)) for module in (layer, reference))
-    return relative_time(work, other, subject.device)
+    shape = SHAPES[subject.layout]
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(subject.device)
+    layer, reference = _lowered(subject).to(subject.device), reference_layer(subject.layout).to(subject.device)
+    return relative_time(forward_backward(layer, x), forward_backward(reference, x), subject.device)
+
+
+def reference_layer(layout: str) -> nn.Module:
+    """What the time of a layer is relative to, for inputs as in ``SHAPES``."""
+    if layout == "btd":
+        return nn.Sequential(nn.LayerNorm(_features(layout)), nn.GELU())
+    return nn.Sequential(nn.BatchNorm2d(_features(layout)), nn.ReLU())
 
 
 def parameters(subject: Subject) -> float:
     """Trainable values per channel: weight and bias, and v0 and v1 where the layer uses them."""
-    layer = lower(subject.genome, SHAPE[1], groups=subject.layer.groups)
-    return sum(parameter.numel() for parameter in layer.parameters()) / SHAPE[1]
+    return sum(parameter.numel() for parameter in _lowered(subject).parameters()) / _features(subject.layout)
+
+
+def _lowered(subject: Subject) -> nn.Module:
+    settings, layout = subject.layer, subject.layout
+    return lower(
+        subject.genome,
+        _features(layout),
+        layout=layout,
+        groups=settings.groups,
+        eps=settings.eps,
+        momentum=settings.momentum,
+    )
+
+
+def _features(layout: str) -> int:
+    return SHAPES[layout][1 if layout == "bchw" else -1]
 
 
 def stability_margin(subject: Subject) -> float:
@@ -126,7 +151,7 @@ def activation_sparsity(subject: Subject) -> float:
 
 OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
     {
-        "latency": Objective(-1.0, latency, "forward and backward time / that of BN-ReLU"),
+        "latency": Objective(-1.0, latency, "forward and backward time / that of BN-ReLU, of tokens LN-GELU"),
         "parameters": Objective(-1.0, parameters, "trainable values per channel"),
         "stability_margin": Objective(1.0, stability_margin, "largest learning rate that trains / the default"),
         "lr_sensitivity": Objective(-1.0, lr_sensitivity, "mean loss over learning rates minus the best"),

@@ -64,7 +64,8 @@ def propagate(genome: Genome, layer: LayerConfig, *, depth: int, seed: int = 0) 
         RuntimeError: from torch.
     """
     setting = _setting(depth, seed)
-    module = _on_maps(lower(genome, CHANNELS, groups=min(GROUPS, layer.groups), eps=layer.eps))
+    layout = next(iter(genome.layouts), "bchw")  # one without moments does the same to tokens
+    module = _on_maps(lower(genome, CHANNELS, layout=layout, groups=min(GROUPS, layer.groups), eps=layer.eps))
     h, activations = setting.h, []
     for kernel in setting.kernels:
         h = functional.conv2d(module(h), kernel, padding=1)

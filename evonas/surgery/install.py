@@ -7,7 +7,7 @@ from torch import nn
 
 from evonas.config import LayerConfig
 from evonas.graph.genome import Genome
-from evonas.layer.lower import lower
+from evonas.layer.lower import NormActLayer, lower
 from evonas.surgery.modules import replace_modules
 from evonas.surgery.sites import NormActSite, SurgeryWarning, features_of, replace_norm_act
 
@@ -38,7 +38,12 @@ def install(model: nn.Module, genome: Genome, layer: LayerConfig, norms: Sequenc
     )
 
 
-def install_layers(model: nn.Module, make: Callable[[NormActSite], nn.Module]) -> nn.Module:
+def layout_in(network: nn.Module) -> str:
+    """The layout of the first layer that ``install`` put into a network."""
+    return next(module.layout for module in network.modules() if isinstance(module, NormActLayer))
+
+
+def install_layers(model: nn.Module, make: Callable[[NormActSite], nn.Module | None]) -> nn.Module:
     """A copy of a network with ``make(site)`` at every site; no warnings, they would be the same for every layer."""
     with warnings.catch_warnings(category=SurgeryWarning, action="ignore"):
         return replace_norm_act(model, make)

@@ -77,8 +77,14 @@ def _part(part: str) -> str:
     return re.escape(part).replace(r"\*", "[^.]*")
 
 
-def like(module: nn.Module, old: nn.Module, model: nn.Module) -> nn.Module:
-    """``module`` on the device, in the dtype and in the mode of ``old``, which stands in ``model``."""
+def like(module: object, old: nn.Module, name: str, model: nn.Module) -> nn.Module:
+    """``module`` on the device, in the dtype and in the mode of ``old``, which stands in ``model`` under ``name``.
+
+    Raises:
+        InputError: it is no module.
+    """
+    if not isinstance(module, nn.Module):
+        raise InputError(name, f"its replacement is a {type(module).__name__}", accepted="a torch.nn.Module, or None")
     # what has neither parameters nor buffers stands where the rest of the model does
     tensors = (t for owner in (old, model) for t in (*owner.parameters(), *owner.buffers()))
     example = next((t for t in tensors if t.is_floating_point()), None)
@@ -91,6 +97,4 @@ def _made(
     factory: Callable[[nn.Module], nn.Module | None], old: nn.Module, name: str, model: nn.Module
 ) -> nn.Module | None:
     new = factory(old)
-    if new is not None and not isinstance(new, nn.Module):
-        raise InputError(name, f"its replacement is a {type(new).__name__}", accepted="a torch.nn.Module, or None")
-    return None if new is None else like(new, old, model)
+    return None if new is None else like(new, old, name, model)

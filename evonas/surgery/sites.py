@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from evonas.errors import InputError
+from evonas.surgery.missed import listed, norms_beside, without_sites
 from evonas.surgery.modules import like
 from evonas.surgery.tracing import DROPS, NORMS, mode_free_graph, trace
 
@@ -69,8 +70,10 @@ def norm_act_sites(model: nn.Module) -> tuple[NormActSite, ...]:
     """The normalization-activation sites of ``model``, in the order in which ``forward`` calls them.
 
     A norm whose output has several users, or whose single user (``nn.Identity`` skipped) is no activation, is
-    a bare norm. Not seen: norms inside modules that are not traced (``nn.TransformerEncoderLayer``, timm's
-    untraceable ones), functional norms (``F.batch_norm``), activations spelled out (``x * x.sigmoid()``).
+    a bare norm. Sites are calls of ``nn.BatchNorm2d``, ``SyncBatchNorm``, ``InstanceNorm2d``, ``GroupNorm``, and of
+    ``LayerNorm`` and ``RMSNorm`` over one axis, with the classes that derive from them. Other norms are none, nor are
+    norms inside modules that are not traced (``nn.TransformerEncoderLayer``, timm's untraceable ones), functional norms
+    (``F.batch_norm``) and activations spelled out (``x * x.sigmoid()``).
 
     Args:
         model: the network; it is left untouched. Optional inputs of its ``forward`` are taken at their defaults.
@@ -99,18 +102,25 @@ def replace_norm_act(
     An evolved layer there is either the affine alone (``act=False``), and the branch is no longer normalized, or acts
     on the branch before the sum, as nothing did. A ``SurgeryWarning`` says so; None from ``make`` keeps such a norm.
 
+    A ``SurgeryWarning`` also says where nothing was replaced although there are sites, and where all sites were asked
+    for and other norms stay that are no sites.
+
     Args:
         model: the network; it is left untouched and shares nothing with the copy.
         make: builds the replacement, one call per site; None keeps the site as it is.
         sites: the sites to replace, from ``norm_act_sites(model)``; None means all.
 
     Raises:
-        InputError: fx cannot trace the model, or a site is not one of this model.
+        InputError: fx cannot trace the model, it has no site, a site is not one of this model, or ``make`` gives
+            something else than a module or None.
     """
     model = copy.deepcopy(model)
     graph = mode_free_graph(model)
     modules = dict(model.named_modules())
     known = _sites(graph, modules)
+    others = norms_beside({site.norm for site in known}, modules)
+    if not known:
+        raise without_sites(others, model)
     for site in sites or ():
         _require_known(site, known, model)
     chosen = known if sites is None else [site for site in known if site in sites]
@@ -121,16 +131,26 @@ def replace_norm_act(
         part.training = modules[name].training
     names = _names(made, known, set(modules))
     for site, module in made.items():
-        _put(traced, site, names[site], like(module, modules[site.norm], model))
+        _put(traced, site, names[site], like(module, modules[site.norm], site.norm, model))
     traced.delete_all_unused_submodules()
     traced.recompile()
-    _warn_of_sums(made)
+    messages = _sums(made) if made else [_nothing(chosen, known)]
+    if made and sites is None and others:
+        messages.append(f"{len(others)} norms stay as they are, since they are no sites: {listed(others)}")
+    for message in messages:
+        warnings.warn(message, SurgeryWarning, stacklevel=2)
     return traced
 
 
 def _sites(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> tuple[NormActSite, ...]:
-    calls = [node for node in graph.nodes if isinstance(_called(node, modules), NORMS)]
+    calls = [node for node in graph.nodes if _is_of_one_axis(_called(node, modules))]
     return tuple(_site(node, modules) for node in calls)
+
+
+def _is_of_one_axis(module: nn.Module | None) -> bool:
+    """Whether it is a norm whose features are one axis: a layer norm over [c, h, w] has no channels to replace."""
+    several = isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and len(module.normalized_shape) > 1
+    return isinstance(module, NORMS) and not several
 
 
 def _site(call: fx.Node, modules: Mapping[str, nn.Module]) -> NormActSite:
@@ -161,18 +181,27 @@ def _is_summed(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     return user.target in _SUMS or (passes and _is_summed(user, modules))
 
 
-def _warn_of_sums(made: Mapping[NormActSite, nn.Module]) -> None:
+def _sums(made: Mapping[NormActSite, nn.Module]) -> list[str]:
+    """What the layers do to residual branches, for people."""
     # what evonas lowers or exports says by ``act`` whether it is the affine alone
     acts = {site: getattr(module, "act", None) for site, module in made.items() if site.before_sum}
+    messages = []
     for act, what in ((False, "only scaled, no longer normalized"), (True, "activated, as it was not")):
         names = [site.norm for site, found in acts.items() if found is act]
         if names:
-            warnings.warn(
+            messages.append(
                 f"{len(names)} residual branches are {what} before their sum ({names[0]}, ...): the norms there have "
-                "no activation; to keep them, return None for sites with before_sum",
-                SurgeryWarning,
-                stacklevel=3,
+                "no activation; to keep them, return None for sites with before_sum"
             )
+    return messages
+
+
+def _nothing(chosen: Sequence[NormActSite], known: Sequence[NormActSite]) -> str:
+    """Why a network was left as it is, for people."""
+    if not chosen:
+        return f"nothing was replaced: none of the {len(known)} sites was asked for"
+    bare, names = sum(site.act is None for site in chosen), listed([site.norm for site in chosen])
+    return f"nothing was replaced: make gave None for all {len(chosen)} sites ({names}); {bare} have no activation"
 
 
 def _called(node: fx.Node, modules: Mapping[str, nn.Module]) -> nn.Module | None:
@@ -185,7 +214,7 @@ def features_of(norm: nn.Module) -> int:
         return norm.num_channels
     if isinstance(norm, (nn.LayerNorm, nn.RMSNorm)):
         return int(norm.normalized_shape[-1])
-    return int(norm.num_features)  # type: ignore[arg-type]  # the batch norms
+    return int(norm.num_features)  # type: ignore[arg-type]  # the batch and instance norms
 
 
 def _layout(norm: nn.Module) -> str:

@@ -13,7 +13,7 @@ from torch import fx, nn
 from evonas.errors import InputError, first_line
 from evonas.training.modes import evaluating
 
-NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 # what takes another path in training, or reads its input twice where it stands for one activation
 DROPS = ("timm.layers.drop", "torchvision.ops.stoch")

@@ -532,7 +532,7 @@ def test_top_shows_extras_as_columns_and_says_what_they_mean(measured: Path, evo
         assert header.index("mean") < header.index("latency") < header.index("stability_margin")
         baseline = next(line for line in out.splitlines() if "gn-relu" in line)
         assert baseline.replace("│", " ").split()[-5:] == ["0.5000", "0.5000", "0.5000", "1.25", "-"]
-        assert "latency: forward and backward time / that of BN-ReLU, lower is better" in out
+        assert "latency: forward and backward time / that of BN-ReLU, of tokens LN-GELU, lower is better" in out
         assert "stability_margin: largest learning rate that trains / the default, higher is better" in out
 
 

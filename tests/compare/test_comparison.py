@@ -135,3 +135,27 @@ def test_the_picture_shows_each_layer_against_each_baseline(comparison: Comparis
     found = comparison.standings[0].differences["bn-relu"].over_seeds
     assert found is not None
     assert good.get_xdata() == pytest.approx([100 * (found.low or 0), 100 * (found.high or 0)])
+
+
+def test_a_baseline_that_was_asked_for_as_a_layer_is_ranked_among_them(scored: TrialResults) -> None:
+    contenders = [
+        Contender(name, CATALOGUE[NAMES[name]], baseline=name in ("bn-relu", "poor"), asked_for=name == "bn-relu")
+        for name in NAMES
+    ]
+    found = compare(contenders, TASKS, SEEDS, scored)
+    assert [(s.contender.name, s.rank) for s in found.standings] == [
+        ("good", 1),
+        ("bn-relu", 2),
+        ("poor", 0),
+        ("lucky", 3),
+    ]
+    assert found.baselines == ("bn-relu", "poor")
+
+
+def test_without_a_baseline_there_are_scores_and_no_differences(scored: TrialResults) -> None:
+    found = compare([Contender(name, CATALOGUE[NAMES[name]]) for name in NAMES], TASKS, SEEDS, scored)
+    assert [standing.rank for standing in found.standings] == [1, 2, 3, 4]
+    assert found.baselines == ()
+    assert all(standing.differences == {} for standing in found.standings)
+    assert "All trials." in found.markdown()
+    assert "differences" not in found.markdown()

@@ -240,3 +240,68 @@ def test_bn_relu_costs_what_it_costs_and_a_bare_activation_keeps_less() -> None:
     assert relu.parameters < s0.parameters  # v1
     assert s0.training > 0
     assert s0.inference > 0
+
+
+ONE = ("--settings", FILE, "--arch", "preact_resnet", "--seeds", 1, "--steps", 1)
+
+
+def test_layers_are_compared_without_a_baseline_too(evonas: Callable[..., Outcome], tmp_path: Path) -> None:
+    command = (
+        "evaluate",
+        "evonorm-s0",
+        "gn-relu",
+        *ONE,
+        "--set",
+        "baselines=[]",
+        "--no-costs",
+        "--run",
+        tmp_path / "m",
+    )
+    status, out, err = evonas(*command)
+    assert status == 0, err
+    assert "minus" not in out
+    assert "differences" not in out
+    found = json.loads((tmp_path / "m" / "results.json").read_text())
+    assert found["baseline"] is None
+    assert {layer["name"]: layer["rank"] > 0 for layer in found["layers"]} == {"evonorm-s0": True, "gn-relu": True}
+    assert (tmp_path / "m" / "heatmap.png").is_file()
+    assert not (tmp_path / "m" / "differences.png").exists()
+
+
+def test_a_layer_that_is_also_a_baseline_is_ranked(evonas: Callable[..., Outcome], tmp_path: Path) -> None:
+    command = (
+        "evaluate",
+        "evonorm-s0",
+        "bn-relu",
+        *ONE,
+        "--baseline",
+        "bn-relu",
+        "--no-costs",
+        "--run",
+        tmp_path / "m",
+    )
+    status, out, err = evonas(*command, "--json")
+    assert status == 0, err
+    layers = {layer["name"]: layer for layer in json.loads(out)["layers"]}
+    assert {layer["rank"] for layer in layers.values()} == {1, 2}
+    assert layers["bn-relu"]["baseline"]
+    assert list(layers["evonorm-s0"]["differences"]) == ["bn-relu"]
+
+
+def test_a_file_named_like_a_baseline_does_not_disappear_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "bn-relu.json").write_text(S0.to_json())
+    with pytest.raises(InputError, match="two layers are called 'bn-relu'"):
+        contenders_of({"a": find_layer(str(tmp_path / "bn-relu.json"))}, ["bn-relu"])
+    (tmp_path / "bn-relu.json").write_text(CATALOGUE["bn-relu"].to_json())
+    (same,) = contenders_of({"a": find_layer(str(tmp_path / "bn-relu.json"))}, ["bn-relu"])
+    assert (same.baseline, same.ranked) == (True, True)
+
+
+def test_costs_are_in_the_same_order_whatever_was_recorded_first(
+    evonas: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    run = ("--run", tmp_path / "run", "--json")
+    assert evonas("evaluate", "square(x)", *ONE, *run)[0] == 0
+    status, out, err = evonas("evaluate", "evonorm-s0", "square(x)", *ONE, *run, "--resume")
+    assert status == 0, err
+    assert list(json.loads(out)["costs"]) == ["evonorm-s0", "x^2", "gn-relu"]

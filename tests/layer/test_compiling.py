@@ -25,8 +25,8 @@ class Network(nn.Module):
         genome = CATALOGUE[name]
         torch.manual_seed(0)
         self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 24, 3, stride=2, padding=1)
-        self.large, self.small = lower(genome, 8, groups=4), lower(genome, 24, groups=4)
-        self.affine = lower(genome, 24, groups=4, act=False)
+        self.large, self.small = lower(genome, 8, layout="bchw", groups=4), lower(genome, 24, layout="bchw", groups=4)
+        self.affine = lower(genome, 24, layout="bchw", groups=4, act=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.affine(self.small(self.second(self.large(self.first(x)))))

@@ -84,7 +84,7 @@ GENOMES = MAP_LAYERS | {genome.key: genome for genome in [*viable_genomes(12, se
 
 def moved(genome: Genome) -> torch.nn.Module:
     """A lowered layer whose parameters and running values are off their initial ones."""
-    layer, generator = lower(genome, C, groups=GROUPS), torch.Generator().manual_seed(1)
+    layer, generator = lower(genome, C, layout="bchw", groups=GROUPS), torch.Generator().manual_seed(1)
     with torch.no_grad():
         for value in layer.state_dict().values():
             value.add_(0.3 * torch.rand(value.shape, generator=generator))
@@ -103,7 +103,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     cases = {}
     for name, genome in GENOMES.items():
         title = name if name in CATALOGUE else ""
-        file = export(genome, folder / f"{name}.py", name=title, groups=GROUPS)
+        file = export(genome, folder / f"{name}.py", name=title, layout="bchw", groups=GROUPS)
         state = mapped(moved(genome).state_dict())
         cases[name] = {"file": str(file), "class": class_name(file.read_text()), "state": state, "x": X}
     torch.save(cases, folder / "cases.pt")
@@ -133,7 +133,7 @@ def test_an_exported_layer_computes_what_the_lowered_one_does(name: str, results
 
 @pytest.mark.parametrize("name", GENOMES)
 def test_an_exported_layer_starts_like_the_lowered_one(name: str, results: dict[str, dict]) -> None:
-    state = mapped(lower(GENOMES[name], C, groups=GROUPS).state_dict())
+    state = mapped(lower(GENOMES[name], C, layout="bchw", groups=GROUPS).state_dict())
     assert results[name]["initial"].keys() == state.keys()
     assert all(torch.equal(results[name]["initial"][key], value) for key, value in state.items())
 
@@ -147,7 +147,9 @@ def test_an_exported_layer_without_activation_is_affine_alone(name: str, results
 @pytest.mark.parametrize("name", GENOMES)
 def test_the_docstring_says_what_the_layer_is(name: str) -> None:
     genome = GENOMES[name]
-    text = docstring(source_of(genome, name="my-layer", provenance="run digits, rank 1, accuracy 0.91 and 0.88"))
+    text = docstring(
+        source_of(genome, name="my-layer", layout="bchw", provenance="run digits, rank 1, accuracy 0.91 and 0.88")
+    )
     assert text.startswith("MyLayer, ")
     one_line = " ".join(text.split())
     for part in (
@@ -164,7 +166,7 @@ def test_the_docstring_says_what_the_layer_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", GENOMES)
 def test_the_text_in_the_docstring_reads_back(name: str) -> None:
-    block = next(b for b in docstring(source_of(GENOMES[name])).split("\n\n") if "Text:" in b)
+    block = next(b for b in docstring(source_of(GENOMES[name], layout="bchw")).split("\n\n") if "Text:" in b)
     text = block.partition("Text:")[2].partition("Key:")[0]
     assert Genome.from_text(text) == GENOMES[name].active()
 
@@ -186,7 +188,7 @@ def test_the_text_in_the_docstring_reads_back(name: str) -> None:
     ],
 )
 def test_only_the_helpers_that_are_needed_are_copied(name: str, helpers: str) -> None:
-    body = ast.parse(source_of(CATALOGUE[name], name=name)).body
+    body = ast.parse(source_of(CATALOGUE[name], name=name, layout="bchw")).body
     definitions = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     assert definitions[:-1] == helpers.split()
     imports = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
@@ -249,7 +251,7 @@ def test_names_and_provenance_may_hold_anything(words: str) -> None:
 def test_lines_are_no_longer_than_those_of_the_package(tmp_path: Path) -> None:
     words = "an objective and what it was measured with " * 9
     for name, genome in GENOMES.items():
-        source = source_of(genome, name=name, provenance=words)
+        source = source_of(genome, name=name, layout="bchw", provenance=words)
         assert max(map(len, source.splitlines())) <= 120
         (tmp_path / f"{name}.py").write_text(source)
     if importlib.util.find_spec("ruff") is None:

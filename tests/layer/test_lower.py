@@ -36,6 +36,7 @@ from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.graph.variation import mutate
+from evonas.layer.export import source_of
 from evonas.layer.lower import NormActLayer, lower
 from evonas.layer.plan import bounded_from_zero
 
@@ -96,7 +97,7 @@ def assert_equal_with_gradients(
 def timm_pair(name: str) -> tuple[NormActLayer, nn.Module]:
     oracle = TIMM[name](CHANNELS, groups=GROUPS, eps=1e-5)
     randomize(oracle)
-    layer = lower(CATALOGUE[name], CHANNELS, groups=GROUPS)
+    layer = lower(CATALOGUE[name], CHANNELS, layout="bchw", groups=GROUPS)
     with torch.no_grad():
         for ours, theirs in (("weight", "weight"), ("bias", "bias"), ("v1", "v")):
             if hasattr(oracle, theirs):
@@ -139,7 +140,7 @@ def test_timm_uses_a_larger_eps_for_b0_unless_told() -> None:
 def test_without_activation_evonorms_are_affine_here_and_in_timm(name: str) -> None:
     oracle = TIMM[name](CHANNELS, groups=GROUPS, apply_act=False)
     randomize(oracle)
-    layer = lower(CATALOGUE[name], CHANNELS, groups=GROUPS, act=False)
+    layer = lower(CATALOGUE[name], CHANNELS, layout="bchw", groups=GROUPS, act=False)
     layer.load_state_dict({key: value for key, value in oracle.state_dict().items() if key != "running_var"})
     assert torch.equal(layer(images()), oracle(images()))
 
@@ -183,7 +184,7 @@ def test_batch_normalization_and_activation_equal_those_of_torch(name: str, act:
     oracle = Normalized(nn.BatchNorm2d(CHANNELS), act).double().train(training)
     norm = oracle[0]
     norm(images(dtype=torch.float64, seed=9))  # running values off their initial ones
-    layer = lower(CATALOGUE[name], CHANNELS).double().train(training)
+    layer = lower(CATALOGUE[name], CHANNELS, layout="bchw").double().train(training)
     with torch.no_grad():
         layer.v1.copy_(norm.weight)
         layer.v0.copy_(norm.bias)
@@ -240,7 +241,7 @@ PUBLISHED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_evonorms_equal_the_published_formulas(name: str) -> None:
-    layer = lower(CATALOGUE[name], CHANNELS, groups=GROUPS).double()
+    layer = lower(CATALOGUE[name], CHANNELS, layout="bchw", groups=GROUPS).double()
     randomize(layer)
     names = ["weight", "bias"] + (["v1"] if layer.v1 is not None else [])
     others = [layer.get_parameter(n).detach().clone().requires_grad_() for n in names]
@@ -255,7 +256,7 @@ def test_evonorms_equal_the_published_formulas(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["evonorm-b0", "evonorm-b1", "evonorm-b2"])
 def test_the_running_variance_is_the_biased_one_as_the_authors_keep_it(name: str) -> None:
-    layer = lower(CATALOGUE[name], CHANNELS)
+    layer = lower(CATALOGUE[name], CHANNELS, layout="bchw")
     expected = torch.ones(CHANNELS)
     for seed in range(3):
         layer(images(seed=seed))
@@ -268,7 +269,7 @@ def test_the_running_variance_is_the_biased_one_as_the_authors_keep_it(name: str
 
 def lowered(genome: Genome, channels: int, groups: int, momentum: float = 0.1, seed: int = 0) -> NormActLayer:
     """A float64 layer with random parameters."""
-    layer = lower(genome, channels, groups=groups, momentum=momentum).double()
+    layer = lower(genome, channels, layout="bchw", groups=groups, momentum=momentum).double()
     with torch.no_grad():
         for name, value in random_parameters(channels, seed).items():
             if getattr(layer, name) is not None:
@@ -328,7 +329,7 @@ def test_layers_that_do_not_vary_over_all_axes_equal_the_numpy_interpreter(text:
 def test_standardizing_in_one_call_equals_the_numpy_interpreter(axes: str) -> None:
     standardized = f"a = mean[{axes}](x1); b = neg(a); c = add(x1, b); d = std[{axes}](x1); e = div(c, d)"
     genome = Genome.from_text(f"x1 = exp(x); {standardized}; max(e, x1)")
-    assert "standardize" in calls(lower(genome, 12, groups=4))
+    assert "standardize" in calls(lower(genome, 12, layout="bchw", groups=4))
     assert_as_interpreted(genome, images((3, 12, 5, 4), torch.float64), groups=4, fitted=4)
 
 
@@ -407,14 +408,14 @@ CENTRED = "a = mean[{}](x); b = neg(a); c = add(x, b)"
     ],
 )  # fmt: skip
 def test_the_body_calls_each_different_expression_once_and_nothing_else(text: str, expected: list[str]) -> None:
-    layer = lower(Genome.from_text(text), 8)
+    layer = lower(Genome.from_text(text), 8, layout="bchw")
     assert calls(layer) == expected
     assert all(node.users or node.op == "output" for node in layer.body.graph.nodes)
 
 
 @pytest.mark.parametrize(("text", "guarded"), [("a = std[hw](x); div(x, a)", False), ("div(x, v1)", True)])
 def test_only_divisions_that_need_it_are_guarded(text: str, guarded: bool) -> None:
-    layer = lower(Genome.from_text(text), 8)
+    layer = lower(Genome.from_text(text), 8, layout="bchw")
     (division,) = [n for n in layer.body.graph.nodes if n.op == "call_function" and n.target.__name__ == "div"]
     assert (division.target is not torch.div) is guarded
 
@@ -471,13 +472,13 @@ def test_statistics_keep_their_reduced_shape() -> None:
 
 def test_a_batch_moment_has_one_running_value_for_each_channel_or_one_for_all() -> None:
     per_channel, single = "std[bhw](x)", "a = rms[chw](x); std[bhw](a)"
-    assert [b.shape for b in lower(Genome.from_text(per_channel), 8).buffers()] == [(1, 8, 1, 1)]
-    assert [b.shape for b in lower(Genome.from_text(single), 8).buffers()] == [(1, 1, 1, 1)]
+    assert [b.shape for b in lower(Genome.from_text(per_channel), 8, layout="bchw").buffers()] == [(1, 8, 1, 1)]
+    assert [b.shape for b in lower(Genome.from_text(single), 8, layout="bchw").buffers()] == [(1, 1, 1, 1)]
 
 
 @pytest.mark.parametrize("name", MAP_LAYERS)
 def test_a_layer_has_the_parameters_its_genome_uses(name: str) -> None:
-    layer = lower(CATALOGUE[name], 6)
+    layer = lower(CATALOGUE[name], 6, layout="bchw")
     used = {CATALOGUE[name].nodes[p].op for p in CATALOGUE[name].active_positions}
     assert {n for n, _ in layer.named_parameters()} == {"weight", "bias"} | (used & {"v0", "v1"})
     start = {"weight": 1.0, "bias": 0.0, "v0": 0.0, "v1": 1.0}
@@ -488,7 +489,7 @@ def test_a_layer_has_the_parameters_its_genome_uses(name: str) -> None:
 @pytest.mark.parametrize("name", MAP_LAYERS)
 def test_known_layers_work_for_any_number_of_channels(name: str, channels: int) -> None:
     x = images((2, channels, 3, 4))
-    layer = lower(CATALOGUE[name], channels)
+    layer = lower(CATALOGUE[name], channels, layout="bchw")
     assert layer(x).shape == x.shape
     assert torch.isfinite(layer(x)).all()
 
@@ -523,3 +524,45 @@ def test_impossible_settings_are_refused(arguments: dict, names: list[str]) -> N
     with pytest.raises(InputError) as error:
         lower(CATALOGUE["evonorm-s0"], **{"num_features": 8, **arguments})
     assert all(name in str(error.value) for name in names)
+
+
+def test_a_layer_without_moments_needs_a_layout_unless_it_was_published_for_one() -> None:
+    """Its channels may be in either place: nothing but the user knows."""
+    genome = Genome.from_text("a = mul(x, v1); sigmoid(a)")
+    for make in (lower, lambda genome, _: source_of(genome)):
+        with pytest.raises(InputError) as error:
+            make(genome, 8)
+        assert str(error.value) == (
+            "layout: not given, and sigmoid(x * v1) has no moment that tells which axis holds the channels; accepted: "
+            "bchw, where channels come second, or btd, where features come last"
+        )
+    assert lower(genome, 8, layout="btd").layout == "btd"
+    assert lower(CATALOGUE["dyt"], 8).layout == lower(CATALOGUE["derf"].active(), 8).layout == "btd"
+    assert lower(CATALOGUE["dyt"], 8, layout="bchw").layout == "bchw"
+
+
+def test_a_layer_may_be_given_by_its_catalogue_name_or_text() -> None:
+    for text in ("evonorm-s0", CATALOGUE["evonorm-s0"].to_text()):
+        assert lower(text, 64).genome == CATALOGUE["evonorm-s0"]
+        assert source_of(text) == source_of(CATALOGUE["evonorm-s0"])
+    for layer, words in (("evonorm-s9", "'evonorm-s9'; accepted: a text form"), (3, "is a int; accepted: a Genome")):
+        with pytest.raises(InputError, match=f"^layer.*{words}"):
+            lower(layer, 64)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "wanted"),
+    [
+        ("evonorm-s0", (2, 8), "[b, 6, h, w]"),
+        ("evonorm-s0", (2, 8, 4, 4), "[b, 6, h, w]"),
+        ("bn-relu", (2, 8, 4, 4), "[b, 6, h, w]"),
+        ("layernorm", (2, 6, 4, 4), "[..., t, 6]"),
+        ("dyt", (6,), "[..., t, 6]"),
+    ],
+)
+def test_an_input_without_the_layers_channels_is_refused_in_one_line(
+    name: str, shape: tuple[int, ...], wanted: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        lower(name, 6)(torch.ones(shape))
+    assert str(error.value).startswith(f"x: has the shape {list(shape)}; accepted: {wanted}; ")

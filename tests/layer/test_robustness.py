@@ -34,7 +34,7 @@ def images(*shape: int, seed: int = 0) -> Tensor:
 
 def trained(name: str, steps: int = 5) -> NormActLayer:
     """A layer whose parameters and running values have moved."""
-    layer = lower(CATALOGUE[name], C)
+    layer = lower(CATALOGUE[name], C, layout="bchw")
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     for step in range(steps):
         optimizer.zero_grad()
@@ -49,7 +49,7 @@ def trained(name: str, steps: int = 5) -> NormActLayer:
 @every_layer
 @pytest.mark.parametrize("shape", [(1, C, 1, 1), (4, C, 1, 1), (1, C, 5, 3)])
 def test_value_and_gradients_are_finite_for_one_pixel_and_one_sample(name: str, shape: tuple[int, ...]) -> None:
-    layer = lower(CATALOGUE[name], C)
+    layer = lower(CATALOGUE[name], C, layout="bchw")
     for training in (True, False):
         layer.train(training)
         x = images(*shape).requires_grad_()
@@ -67,7 +67,7 @@ def test_value_and_gradients_are_finite_for_one_pixel_and_one_sample(name: str, 
 @pytest.mark.parametrize("value", [0.0, 1e-20, 1e6])
 def test_value_and_gradient_are_finite_for_constant_inputs(name: str, value: float) -> None:
     x = torch.full((2, C, 4, 4), value).requires_grad_()
-    output = lower(CATALOGUE[name], C)(x)
+    output = lower(CATALOGUE[name], C, layout="bchw")(x)
     output.sum().backward()
     assert torch.isfinite(output).all()
     assert x.grad is not None
@@ -76,7 +76,7 @@ def test_value_and_gradient_are_finite_for_constant_inputs(name: str, value: flo
 
 @every_layer
 def test_second_derivatives_equal_finite_differences(name: str) -> None:
-    layer = lower(CATALOGUE[name], 4, groups=2).double()
+    layer = lower(CATALOGUE[name], 4, layout="bchw", groups=2).double()
     x = images(2, 4, 2, 3).double().requires_grad_()
     assert torch.autograd.gradgradcheck(layer, (x,), atol=1e-4)
 
@@ -85,8 +85,8 @@ def test_second_derivatives_equal_finite_differences(name: str) -> None:
 def test_a_network_trains_at_learning_rate_one_tenth(name: str) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv2d(3, C, 3, bias=False), lower(CATALOGUE[name], C), nn.Conv2d(C, C, 3, bias=False),
-        lower(CATALOGUE[name], C), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(C, 2),
+        nn.Conv2d(3, C, 3, bias=False), lower(CATALOGUE[name], C, layout="bchw"), nn.Conv2d(C, C, 3, bias=False),
+        lower(CATALOGUE[name], C, layout="bchw"), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(C, 2),
     )  # fmt: skip
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     x = images(32, 3, 8, 8)
@@ -107,7 +107,7 @@ def test_a_network_trains_at_learning_rate_one_tenth(name: str) -> None:
 @every_layer
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_under_autocast_the_output_has_the_dtype_of_the_input(name: str, dtype: torch.dtype) -> None:
-    layer = lower(CATALOGUE[name], C)
+    layer = lower(CATALOGUE[name], C, layout="bchw")
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(images().to(dtype)).dtype == dtype
         assert layer.eval()(images().to(dtype)).dtype == dtype
@@ -117,15 +117,17 @@ def test_under_autocast_the_output_has_the_dtype_of_the_input(name: str, dtype: 
 @every_layer
 @pytest.mark.parametrize("dtype", HALF)
 def test_half_precision_agrees_with_float32(name: str, dtype: torch.dtype) -> None:
-    layer, x = lower(CATALOGUE[name], C), images().to(dtype)
+    layer, x = lower(CATALOGUE[name], C, layout="bchw"), images().to(dtype)
     output = layer(x)
     assert output.dtype == dtype
-    torch.testing.assert_close(output.float(), lower(CATALOGUE[name], C)(x.float()), rtol=0.03, atol=0.03)
+    torch.testing.assert_close(
+        output.float(), lower(CATALOGUE[name], C, layout="bchw")(x.float()), rtol=0.03, atol=0.03
+    )
 
 
 @every_layer
 def test_a_layer_cast_to_half_precision_works(name: str) -> None:
-    layer = lower(CATALOGUE[name], C).bfloat16()
+    layer = lower(CATALOGUE[name], C, layout="bchw").bfloat16()
     assert layer(images().bfloat16()).dtype == torch.bfloat16
     assert torch.isfinite(layer.eval()(images().bfloat16())).all()
 
@@ -137,8 +139,8 @@ MOMENTS = [f"{moment}[{axes}](x)" for moment in ("rms", "std") for axes in ("bhw
 def test_squares_that_overflow_half_precision_are_summed_in_single(text: str) -> None:
     x = (1000 * images()).half()
     assert torch.isinf(x.square()).any()
-    layer = lower(Genome.from_text(text), C, groups=2)
-    expected = lower(Genome.from_text(text), C, groups=2)(x.float())
+    layer = lower(Genome.from_text(text), C, layout="bchw", groups=2)
+    expected = lower(Genome.from_text(text), C, layout="bchw", groups=2)(x.float())
     torch.testing.assert_close(layer(x).float(), expected, rtol=2e-3, atol=0)
 
 
@@ -173,7 +175,7 @@ def test_running_values_start_at_those_of_standard_normal_inputs(moment: str, st
 
 @pytest.mark.parametrize("name", BATCH)
 def test_evaluation_before_any_training_is_tame(name: str) -> None:
-    assert lower(CATALOGUE[name], C).eval()(images()).abs().max() < 20
+    assert lower(CATALOGUE[name], C, layout="bchw").eval()(images()).abs().max() < 20
 
 
 @pytest.mark.parametrize("name", BATCH)
@@ -185,7 +187,7 @@ def test_running_values_carry_no_graph_after_many_steps(name: str) -> None:
 
 @pytest.mark.parametrize("name", BATCH)
 def test_running_values_only_move_in_training(name: str) -> None:
-    layer = lower(CATALOGUE[name], C)
+    layer = lower(CATALOGUE[name], C, layout="bchw")
     before = copy.deepcopy(layer.state_dict())
     layer.eval()(images())
     assert all(torch.equal(value, before[key]) for key, value in layer.state_dict().items())
@@ -196,7 +198,7 @@ def test_running_values_only_move_in_training(name: str) -> None:
 
 @pytest.mark.parametrize("name", BATCH)
 def test_after_many_batches_evaluation_approaches_training(name: str) -> None:
-    layer, x = lower(CATALOGUE[name], C), 3 * images() + 1
+    layer, x = lower(CATALOGUE[name], C, layout="bchw"), 3 * images() + 1
     for _ in range(100):
         expected = layer(x)
     torch.testing.assert_close(layer.eval()(x), expected, rtol=1e-3, atol=1e-3)
@@ -221,10 +223,10 @@ def test_samples_do_not_influence_each_other(name: str) -> None:
 @every_layer
 def test_channels_last_stays_channels_last(name: str) -> None:
     x = images().to(memory_format=torch.channels_last)
-    layer = lower(CATALOGUE[name], C, groups=2)
+    layer = lower(CATALOGUE[name], C, layout="bchw", groups=2)
     output = layer(x)
     assert output.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(output, lower(CATALOGUE[name], C, groups=2)(images()))
+    torch.testing.assert_close(output, lower(CATALOGUE[name], C, layout="bchw", groups=2)(images()))
 
 
 @every_layer
@@ -245,7 +247,7 @@ def test_a_saved_state_loads_as_weights_only(name: str) -> None:
     layer, file = trained(name).eval(), io.BytesIO()
     torch.save(layer.state_dict(), file)
     file.seek(0)
-    fresh = lower(CATALOGUE[name], C).eval()
+    fresh = lower(CATALOGUE[name], C, layout="bchw").eval()
     fresh.load_state_dict(torch.load(file, weights_only=True))
     assert torch.equal(fresh(images()), layer(images()))
 
@@ -287,7 +289,7 @@ def test_a_layer_in_training_exports_with_its_running_values(name: str) -> None:
 
 @every_layer
 def test_without_activation_a_layer_is_affine_alone(name: str) -> None:
-    layer = lower(CATALOGUE[name], C, act=False)
+    layer = lower(CATALOGUE[name], C, layout="bchw", act=False)
     assert set(layer.state_dict()) == {"weight", "bias"}
     assert torch.equal(layer(images()), images())
     with torch.no_grad():
@@ -299,7 +301,7 @@ def test_without_activation_a_layer_is_affine_alone(name: str) -> None:
 @every_layer
 @pytest.mark.parametrize("dtype", HALF)
 def test_gradients_are_finite_in_half_precision_where_a_group_hardly_varies(name: str, dtype: torch.dtype) -> None:
-    layer = lower(CATALOGUE[name], C, groups=C // 2)
+    layer = lower(CATALOGUE[name], C, layout="bchw", groups=C // 2)
     x = images(2, C, 1, 1)
     x[:, 1::2] = x[:, ::2]  # the groups of two channels have no variance
     x = x.to(dtype).requires_grad_()
@@ -315,11 +317,13 @@ def test_gradients_are_finite_in_half_precision_where_a_group_hardly_varies(name
 def test_on_a_gpu_half_precision_agrees_with_float32_on_the_cpu(
     name: str, dtype: torch.dtype, shape: tuple[int, ...]
 ) -> None:
-    layer, x = lower(CATALOGUE[name], C).cuda(), images(*shape).to(dtype)
+    layer, x = lower(CATALOGUE[name], C, layout="bchw").cuda(), images(*shape).to(dtype)
     with torch.autocast("cuda", dtype):
         output = layer(x.cuda())
     assert output.dtype == dtype
-    torch.testing.assert_close(output.float().cpu(), lower(CATALOGUE[name], C)(x.float()), rtol=0.03, atol=0.03)
+    torch.testing.assert_close(
+        output.float().cpu(), lower(CATALOGUE[name], C, layout="bchw")(x.float()), rtol=0.03, atol=0.03
+    )
     assert all(torch.isfinite(b).all() for b in layer.buffers())
 
 
@@ -337,5 +341,5 @@ def test_autocast_on_a_gpu_does_not_widen_what_a_primitive_returns(name: str, dt
 @pytest.mark.gpu
 @every_layer
 def test_channels_last_is_kept_on_a_gpu(name: str) -> None:
-    layer, x = lower(CATALOGUE[name], C).cuda(), images().cuda().to(memory_format=torch.channels_last)
+    layer, x = lower(CATALOGUE[name], C, layout="bchw").cuda(), images().cuda().to(memory_format=torch.channels_last)
     assert layer(x).is_contiguous(memory_format=torch.channels_last)

@@ -263,3 +263,16 @@ def test_a_compiler_that_fails_costs_nothing_but_its_time(
     found = replace(evaluator, compile="always")(S0, gated=False)
     assert found.compiled == "RuntimeError: no C++ compiler"
     assert found.objectives == evaluator(S0, gated=False).objectives
+
+
+def test_a_first_task_without_inner_linear_layers_is_refused_before_anything_is_trained() -> None:
+    """A head alone has no input to drop: every layer would tolerate all of it."""
+    pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
+    task = config.TaskConfig(architecture="timm:resnet10t")
+    settings = config.SearchConfig(
+        name="a", tasks=(task,), objectives=config.ObjectivesConfig(activation_sparsity=True)
+    )
+    with pytest.raises(
+        InputError, match=r"^objectives\.activation_sparsity: resnet10t has no linear layer but its head"
+    ):
+        evaluator_from_config(settings)

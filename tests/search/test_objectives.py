@@ -1,4 +1,6 @@
-"""Oracles: a copy of the reference and the reference run several times over for times; parameters counted by hand; the
+"""Objectives beside the accuracies.
+
+Oracles: a copy of the reference and the reference run several times over for times; parameters counted by hand; the
 learning rate at which gradient descent on a parabola begins to leave its minimum, 2 / curvature; the library of
 sparsity, layer by layer, on the network that was trained.
 """
@@ -16,7 +18,7 @@ from evonas.config import LayerConfig, ObjectivesConfig, ProtocolsConfig, Qualit
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.search.evaluator import Evaluator
-from evonas.search.objectives import OBJECTIVES, SHAPE, Subject, latency, parameters
+from evonas.search.objectives import OBJECTIVES, SHAPES, Subject, latency, parameters, reference_layer
 from evonas.search.outcome import Evaluation
 from evonas.tasks.task import Task
 from evonas.training.timing import forward_backward, relative_time
@@ -30,12 +32,13 @@ def subject(
     trains: Callable[[float], bool] = lambda _: False,
     losses: Callable[[float], tuple[float, float]] = lambda _: (1.0, 1.0),
     sparse_metric: Callable[[float], float] = lambda _: 1.0,
+    layout: str = "bchw",
 ) -> Subject:
-    return Subject(genome, LayerConfig(), CPU, trains, losses, sparse_metric)
+    return Subject(genome, LayerConfig(), layout, CPU, trains, losses, sparse_metric)
 
 
 def bn_relu() -> nn.Module:
-    return nn.Sequential(nn.BatchNorm2d(SHAPE[1]), nn.ReLU())
+    return nn.Sequential(nn.BatchNorm2d(SHAPES["bchw"][1]), nn.ReLU())
 
 
 def test_every_objective_has_a_switch_and_every_switch_an_objective() -> None:
@@ -45,7 +48,7 @@ def test_every_objective_has_a_switch_and_every_switch_an_objective() -> None:
 
 
 def test_a_copy_takes_as_long_and_four_times_the_work_longer() -> None:
-    reference, x = bn_relu(), torch.randn(SHAPE)
+    reference, x = bn_relu(), torch.randn(SHAPES["bchw"])
     same, slow = copy.deepcopy(reference), nn.Sequential(*(bn_relu() for _ in range(4)))
     same, slow = (
         relative_time(forward_backward(layer, x), forward_backward(reference, x), CPU) for layer in (same, slow)
@@ -59,9 +62,17 @@ def test_a_layer_of_more_operations_has_more_latency() -> None:
     assert latency(subject(long)) > 1.5 * latency(subject(Genome.from_text("tanh(x)")))
 
 
+@pytest.mark.parametrize(("layout", "kinds"), [("bchw", ["BatchNorm2d", "ReLU"]), ("btd", ["LayerNorm", "GELU"])])
+def test_layers_are_timed_against_torchs_own_of_the_same_layout(layout: str, kinds: list[str]) -> None:
+    reference = reference_layer(layout)
+    assert isinstance(reference, nn.Sequential)
+    assert [type(part).__name__ for part in reference] == kinds
+    assert reference(torch.ones(SHAPES[layout])).shape == SHAPES[layout]
+
+
 def test_timing_leaves_gradients_and_the_global_generator_alone() -> None:
     layer, before = bn_relu(), torch.get_rng_state()
-    x = torch.randn((2, SHAPE[1], 4, 4), generator=torch.Generator().manual_seed(0))
+    x = torch.randn((2, SHAPES["bchw"][1], 4, 4), generator=torch.Generator().manual_seed(0))
     relative_time(forward_backward(layer, x), forward_backward(bn_relu(), x), CPU)
     latency(subject(S0))
     assert all(parameter.grad is None for parameter in layer.parameters())
@@ -158,7 +169,7 @@ def test_an_error_while_an_objective_is_measured_rejects_the_layer() -> None:
 
     found = evaluate(Task(task.name, task.build, task.batches, loss, task.metric))
     assert found.rejection is not None
-    assert found.rejection.detail == "out of memory"
+    assert found.rejection.detail == "objectives.stability_margin: out of memory"
     assert (found.objectives, found.extras) == ({}, {})
 
 

@@ -34,7 +34,7 @@ def test_values_and_gradients_are_those_of_the_lowered_layer(name: str) -> None:
     y = values[len(genome.nodes) - 1]
     gradients = PROBE.backward(genome, values, 2 * y * PROBE.weights, EPS)
     for number, (sample, part) in enumerate(zip(SAMPLES, PROBE.parts, strict=True)):
-        module = lower(genome, CHANNELS, groups=GROUPS, eps=EPS).double().train()
+        module = lower(genome, CHANNELS, layout="bchw", groups=GROUPS, eps=EPS).double().train()
         x = torch.tensor(initial("x", number), requires_grad=True)
         sources = {0: x}
         for position, name_of in ((2, "v0"), (3, "v1")):

@@ -364,7 +364,7 @@ def test_about_a_tenth_of_random_layers_is_viable() -> None:
 )
 def test_parameters_that_no_gradient_reaches_are_found(text: str, names: set[str]) -> None:
     assert unreached(layer(text), LAYER.eps) == names
-    module = lower(layer(text), 8, groups=4)
+    module = lower(layer(text), 8, layout="bchw", groups=4)
     x = torch.randn(4, 8, 5, 5, generator=torch.Generator().manual_seed(0))
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
     for _ in range(3):  # the oracle: training moves what a gradient reaches, and nothing else

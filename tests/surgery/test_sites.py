@@ -295,7 +295,13 @@ def test_only_an_activation_that_alone_reads_the_norm_makes_a_pair(
 
 @pytest.mark.parametrize(
     ("norm", "features"),
-    [(nn.GroupNorm(3, 6), 6), (nn.LayerNorm([4, 5]), 5), (nn.RMSNorm(7), 7), (nn.BatchNorm2d(8), 8)],
+    [
+        (nn.GroupNorm(3, 6), 6),
+        (nn.LayerNorm(5), 5),
+        (nn.RMSNorm(7), 7),
+        (nn.BatchNorm2d(8), 8),
+        (nn.InstanceNorm2d(9), 9),
+    ],
 )
 def test_group_layer_and_rms_norms_are_sites_too(norm: nn.Module, features: int) -> None:
     assert norm_act_sites(OneNorm(lambda x: x + 1, norm))[0].num_features == features

@@ -59,4 +59,6 @@ class Displacement(nn.Module):
 
 
 def _convolution(channels: int, width: int, layer: Genome) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), lower(layer, width, groups=GROUPS))
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, padding=1, bias=False), lower(layer, width, layout="bchw", groups=GROUPS)
+    )
