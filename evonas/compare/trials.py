@@ -4,7 +4,7 @@ A trial is an ungated evaluation of one layer on one task under one seed. So a l
 cell alone, and a stopped run loses no more than the trials that were under way.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any, Literal, Self
@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from evonas.compare.costs import network_cost
 from evonas.config import DataConfig, ExecutionConfig, LayerConfig, SearchConfig, TaskConfig, TextConfig, TrainingConfig
 from evonas.config.section import Count, Section
+from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.report.statistics import Cell
 from evonas.runs.jobs import Jobs, run_jobs
@@ -19,6 +20,7 @@ from evonas.runs.progress import JobProgress
 from evonas.runs.store import Outcome, Store
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.outcome import Evaluation, Rejection
+from evonas.surgery.install import install
 from evonas.tasks.from_config import task_names
 from evonas.tasks.sources import digests_of
 
@@ -137,7 +139,7 @@ def run_trials(
         for seed in seeds
         for key in by_key
     }
-    _require_buildable(columns)
+    _require_trainable(columns, by_key.values())
     jobs = Jobs(list(cells.values()), train, CODE, data=read_by)
     outcomes = run_jobs(jobs, store, execution_of(columns), on_progress, isolated=isolated, keep_changed=keep_changed)
     found: dict[str, dict[Cell, Evaluation]] = {key: {} for key in by_key}
@@ -212,7 +214,14 @@ def _evaluation(spec: CellSpec, outcome: Outcome) -> Evaluation:
     return Evaluation(spec.key, spec.seed, value["steps"], outcome.seconds, value["objectives"], rejected)
 
 
-def _require_buildable(columns: Columns) -> None:
-    for column in columns.values():
+def _require_trainable(columns: Columns, layers: Collection[Genome]) -> None:
+    """Build every network, and put a layer of each layout into it."""
+    of_each_layout = {layer.layouts: layer for layer in layers}.values()
+    for name, column in columns.items():
         for task in evaluator_from_config(column).tasks:
-            task.build(column.seed)
+            network = task.build(column.seed)
+            for layer in of_each_layout:
+                try:
+                    install(network, layer, column.layer, task.norms)
+                except InputError as error:
+                    raise error.at(f"{layer.formula()} on {name}") from None

@@ -156,6 +156,13 @@ def test_a_task_that_cannot_be_built_is_told_before_anything_is_trained(run: Run
     assert made.trained == []
 
 
+def test_a_layer_that_a_network_has_no_place_for_is_told_before_anything_is_trained(run: Run, store: Store) -> None:
+    made = Made(scored)
+    with pytest.raises(InputError, match=r"on preact_resnet: .*layout"):
+        run(made, layers=[S0, CATALOGUE["layernorm"]])
+    assert (made.trained, store.count()) == ([], 0)
+
+
 def test_a_spec_holds_what_a_trial_depends_on_and_nothing_else() -> None:
     one = by_task(TINY)["preact_resnet"]
 
