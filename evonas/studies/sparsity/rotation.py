@@ -9,6 +9,11 @@ $W' x' = W x$, and the columns of W'_c are orthogonal with norms S. For such a l
 drops the very inputs that change its output least. The factors diag(1/g) and V are one matrix, applied once for all
 layers that read x.
 
+Under grouped-query attention a key has fewer outputs than inputs, and W_c a null space, of which any basis fulfils all
+that is said above. Neither the paper nor its code chooses one, but query and value are scored by |x'_i| in that basis,
+and the result hangs on it. Here it is the basis nearest to axes of coordinates, as inputs are close to sparse in their
+own coordinates.
+
 The published form rotates the residual stream itself, from block to block, and with it embedding, head and the layers
 that write to the stream; the inputs of all layers are the same in both forms, and so are the numbers of operations,
 two d x d products a block. This form changes nothing outside the layers it serves: tied embeddings, LayerNorm with a
@@ -20,6 +25,7 @@ Source: Chen et al. 2025 (WINA), section on computational invariance.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -53,10 +59,32 @@ class Turned:
 
 
 def right_singular_vectors(matrix: Tensor) -> Tensor:
-    """V of W = U S V^T, all n columns of it, in double precision. Shapes: W [m, n] -> V [n, n]."""
-    triangle = torch.linalg.qr(matrix.detach().double(), mode="r").R  # has W's V, and at most n rows
-    vectors: Tensor = torch.linalg.svd(triangle, full_matrices=True).Vh.T
-    return vectors
+    """V of W = U S V^T, all n columns of it, in double precision. Shapes: W [m, n] -> V [n, n].
+
+    The last columns, which W maps to 0, are those of ``nearest_to_axes``.
+    """
+    wide = matrix.detach().double()
+    triangle = torch.linalg.qr(wide, mode="r").R  # has W's V, and at most n rows
+    _, values, transposed = torch.linalg.svd(triangle, full_matrices=True)
+    vectors: Tensor = transposed.T
+    rank = int((values > max(wide.shape) * torch.finfo(values.dtype).eps * values.amax()).sum())
+    return torch.cat([vectors[:, :rank], nearest_to_axes(vectors[:, rank:])], 1)
+
+
+def nearest_to_axes(span: Tensor) -> Tensor:
+    """The orthonormal basis of a subspace that lies nearest to as many axes of coordinates.
+
+    The axes are taken one by one, each time the one that lies nearest to what is left of the subspace, by a QR
+    decomposition with pivoting. The result depends on the subspace alone, not on the basis that is given.
+
+    Shapes: span [n, k], orthonormal -> the same.
+    """
+    count = span.shape[1]
+    pivots = scipy.linalg.qr((span @ span.T).cpu().numpy(), mode="r", pivoting=True)[1]
+    axes = sorted(pivots[:count].tolist())
+    left, _, right = torch.linalg.svd(span[axes].T)
+    nearest: Tensor = span @ (left @ right)
+    return nearest
 
 
 def turn(groups: Sequence[Group]) -> dict[str, Turned]:

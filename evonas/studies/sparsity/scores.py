@@ -109,6 +109,10 @@ class Method:
 
 
 def _wina(scored: Scored) -> nn.Module:
+    """Without the transform the paper's formula, with the norms of every layer's own columns.
+
+    The released code has them for key and gate projections only, and 1 elsewhere.
+    """
     if scored.transformed:
         return Magnitude(scored.basis)
     return Magnitude(column_norms(scored.matrix))

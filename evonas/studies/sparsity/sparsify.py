@@ -65,8 +65,10 @@ def sparsify(
         costs: what an allocation goes by, as ``SparsityReport.costs`` gave it under the same settings; without it they
             are measured: ``greedy`` takes about eight forward passes of a block for each of its layers and batches,
             ``fisher`` about ten of the model.
-        transform: multiply in a basis in which the columns of key and gate weights are orthogonal; see ``transform``.
-            The layers that read a normalization then need one more product with an n x n matrix.
+        transform: multiply in a basis in which the columns of key and gate weights are orthogonal; see ``rotation``.
+            Of a key with fewer outputs than inputs, as under grouped-query attention, the null space gets the basis
+            nearest to axes of coordinates. The layers that read a normalization then need one more product with an
+            n x n matrix.
         include: patterns of layer names, ``*`` within a part, ``**`` for any number of parts.
         exclude: the same; these stay dense.
         calibration: batches (see ``calls.call``), a thousand tokens or two; needed for all but ``topk`` with

@@ -29,7 +29,10 @@ def make_optimizer(model: Transformer, config: OptimizerConfig) -> AdamW:
     lambda theta). Delta is Adam's step for a learning rate of 1, s_t the schedule from 0 to 1.
 
     Under muParam the learning rate of linear layers, head included, is eta * base_width / width. With ``rms_scaled``
-    that of each tensor is multiplied at each step with max(RMS(theta), 1e-3).
+    that of each tensor is multiplied at each step with max(RMS(theta), 1e-3). Independent decay stays s_t lambda under
+    muParam, by the formula above. Nanodo scales the whole update of a tensor, decay included, so that its linear layers
+    decay by s_t lambda base_width / width. All parameters decay, gains of norms and the embedding too, but for those of
+    ``undecayed``.
 
     Raises:
         InputError: a pattern of ``undecayed`` matches no parameter.
@@ -56,7 +59,11 @@ def make_optimizer(model: Transformer, config: OptimizerConfig) -> AdamW:
 
 
 def schedule_factor(config: OptimizerConfig, steps: int, step: int) -> float:
-    """s_t for t = 0 .. steps - 1: (t + 1) / warmup, then a cosine from 1 that is final / peak at the last step."""
+    """s_t for t = 0 .. steps - 1: (t + 1) / warmup, then a cosine from 1 that is final / peak at the last step.
+
+    So no step is taken at a learning rate of 0. Schedules of optax, which the paper's code uses, begin at their initial
+    value and reach the final one a step after the last.
+    """
     if step < config.warmup:
         return (step + 1) / config.warmup
     progress = min(1.0, (step + 1 - config.warmup) / (steps - config.warmup))

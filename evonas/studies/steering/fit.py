@@ -52,8 +52,10 @@ def fit(
                     logistic regression
     ==============  =================================================  ==========================================
 
-    CAA and ITI were published with ``pool="last"``. Targets always pass through the untouched model. The model's
-    modes and flags are restored. The result is a function of model and batches: nothing is drawn.
+    CAA and ITI were published with ``pool="last"``. Targets always pass through the untouched model; the released code
+    of AcT steers them with the earlier maps too, which gives other maps from the second site on. The model's modes and
+    flags are restored. The result is a function of model and batches: nothing is drawn. AurA and the transport between
+    Gaussians of the AcT paper are not among the methods.
 
     Args:
         model: any module; it is called as ``model(**batch)``, or ``model(tensor)``.

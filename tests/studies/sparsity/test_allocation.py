@@ -42,6 +42,17 @@ def test_no_split_on_a_grid_has_a_smaller_error_for_the_same_mean(target: float)
     assert sum(CONVEX[part].at(share) for part, share in shares.items()) <= min(grid) + 0.03
 
 
+@pytest.mark.parametrize("target", [0.1, 0.3, 0.5])
+def test_quadratic_errors_are_split_as_lagrange_multipliers_say_and_not_at_levels(target: float) -> None:
+    """The sum of a_i s_i^2 is least where all a_i s_i are equal, for layers of one size."""
+    factors = {"a": 1.0, "b": 2.5, "c": 4.0}
+    curves = {part: Curve(LEVELS, tuple(factor * level**2 for level in LEVELS)) for part, factor in factors.items()}
+    shares = greedy(curves, dict.fromkeys(factors, 1000), target)
+    slope = 3 * target / sum(1 / factor for factor in factors.values())
+    assert shares == pytest.approx({part: slope / factor for part, factor in factors.items()}, abs=0.025)
+    assert curves["b"].at(0.33) == pytest.approx(2.5 * 0.33**2)
+
+
 def test_no_part_goes_beyond_its_last_level_and_small_parts_are_clamped() -> None:
     curves = {"small": Curve((0.0, 0.9), (0.0, 0.0)), "large": Curve((0.0, 0.9), (0.0, 1.0))}
     shares = greedy(curves, {"small": 1, "large": 7}, 0.5)

@@ -14,7 +14,7 @@ from evonas.errors import InputError
 from evonas.sparsity import sparsify
 from evonas.studies.sparsity.calibration import Group, normalized_groups
 from evonas.studies.sparsity.layer import SparseLinear
-from evonas.studies.sparsity.rotation import chosen, right_singular_vectors, turn
+from evonas.studies.sparsity.rotation import chosen, nearest_to_axes, right_singular_vectors, turn
 from evonas.studies.sparsity.sites import linear_sites
 from evonas.tasks.language.model import Transformer
 from evonas.tasks.language.settings import ModelConfig
@@ -44,6 +44,50 @@ def test_all_right_singular_vectors_are_found_and_make_the_columns_orthogonal(
     singular = torch.zeros(8, dtype=torch.float64)
     singular[: min(shape)] = torch.linalg.svdvals(matrix)
     assert torch.allclose(gram.diagonal().clamp(min=0).sqrt(), singular, atol=1e-6)
+
+
+def test_the_basis_nearest_to_axes_is_a_function_of_the_subspace_and_no_orthonormal_one_is_nearer(
+    g: torch.Generator,
+) -> None:
+    span = torch.linalg.qr(torch.randn(8, 5, generator=g).double()).Q
+    basis = nearest_to_axes(span)
+    assert torch.allclose(basis @ basis.T, span @ span.T)
+    assert torch.allclose(basis.T @ basis, torch.eye(5, dtype=torch.float64))
+    turns = [torch.linalg.qr(torch.randn(5, 5, generator=g).double()).Q for _ in range(50)]
+    assert all(torch.allclose(nearest_to_axes(span @ turn), basis) for turn in turns)
+    axes = torch.eye(8, dtype=torch.float64)[:, basis.abs().argmax(0)]
+    assert axes.sum() == 5
+    distance = (basis - axes).norm()
+    assert all((basis @ turn - axes).norm() > distance for turn in turns)
+    assert torch.equal(
+        nearest_to_axes(torch.eye(8, dtype=torch.float64)[:, 2:4]).abs().sum(1).nonzero()[:, 0], torch.tensor([2, 3])
+    )
+
+
+def test_turning_the_null_space_of_the_keys_at_random_changes_no_mask(
+    llama: nn.Module, ids: Tensor, g: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys have 16 outputs of 32 inputs: half of their singular vectors could be any others of the null space."""
+    decompose, turned = torch.linalg.svd, list[int]()
+
+    def at_random(matrix: Tensor, full_matrices: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+        left, values, right = decompose(matrix, full_matrices=full_matrices)
+        rows = len(right) - len(values)
+        if rows:
+            turned.append(rows)
+            right[-rows:] = torch.linalg.qr(torch.randn(rows, rows, generator=g).double()).Q @ right[-rows:]
+        return left, values, right
+
+    def sparse_logits() -> Tensor:
+        with sparsify(llama, sparsity=0.5, transform=True, allocation="uniform", calibration=[ids]):
+            return logits(llama, ids)
+
+    llama.double()
+    dense, expected = logits(llama, ids), sparse_logits()
+    assert (expected - dense).abs().max() > 0.01 * dense.abs().max()
+    monkeypatch.setattr(torch.linalg, "svd", at_random)
+    assert torch.allclose(sparse_logits(), expected, atol=1e-9)
+    assert turned == [16, 16]
 
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
