@@ -5,9 +5,15 @@ module. ``lower`` makes the module, ``replace_norm_act`` puts it into a network,
 """
 
 from evonas.errors import InputError as InputError
+from evonas.extensions import load_extensions as load_extensions
 from evonas.graph.catalogue import CATALOGUE as CATALOGUE
 from evonas.graph.genome import Genome as Genome
 from evonas.graph.node import Node as Node
+from evonas.graph.primitive import Form as Form
+from evonas.graph.primitive import IndexSet as IndexSet
+from evonas.graph.primitive import Primitive as Primitive
+from evonas.graph.primitive import register_index_set as register_index_set
+from evonas.graph.primitive import register_primitive as register_primitive
 from evonas.graph.space import SearchSpace as SearchSpace
 from evonas.graph.variation import mutate as mutate
 from evonas.layer.export import export as export
@@ -16,9 +22,14 @@ from evonas.layer.lower import lower as lower
 from evonas.search.archive import Archive as Archive
 from evonas.search.engine import Search as Search
 from evonas.search.evaluator import Evaluator as Evaluator
+from evonas.search.objectives import Objective as Objective
+from evonas.search.objectives import Subject as Subject
+from evonas.search.objectives import register_objective as register_objective
 from evonas.search.outcome import Candidate as Candidate
 from evonas.search.outcome import Evaluation as Evaluation
 from evonas.search.outcome import Rejection as Rejection
+from evonas.search.protocols import Protocol as Protocol
+from evonas.search.protocols import register_protocol as register_protocol
 from evonas.surgery.modules import replace_modules as replace_modules
 from evonas.surgery.recalibrate import recalibrate as recalibrate
 from evonas.surgery.sites import NormActSite as NormActSite

@@ -3,13 +3,18 @@
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
 import torch
 
 from evonas import cli
+from evonas.extensions import EXTENSIONS
+from evonas.graph.primitive import INDEX_SETS, PRIMITIVES, primitive_of
+from evonas.search.objectives import OBJECTIVES
+from evonas.search.protocols import PROTOCOLS
+from evonas.studies.steering.methods import METHODS
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
@@ -36,6 +41,21 @@ def evonas(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
         return status, out, err
 
     return call
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers is gone after it."""
+    registries = (PRIMITIVES, INDEX_SETS, OBJECTIVES, PROTOCOLS, METHODS, EXTENSIONS)
+    before = [dict(registry._records) for registry in registries]
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    for name in EXTENSIONS:
+        sys.modules.pop(name, None)  # it would not register again
+    for registry, records in zip(registries, before, strict=True):
+        registry._records.clear()
+        registry._records.update(records)
+    primitive_of.cache_clear()
 
 
 @pytest.fixture

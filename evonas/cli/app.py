@@ -1,5 +1,6 @@
 """The command line itself, and what its verbs share."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from evonas import config
 from evonas.errors import InputError
+from evonas.extensions import load_extensions
 from evonas.runs.folder import RunFolder
 
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
@@ -28,6 +30,31 @@ ForceOption = Annotated[
     bool, typer.Option("--force", help="Keep recorded results that were made with other data, code or versions.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.callback()
+def extended(
+    extension: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE", help="Load a module that adds primitives and the like; may be repeated."),
+    ] = None,
+) -> None:
+    """Load extensions: those of installed packages, and those that are named."""
+    load_extensions(extension or ())
+
+
+def load_search(path: Path, changes: Sequence[str] = ()) -> config.SearchConfig:
+    """A search from its file, with its extensions loaded.
+
+    Raises:
+        InputError: as ``config.load`` and ``load_extensions``.
+    """
+    settings = config.load(path, changes)
+    try:
+        load_extensions(settings.extensions)
+    except InputError as error:
+        raise error.at(str(path)) from None
+    return settings
 
 
 def refuse_changes(

@@ -9,7 +9,16 @@ import typer
 
 from evonas import config
 from evonas.cli import terminal
-from evonas.cli.app import INTERRUPTED, ForceOption, JsonOption, ResumeOption, RunArgument, app, refuse_changes
+from evonas.cli.app import (
+    INTERRUPTED,
+    ForceOption,
+    JsonOption,
+    ResumeOption,
+    RunArgument,
+    app,
+    load_search,
+    refuse_changes,
+)
 from evonas.compare import rerank as reranking
 from evonas.compare.columns import columns_of, contenders_of, find_data, find_task
 from evonas.compare.result import Matrix, Place
@@ -18,6 +27,7 @@ from evonas.compare.show import save_matrix
 from evonas.compare.trials import fresh_seeds
 from evonas.config import section
 from evonas.errors import InputError
+from evonas.extensions import load_extensions
 from evonas.report.board import open_board
 from evonas.runs.folder import RunFolder, locked, working_folder
 from evonas.runs.interrupt import RunInterruptedError
@@ -55,7 +65,7 @@ def rerank(
     given = {"rerank.top": top, "rerank.seeds": seeds, "rerank.steps": steps, "rerank.margin_over": margin_over}
     given["execution.workers"] = workers
     changes = _changes(overrides, given, test=test, device=device)
-    settings, console = config.load(folder.config_file, changes), terminal.console(stderr=True)
+    settings, console = load_search(folder.config_file, changes), terminal.console(stderr=True)
     refuse_changes(settings, folder, ("rerank", "execution"), str(folder.config_file), "start a new run")
     with locked(folder), Store.open(folder.path / RESULTS) as store:
         try:
@@ -132,6 +142,7 @@ def evaluate(
     changes = _changes(overrides, given, test=test, device=device)
     read = config.load_comparison(settings, changes)
     found, console = read.config, terminal.console(stderr=True)
+    load_extensions(found.extensions)
     if read.unread:
         said = f"note: {settings} is a search; its {', '.join(read.unread)} do not count here"
         console.print(said, highlight=False, markup=False, soft_wrap=True)

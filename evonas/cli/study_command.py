@@ -10,7 +10,8 @@ import typer
 from evonas.cli import terminal
 from evonas.cli.app import INTERRUPTED, ForceOption, JsonOption, ResumeOption, app
 from evonas.config import section
-from evonas.config.section import NamedSection
+from evonas.config.section import NamedSection, StudySection
+from evonas.extensions import load_extensions
 from evonas.report.save import save_report
 from evonas.runs.folder import working_folder
 from evonas.runs.interrupt import RunInterruptedError
@@ -18,7 +19,7 @@ from evonas.runs.store import RESULTS, Store
 from evonas.studies.study import Study, run_study
 
 RunOption = Annotated[Path | None, typer.Option(help="Where everything goes; default: runs/<name>.")]
-AnyStudy = TypeVar("AnyStudy", bound=NamedSection)
+AnyStudy = TypeVar("AnyStudy", bound=StudySection)
 
 
 def add_study(
@@ -47,6 +48,7 @@ def add_study(
         as_json: JsonOption = False,
     ) -> None:
         study = section.load_as(settings, file, _changes(overrides, workers, device))
+        load_extensions(study.extensions)
         folder = run or Path("runs") / study.name
         run_and_print(study, prepare(study, folder), folder, resume=resume, force=force, as_json=as_json)
 

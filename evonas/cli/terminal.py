@@ -44,7 +44,8 @@ def ranking_table(entries: Sequence[Entry], baselines: Sequence[Entry], *, title
     tasks = sorted({task for e in (*entries, *baselines) for task in e.evaluation.objectives})
     extras = sorted({name for e in (*entries, *baselines) for name in e.evaluation.extras})
     table = Grid(title=title, title_justify="left", caption_justify="left")
-    table.caption = "\n".join([_caption(entries, baselines), *map(_meaning, extras)]).strip()
+    missing = dict.fromkeys(entry.missing for entry in entries if entry.missing)
+    table.caption = "\n".join([_caption(entries, baselines), *map(_meaning, extras), *missing]).strip()
     table.add_column("layer", no_wrap=True)
     table.add_column("formula (before the affine)", overflow="fold", ratio=1)
     for task in (*tasks, "mean", *extras):
@@ -54,7 +55,7 @@ def ranking_table(entries: Sequence[Entry], baselines: Sequence[Entry], *, title
             scores = [_number(entry.evaluation.objectives.get(task)) for task in tasks]
             mean = _number(entry.evaluation.mean)
             others = [_number(entry.evaluation.extras.get(name), "{:.4g}") for name in extras]
-            table.add_row(entry.name, Text(entry.genome.formula()), *scores, mean, *others)
+            table.add_row(entry.name, Text(entry.formula), *scores, mean, *others)
         table.add_section()
     return table
 
@@ -64,6 +65,8 @@ def _number(value: float | None, form: str = "{:.4f}") -> str:
 
 
 def _meaning(extra: str) -> str:
+    if extra not in OBJECTIVES:
+        return f"{extra}: an objective of an extension that is not loaded"
     return f"{extra}: {OBJECTIVES[extra].meaning}, {OBJECTIVES[extra].direction}"
 
 

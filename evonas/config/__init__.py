@@ -13,7 +13,6 @@ from evonas.config.search import ProtocolsConfig as ProtocolsConfig
 from evonas.config.search import QualityConfig as QualityConfig
 from evonas.config.search import RerankConfig as RerankConfig
 from evonas.config.search import RungsConfig as RungsConfig
-from evonas.config.search import Screen as Screen
 from evonas.config.search import SearchConfig as SearchConfig
 from evonas.config.search import SpaceConfig as SpaceConfig
 from evonas.config.search import StabilityConfig as StabilityConfig

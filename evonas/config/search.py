@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from evonas.config.execution import SearchExecutionConfig
 from evonas.config.section import (
     Fraction,
+    ModuleName,
     Positive,
     PositiveInt,
     Range,
@@ -85,13 +86,13 @@ class StabilityConfig(Section):
     batch_size: PositiveInt = 16
 
 
-Screen = Literal["structure", "numerics", "equivalence"]
-
-
 class ProtocolsConfig(Section):
-    """``[protocols]``: which screens run before any training, and the settings of the protocols that have some."""
+    """``[protocols]``: which screens run before any training, and the settings of the protocols that have some.
 
-    screens: tuple[Screen, ...] = ("structure", "numerics", "equivalence")
+    Beside the screens of evonas itself, ``screens`` may name registered protocols of users.
+    """
+
+    screens: tuple[str, ...] = ("structure", "numerics", "equivalence")
     numerics: NumericsConfig = NumericsConfig()
     propagation: PropagationConfig = PropagationConfig()
     stability: StabilityConfig = StabilityConfig()
@@ -127,18 +128,23 @@ class RungsConfig(Section):
 
 
 class ObjectivesConfig(Section):
-    """``[objectives]``: which objectives there are beside the accuracy per task; see ``evonas.search.objectives``."""
+    """``[objectives]``: which objectives there are beside the accuracy per task; see ``evonas.search.objectives``.
+
+    ``own`` names registered objectives of users.
+    """
 
     latency: bool = False
     parameters: bool = False
     stability_margin: bool = False
     lr_sensitivity: bool = False
     activation_sparsity: bool = False
+    own: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those that are switched on."""
-        return tuple(name for name in type(self).model_fields if getattr(self, name))
+        """Those that are switched on, then those of users."""
+        switches = (name for name in type(self).model_fields if getattr(self, name) is True)
+        return tuple(dict.fromkeys((*switches, *self.own)))
 
 
 class EvolutionConfig(Section):
@@ -192,10 +198,15 @@ class RerankConfig(Section):
 
 
 class SearchConfig(Section):
-    """A whole search."""
+    """A whole search.
+
+    ``extensions`` are modules of users that add primitives, index sets, objectives or protocols; see
+    ``evonas.extensions``.
+    """
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
     seed: Annotated[int, Field(ge=0)] = 1
+    extensions: tuple[ModuleName, ...] = ()
     baselines: tuple[str, ...] = ("bn-relu", "gn-relu", "evonorm-s0")
     space: SpaceConfig = SpaceConfig()
     layer: LayerConfig = LayerConfig()

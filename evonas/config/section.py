@@ -24,6 +24,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
+ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]  # of Python, with dots
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]+$")]  # of a folder
 
 
@@ -50,6 +51,12 @@ class NamedSection(Section):
     """A table with a name, of which folders are made."""
 
     name: Name
+
+
+class StudySection(NamedSection):
+    """A study file; ``extensions`` are modules of users that its runs need, see ``evonas.extensions``."""
+
+    extensions: tuple[ModuleName, ...] = ()
 
 
 AnySection = TypeVar("AnySection", bound=Section)

@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 
 from evonas.errors import InputError
-from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES, constant, constant_op, primitive_of
+from evonas.graph.primitive import (
+    INDEX_SETS,
+    INITIAL_NODES,
+    PRIMITIVES,
+    constant,
+    constant_op,
+    of_kind,
+    primitive_of,
+    takes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +45,17 @@ def check_node(node: Node, position: int, where: str) -> None:
     if value is not None and node.op != constant_op(value):
         raise InputError(where, f"number {node.op!r}", accepted=repr(constant_op(value)))
     if value is None and (node.op not in PRIMITIVES or node.op in INITIAL_NODES):
-        ops = ", ".join(p.name for p in PRIMITIVES.values() if p.kind != "initial")
-        raise InputError(where, f"unknown primitive {node.op!r}", accepted=f"{ops}, or a finite number")
+        raise PRIMITIVES.unknown(node.op, where, (*of_kind("elementwise", "moment"), "a finite number"))
     primitive = primitive_of(node.op)
     if len(node.inputs) != primitive.arity:
         raise InputError(where, f"{node.op} has {len(node.inputs)} operands", accepted=str(primitive.arity))
-    if primitive.kind == "moment" and node.axes not in INDEX_SETS:
-        found = f"index set {node.axes!r}" if node.axes else "no index set"
-        raise InputError(where, f"{node.op} with {found}", accepted=f"{node.op}[I], I one of {', '.join(INDEX_SETS)}")
+    if primitive.kind == "moment":
+        if not node.axes:
+            accepted = f"{node.op}[I], I one of {', '.join(INDEX_SETS)}"
+            raise InputError(where, f"{node.op} with no index set", accepted=accepted)
+        if not takes(primitive, INDEX_SETS.find(node.axes, where)):
+            fitting = ", ".join(name for name, index_set in INDEX_SETS.items() if takes(primitive, index_set))
+            raise InputError(where, f"{node.op} has no running value over the batch", accepted=fitting)
     if primitive.kind != "moment" and node.axes:
         raise InputError(where, f"{node.op} with index set {node.axes!r}", accepted="index sets on moments only")
     if not all(0 <= i < position for i in node.inputs):

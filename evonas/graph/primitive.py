@@ -1,24 +1,26 @@
 """The primitive table: one frozen record per operation; everything that handles operations reads it.
 
-To add an elementwise primitive, add one record here: sampling, mutation, text, formulas, lowering, export and the
-table tests (numpy reference, reverse-mode rule, gradient, finiteness) pick it up.
+A record is all that an operation needs: sampling, mutation, text, formulas, lowering, export and the checks of
+``evonas.testing`` pick it up. Those of evonas itself stand here; users register theirs (docs/extending.md).
 
 Source of the op list: Liu et al. 2020 (arXiv 2004.02967), search space; the exact stabilisation by eps is ours.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from scipy.special import erf
 
+from evonas.errors import InputError
 from evonas.graph import functions, references
 from evonas.graph.references import Array, Average
+from evonas.registry import Registry
 
 PUBLISHED_SPACE = "Liu et al. 2020, search space"
 ATOM = 5  # precedence of a name or a function call: never needs parentheses
@@ -52,6 +54,7 @@ class Primitive:
         guarded: the torch function takes ``eps``.
         kind: initial node, elementwise operation, moment over an index set, or a number as in ``min(x, 6)``.
         source: where the operation comes from; what is not of the published space is in a search only when named.
+        running: a moment that layers keep a running value of, as statistics over the batch need; only evonas's own.
     """
 
     name: str
@@ -65,7 +68,8 @@ class Primitive:
     commutative: bool = False
     guarded: bool = False
     kind: Literal["initial", "elementwise", "moment", "constant"] = "elementwise"
-    source: str = PUBLISHED_SPACE
+    source: str = ""
+    running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +103,58 @@ class IndexSet:
         return "h" in self.reduced
 
 
-INDEX_SETS: Mapping[str, IndexSet] = MappingProxyType(
-    {
-        s.name: s
-        for s in (
-            IndexSet("bhw", "bhw", False, "b,h,w", "per channel over the batch, as batch normalization"),
-            IndexSet("chw", "chw", False, "c,h,w", "per sample over everything, as layer normalization"),
-            IndexSet("hw", "hw", False, "h,w", "per sample and channel, as instance normalization"),
-            IndexSet("ghw", "hw", True, "h,w,c/g", "per sample and channel group, as group normalization"),
-            IndexSet("d", "c", False, "d", "per token, as layer normalization in transformers", "btd"),
-            IndexSet("gd", "", True, "d/g", "per token and group of features", "btd"),
-            IndexSet("td", "chw", False, "t,d", "per sequence over everything", "btd"),
-            IndexSet("t", "hw", False, "t", "per sequence and feature", "btd"),
-            IndexSet("gtd", "hw", True, "t,d/g", "per sequence and group of features", "btd"),
-            IndexSet("bt", "bhw", False, "b,t", "per feature over the batch", "btd"),
-        )
-    }
+LAYOUTS = ("bchw", "btd")
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")  # what the text notation reads as a name
+
+
+def _require_name(kind: str, name: str) -> str:
+    """The place that errors name; refuses what the text notation does not read back."""
+    if not _IDENTIFIER.fullmatch(name) or name in ("inf", "nan", "infinity"):
+        raise InputError(f"{kind} {name!r}", "is no name", accepted="letters, digits and _, not a digit first")
+    return f"{kind} {name!r}"
+
+
+def _require_usable_axes(index_set: IndexSet) -> None:
+    """Refuse axes that lowering has no call for."""
+    where, axes = _require_name("index set", index_set.name), set(index_set.reduced)
+    if index_set.layout not in LAYOUTS:
+        raise InputError(where, f"layout {index_set.layout!r}", accepted=", ".join(LAYOUTS))
+    if not axes <= set("bchw") or len(axes) != len(index_set.reduced) or not (axes or index_set.grouped):
+        raise InputError(where, f"reduces {index_set.reduced!r}", accepted="some of the axes b, c, h, w, each once")
+    if index_set.grouped and "c" in axes:
+        raise InputError(where, "reduces all channels and groups of them", accepted="reduced without c, or no groups")
+    if index_set.batch and (axes != set("bhw") or index_set.grouped):
+        remedy = "running values are kept per channel"
+        raise InputError(where, "reduces the batch otherwise than as b, h, w", accepted="bhw", remedy=remedy)
+    if not index_set.meaning or not index_set.latex:
+        raise InputError(where, "has no meaning or no latex", accepted="a text for each")
+
+
+INDEX_SETS = Registry(
+    "index set",
+    (
+        IndexSet("bhw", "bhw", False, "b,h,w", "per channel over the batch, as batch normalization"),
+        IndexSet("chw", "chw", False, "c,h,w", "per sample over everything, as layer normalization"),
+        IndexSet("hw", "hw", False, "h,w", "per sample and channel, as instance normalization"),
+        IndexSet("ghw", "hw", True, "h,w,c/g", "per sample and channel group, as group normalization"),
+        IndexSet("d", "c", False, "d", "per token, as layer normalization in transformers", "btd"),
+        IndexSet("gd", "", True, "d/g", "per token and group of features", "btd"),
+        IndexSet("td", "chw", False, "t,d", "per sequence over everything", "btd"),
+        IndexSet("t", "hw", False, "t", "per sequence and feature", "btd"),
+        IndexSet("gtd", "hw", True, "t,d/g", "per sequence and group of features", "btd"),
+        IndexSet("bt", "bhw", False, "b,t", "per feature over the batch", "btd"),
+    ),
+    _require_usable_axes,
 )
-LAYOUTS = tuple(dict.fromkeys(s.layout for s in INDEX_SETS.values()))
+
+
+def register_index_set(index_set: IndexSet) -> IndexSet:
+    """Add an index set, which moments may then be taken over; a search has it only when named.
+
+    Raises:
+        InputError: another index set has the name, or it reduces axes that layers cannot.
+    """
+    return INDEX_SETS.register(index_set)
 
 
 def _call(name: str, arity: int = 1) -> Form:
@@ -151,6 +189,7 @@ def _moment(
         meaning,
         guarded=function is not functions.mean,
         kind="moment",
+        running=True,
     )
 
 
@@ -334,11 +373,58 @@ _TABLE = (
     ),
 )
 
-PRIMITIVES: Mapping[str, Primitive] = MappingProxyType({p.name: p for p in _TABLE})
-INITIAL_NODES: tuple[str, ...] = tuple(p.name for p in _TABLE if p.kind == "initial")
-ELEMENTWISE: tuple[str, ...] = tuple(p.name for p in _TABLE if p.kind == "elementwise")
-MOMENTS: tuple[str, ...] = tuple(p.name for p in _TABLE if p.kind == "moment")
-PUBLISHED: tuple[str, ...] = tuple(n for n in ELEMENTWISE + MOMENTS if PRIMITIVES[n].source == PUBLISHED_SPACE)
+
+def _require_usable(primitive: Primitive) -> None:
+    """Refuse what could not be written, computed or printed."""
+    where = _require_name("primitive", primitive.name)
+    if primitive.kind not in ("elementwise", "moment"):
+        raise InputError(where, f"kind {primitive.kind!r}", accepted="elementwise, moment")
+    if primitive.arity < 1 or (primitive.kind == "moment" and primitive.arity > 1):
+        raise InputError(where, f"arity {primitive.arity}", accepted="1 or more, of a moment 1")
+    for name in ("torch", "numpy", "reverse"):
+        if not callable(getattr(primitive, name)):
+            raise InputError(where, f"has no {name}", accepted="a function; see docs/extending.md")
+    if not primitive.meaning or not primitive.source or primitive.source == PUBLISHED_SPACE:
+        raise InputError(where, "has no meaning or no source of its own", accepted="a text for each")
+    if primitive.running:
+        raise InputError(where, "is said to be running", accepted="running values of mean, rms and std alone")
+    marks = [f"<{slot}>" for slot in range(primitive.arity)]
+    marks += ["<axes>"] if primitive.kind == "moment" else []
+    for form in (primitive.plain, primitive.latex):
+        try:
+            printed = form.template.format(*marks, axes="<axes>")
+        except (KeyError, IndexError, ValueError) as error:
+            remedy = "write a literal brace twice"
+            raise InputError(where, f"template {form.template!r} ({error})", remedy=remedy) from None
+        if not all(mark in printed for mark in marks) or len(form.operands) < primitive.arity:
+            accepted = "{0}, {1}, ... for each operand, {axes} for that of a moment, and a precedence for each operand"
+            raise InputError(where, f"template {form.template!r}", accepted=accepted)
+
+
+PRIMITIVES = Registry("primitive", (replace(p, source=p.source or PUBLISHED_SPACE) for p in _TABLE), _require_usable)
+
+
+def register_primitive(primitive: Primitive) -> Primitive:
+    """Add an operation; layers may then hold it, and a search has it only when named in ``space.primitives``.
+
+    Raises:
+        InputError: another primitive has the name, or the record lacks something.
+    """
+    return PRIMITIVES.register(primitive)
+
+
+def of_kind(*kinds: str) -> tuple[str, ...]:
+    """The names of the primitives of these kinds, those of evonas itself first."""
+    return tuple(name for name, primitive in PRIMITIVES.items() if primitive.kind in kinds)
+
+
+def takes(moment: Primitive, index_set: IndexSet) -> bool:
+    """Whether a moment may be taken over an index set: over the batch it needs running values."""
+    return moment.running or not index_set.batch
+
+
+INITIAL_NODES = of_kind("initial")
+PUBLISHED = tuple(n for n in of_kind("elementwise", "moment") if PRIMITIVES[n].source == PUBLISHED_SPACE)
 
 
 def constant(op: str) -> float | None:

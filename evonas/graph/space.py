@@ -8,9 +8,11 @@ from pathlib import Path
 
 from evonas import config
 from evonas.errors import InputError
+from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node
-from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, LAYOUTS, MOMENTS, PRIMITIVES, PUBLISHED
+from evonas.graph.primitive import INDEX_SETS, LAYOUTS, PRIMITIVES, PUBLISHED, of_kind, takes
+from evonas.registry import Record, Registry
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class SearchSpace:
 
     Attributes:
         primitives: names of elementwise operations and moments; those of the published space unless given.
-        index_sets: names of the index sets moments may use; all that may be unless given.
+        index_sets: names of the index sets moments may use; all of evonas itself that may be unless given.
         intermediate_nodes: nodes after the four initial ones; the last is the output.
         layout: axes of the tensors, ``bchw`` or ``btd``.
         causal: of ``btd``, whether index sets that reach over tokens are left out, so that no layer of the space can
@@ -33,7 +35,7 @@ class SearchSpace:
     causal: bool = True
 
     def __post_init__(self) -> None:
-        _check_names("space.primitives", self.primitives, ELEMENTWISE + MOMENTS)
+        _check_names("space.primitives", self.primitives, of_kind("elementwise", "moment"), PRIMITIVES)
         if self.layout not in LAYOUTS:
             raise InputError("space.layout", repr(self.layout), accepted=", ".join(LAYOUTS))
         of_layout = [s for s in INDEX_SETS.values() if s.layout == self.layout]
@@ -43,9 +45,13 @@ class SearchSpace:
                 remedy = "for models that are not causal, set space.causal = false"
                 found = f"{name} reaches over tokens, later ones too"
                 raise InputError("space.index_sets", found, accepted=", ".join(allowed), remedy=remedy)
-        _check_names("space.index_sets", self.index_sets, allowed)
-        if not self.index_sets:
-            object.__setattr__(self, "index_sets", allowed)
+        _check_names("space.index_sets", self.index_sets, allowed, INDEX_SETS)
+        if not self.index_sets:  # a search does not depend on which extensions happen to be there
+            object.__setattr__(self, "index_sets", tuple(n for n in allowed if n in INDEX_SETS.builtin))
+        for name in self.primitives:
+            if not any(op == name for op, _ in self.choices):
+                remedy = "it has no running values for statistics over the batch"
+                raise InputError("space.index_sets", f"none that {name} may be taken over", remedy=remedy)
 
     @classmethod
     def from_config(cls, section: config.SpaceConfig) -> "SearchSpace":
@@ -55,24 +61,26 @@ class SearchSpace:
 
     @classmethod
     def load(cls, path: str | Path) -> "SearchSpace":
-        """The space of a search file.
+        """The space of a search file, whose extensions are loaded.
 
         Raises:
             InputError: naming file and key.
         """
-        section = config.load(path).space
+        settings = config.load(path)
         try:
-            return cls.from_config(section)
+            load_extensions(settings.extensions)
+            return cls.from_config(settings.space)
         except InputError as error:
             raise error.at(str(path)) from None
 
     @cached_property
     def choices(self) -> tuple[tuple[str, str], ...]:
-        """Every (operation, index set) a node may be: each moment counts once per index set."""
+        """Every (operation, index set) a node may be: each moment counts once per index set that it takes."""
         result: list[tuple[str, str]] = []
         for name in self.primitives:
-            sets = self.index_sets if PRIMITIVES[name].kind == "moment" else ("",)
-            result.extend((name, axes) for axes in sets)
+            primitive = PRIMITIVES[name]
+            fitting = (axes for axes in self.index_sets if takes(primitive, INDEX_SETS[axes]))
+            result.extend((name, axes) for axes in (fitting if primitive.kind == "moment" else ("",)))
         return tuple(result)
 
     @cached_property
@@ -83,8 +91,11 @@ class SearchSpace:
         """A uniformly random operation on uniformly random earlier nodes."""
         bits = rng.getrandbits
         op, axes, arity = self._draws[_below(len(self._draws), bits)]
-        inputs = (_below(position, bits), _below(position, bits)) if arity == 2 else (_below(position, bits),)
-        return _node(op, inputs, axes)
+        if arity == 1:
+            return _node(op, (_below(position, bits),), axes)
+        if arity == 2:
+            return _node(op, (_below(position, bits), _below(position, bits)), axes)
+        return _node(op, tuple([_below(position, bits) for _ in range(arity)]), axes)
 
     def sample(self, rng: random.Random) -> Genome:
         """A random genome: nodes are appended one after the other, each drawn by ``sample_node``.
@@ -141,9 +152,9 @@ def _node(op: str, inputs: tuple[int, ...], axes: str) -> Node:
     return Node(op, inputs, axes)
 
 
-def _check_names(where: str, names: tuple[str, ...], accepted: tuple[str, ...]) -> None:
+def _check_names(where: str, names: tuple[str, ...], accepted: tuple[str, ...], table: Registry[Record]) -> None:
     for name in names:
         if name not in accepted:
-            raise InputError(where, f"unknown name {name!r}", accepted=", ".join(accepted))
+            raise table.unknown(name, where, accepted)
     if len(set(names)) != len(names):
         raise InputError(where, "names a thing twice", accepted="each name once")

@@ -1,30 +1,26 @@
 """Write a genome as a stand-alone Python file that needs torch alone.
 
-Helper functions are copied from evonas by ``inspect.getsource`` and calls come from the plan that ``lower``
-follows, so that exported code cannot drift from lowered layers.
+Functions are copied as they are written, from evonas and from users' modules, and calls come from the plan that
+``lower`` follows, so that exported code cannot drift from lowered layers.
 """
 
-import dis
 import importlib.metadata
-import inspect
 import keyword
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FunctionType
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
-from torch import nn
 
 from evonas.errors import InputError
 from evonas.files import write_text
-from evonas.graph import functions
 from evonas.graph.catalogue import genome_of
 from evonas.graph.genome import Genome
 from evonas.graph.primitive import INDEX_SETS
+from evonas.layer.copied import Copied, copied, torch_name
 from evonas.layer.ops import BatchMoment
 from evonas.layer.plan import (
     BatchCall,
@@ -119,20 +115,19 @@ def source_of(
         provenance: where the layer comes from, for the file's docstring: a run, a rank, measured objectives.
 
     Raises:
-        InputError: no such layer, ``groups`` below 1, or a layout that ``lower`` refuses.
+        InputError: no such layer, ``groups`` below 1, a layout that ``lower`` refuses, or a function of a user's
+            primitive that needs more than torch.
     """
     if groups < 1:
         raise InputError("groups", str(groups), accepted="1 or more")
     genome = genome_of(genome)
     layout = layout_of(genome, layout)
     plan, bare = plan_of(genome, layout), affine_alone(layout)
-    class_name = _class_name(name, genome)
-    helpers = list(_helpers(plan))
-    needs_any = any(issubclass(h, torch.autograd.Function) for h in helpers if isinstance(h, type))
-    imports = ("from typing import Any\n\n" if needs_any else "") + "import torch\nfrom torch import Tensor, nn"
+    helpers = _copied(plan)
+    class_name = _class_name(name, genome, helpers.names)
     parts = [
-        _file_docstring(genome, class_name, name, layout, provenance) + "\n\n" + imports,
-        *(inspect.getsource(helper).rstrip() for helper in helpers),
+        _file_docstring(genome, class_name, name, layout, provenance) + "\n\n" + _header(helpers),
+        *helpers.sources.values(),
         "\n".join(
             [
                 f"class {class_name}(nn.Module):",
@@ -147,11 +142,19 @@ def source_of(
     return "\n\n\n".join(parts) + "\n"
 
 
-def _class_name(name: str, genome: Genome) -> str:
+def _header(helpers: Copied) -> str:
+    """Imports, and numbers of users' modules."""
+    lines = sorted(helpers.imports.values())
+    standard = [line for line in lines if "torch" not in line]
+    others = ["import torch", *(line for line in lines if "torch" in line), "from torch import Tensor, nn"]
+    return "\n\n".join("\n".join(block) for block in (standard, others, helpers.numbers.values()) if block)
+
+
+def _class_name(name: str, genome: Genome, others: set[str]) -> str:
     camel = "".join(word[0].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", name))
     if not camel:
         return f"Layer_{genome.key[:8]}"
-    taken = camel in ("Tensor", BatchMoment.__name__) or keyword.iskeyword(camel)
+    taken = camel in (*others, BatchMoment.__name__) or keyword.iskeyword(camel)
     return f"Layer{camel}" if taken or camel[0].isdigit() else camel
 
 
@@ -199,20 +202,17 @@ def _wrap_statements(text: str, label: str) -> list[str]:
     return [line.replace(glue, " ") for line in lines]
 
 
-def _helpers(plan: Plan) -> Iterator[Any]:
+def _copied(plan: Plan) -> Copied:
     calls = [call for value in (*(step.value for step in plan.steps), plan.output) for call in _calls(value)]
-    called = [call.function for call in calls if isinstance(call, Call)]
-    batch = any(isinstance(call, BatchCall) for call in calls)
-    names = {function.__name__ for function in called if _is_helper(function)} | (
-        _names_in(BatchMoment) if batch else set()
-    )
-    while more := {name for helper in names for name in _names_in(getattr(functions, helper))} - names:
-        names |= more
-    yield from (helper for name, helper in vars(functions).items() if name in names)
-    if _uses_groups(plan):
-        yield fit_groups
-    if batch:
-        yield BatchMoment
+    wanted: list[Callable[..., Any]] = [
+        call.function for call in calls if isinstance(call, Call) and not isinstance(call.function, str)
+    ]
+    wanted += [fit_groups] if _uses_groups(plan) else []
+    wanted += [BatchMoment] if any(isinstance(call, BatchCall) for call in calls) else []
+    result, taken = copied(wanted), {plan.argument, "self", *(step.name for step in plan.steps)}
+    if clash := sorted(taken & result.names):
+        raise InputError("export", f"a function is called {clash[0]!r}, as a value of the layer", remedy="rename it")
+    return result
 
 
 def _calls(value: Expression) -> Iterator[Call | BatchCall]:
@@ -221,18 +221,6 @@ def _calls(value: Expression) -> Iterator[Call | BatchCall]:
     if isinstance(value, Call):
         for argument in value.arguments:
             yield from _calls(argument)
-
-
-def _is_helper(function: object) -> TypeGuard[FunctionType | type]:
-    return isinstance(function, FunctionType | type) and function.__module__ == functions.__name__
-
-
-def _names_in(helper: FunctionType | type) -> set[str]:
-    """The names in ``functions`` that a function or the methods of a class use; methods of the same name are none."""
-    members = vars(helper).values() if isinstance(helper, type) else [helper]
-    bodies = [f for member in members if isinstance(f := getattr(member, "__func__", member), FunctionType)]
-    loads = (i for body in bodies for i in dis.get_instructions(body) if i.opname == "LOAD_GLOBAL")
-    return {load.argval for load in loads if _is_helper(getattr(functions, load.argval, None))}
 
 
 def _uses_groups(plan: Plan) -> bool:
@@ -345,15 +333,7 @@ def _call_source(function: Callable[..., Any] | str, arguments: list[str]) -> st
         return f"{arguments[0]}.{function}({', '.join(arguments[1:])})"
     if function in _INFIX:
         return _INFIX[function].format(*arguments)
-    return f"{_qualified(function)}({', '.join(arguments)})"
-
-
-def _qualified(function: Callable[..., Any]) -> str:
-    name = function.__name__
-    for prefix, module in (("", functions), ("torch.", torch), ("nn.functional.", nn.functional)):
-        if getattr(module, name, None) is function:
-            return prefix + name
-    raise TypeError(f"a primitive's torch function is in evonas.graph.functions or torch, but {function!r} is not")
+    return f"{torch_name(function) or function.__name__}({', '.join(arguments)})"
 
 
 def _indented(levels: int, lines: Iterable[str]) -> list[str]:

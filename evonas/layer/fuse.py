@@ -3,6 +3,8 @@
 from evonas.graph.genome import Genome
 from evonas.graph.primitive import INDEX_SETS
 
+_SERVED = frozenset({("c", False), ("chw", False), ("hw", False), ("hw", True)})  # reduced axes, whether of groups
+
 
 def standardized(genome: Genome) -> dict[int, int]:
     """Positions of the nodes (y - mean(y)) / std(y), each with the position of y.
@@ -34,4 +36,4 @@ def _source(genome: Genome, position: int) -> int | None:
 
 def _served(axes: str) -> bool:
     index_set = INDEX_SETS[axes]
-    return not index_set.batch and bool(index_set.reduced)
+    return ("".join(sorted(index_set.reduced)), index_set.grouped) in _SERVED

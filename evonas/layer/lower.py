@@ -1,6 +1,7 @@
 """Lower a genome to a torch module through torch.fx."""
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from evonas.errors import InputError
 from evonas.graph import functions
 from evonas.graph.catalogue import genome_of
 from evonas.graph.genome import Genome
+from evonas.graph.primitive import PRIMITIVES
 from evonas.layer.ops import BatchMoment
 from evonas.layer.plan import (
     BatchCall,
@@ -139,7 +141,10 @@ class _WholeFunctions(fx.Tracer):
     """How torch.fx reads a pickled body back: the functions of primitives branch on dtypes and stay single calls."""
 
     def __init__(self) -> None:
-        super().__init__(autowrap_modules=(functions,))
+        own = (primitive.torch for primitive in PRIMITIVES.values())
+        super().__init__(
+            autowrap_modules=(functions,), autowrap_functions=tuple(f for f in own if isinstance(f, FunctionType))
+        )
 
 
 class _Emitter:

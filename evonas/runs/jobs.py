@@ -13,7 +13,7 @@ from evonas.config.section import Section
 from evonas.errors import InputError, first_line
 from evonas.runs.interrupt import Interrupts
 from evonas.runs.progress import JobProgress
-from evonas.runs.provenance import code_digest, versions
+from evonas.runs.provenance import code_digest, extension_digests, versions
 from evonas.runs.store import Key, Outcome, Store
 from evonas.runs.workers import Failure, Workers, threads
 from evonas.training.allocator import keep_memory
@@ -134,7 +134,8 @@ def _stages(jobs: Jobs[Spec]) -> list[list[Spec]]:
 
 
 def _made_from(jobs: Jobs[Any], execution: ExecutionConfig) -> dict[str, str]:
-    return {"code": code_digest(*jobs.code), "device": find_device(execution.device).type, **versions()}
+    own = {f"extension {name}": digest for name, digest in extension_digests().items()}
+    return {"code": code_digest(*jobs.code), "device": find_device(execution.device).type, **own, **versions()}
 
 
 def _recorded(store: Store, keys: Mapping[Spec, Key], *, keep_changed: bool) -> dict[Spec, Outcome]:

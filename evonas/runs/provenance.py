@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from evonas.extensions import EXTENSIONS, source_files
+
 COMPUTING = (  # packages whose version can change a number
     "evonas",
     "torch",
@@ -33,7 +35,7 @@ COMPUTING = (  # packages whose version can change a number
     "safetensors",
     "triton",
 )
-FOUNDATION = ("config", "graph", "layer", "surgery", "tasks", "training", "seeding.py")
+FOUNDATION = ("config", "graph", "layer", "surgery", "tasks", "training", "registry.py", "extensions.py", "seeding.py")
 
 _ROOT = Path(__file__).parents[1]
 _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -66,6 +68,14 @@ def source_digest(file: Path) -> str:
         if isinstance(node, _WITH_DOCSTRING) and ast.get_docstring(node, clean=False) is not None:
             del node.body[0]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def extension_digests() -> dict[str, str]:
+    """A SHA-256 of the code of each loaded extension, by its name."""
+    return {
+        name: hashlib.sha256("\n".join(map(source_digest, source_files(name))).encode()).hexdigest()
+        for name in sorted(EXTENSIONS)
+    }
 
 
 def digest_of_arrays(arrays: Iterable[np.ndarray[Any, Any]]) -> str:

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +19,7 @@ import torch
 from pebble import ProcessExpired, ProcessPool
 
 from evonas.errors import InputError
+from evonas.extensions import EXTENSIONS, load_extensions
 from evonas.training.allocator import keep_memory
 
 Setup = TypeVar("Setup")
@@ -50,6 +51,8 @@ class Failure:
 
 class Workers(Generic[Setup, Job, Result]):
     """A pool of processes, each of which prepares once and then does jobs. Use as a context manager.
+
+    Workers have the extensions that the driver has loaded when they start.
 
     Args:
         prepare: called with ``setup`` in each worker; gives what does jobs. A function of a module, so that it can
@@ -134,7 +137,7 @@ class Workers(Generic[Setup, Job, Result]):
         return ProcessPool(
             max_workers=self._workers,
             initializer=_start_worker,
-            initargs=self._start,
+            initargs=(*self._start, tuple(EXTENSIONS)),
             context=get_context("spawn"),  # torch's threads do not survive a fork
         )
 
@@ -154,12 +157,15 @@ class Workers(Generic[Setup, Job, Result]):
 _do: Callable[[Any], Any] | None = None  # of a worker process, which has no other place to keep it between jobs
 
 
-def _start_worker(prepare: Callable[[Any], Callable[[Any], Any]], setup: Any, threads: int) -> None:
+def _start_worker(
+    prepare: Callable[[Any], Callable[[Any], Any]], setup: Any, threads: int, extensions: Sequence[str]
+) -> None:
     global _do
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which stops the workers itself
     threading.Thread(target=_end_with_driver, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
     keep_memory()
+    load_extensions(extensions)  # before any job is read: a layer with a user's primitive could not be
     _do = prepare(setup)
 
 

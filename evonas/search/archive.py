@@ -157,6 +157,14 @@ class Archive:
             out = self._screened_out(index) if screened_out else ()
             yield Candidate(index, proposal, fingerprint, out), self._evaluation(str(index))
 
+    def scored(self) -> list[tuple[int, str, Evaluation]]:
+        """Index, text and evaluation of every scored candidate, in order; its primitives need not be known."""
+        rows = self._db.execute(
+            "SELECT id, genome FROM candidates JOIN evaluations ON subject = CAST(id AS TEXT) "
+            "WHERE objectives IS NOT NULL ORDER BY id"
+        )
+        return [(index, text, self._evaluation(str(index))) for index, text in rows.fetchall()]
+
     def _screened_out(self, candidate: int) -> tuple[tuple[Proposal, Rejection], ...]:
         rows = self._db.execute(
             "SELECT genome, parent, operator, stage, reason, task, measured, lim, detail FROM screened_out "

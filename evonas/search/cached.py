@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from evonas.config import SearchConfig
+from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
-from evonas.runs.provenance import code_digest, versions
+from evonas.runs.provenance import code_digest, extension_digests, versions
 from evonas.search.cache import EvaluationCache
 from evonas.search.execution import Executor, Pending
 from evonas.search.outcome import Evaluation, Rejection
@@ -27,6 +28,7 @@ from evonas.training.device import chip, find_device
 
 _ELSEWHERE: dict[str, Any] = {  # what decides which layers are trained and where, not what training gives
     "name": True,
+    "extensions": True,  # what they say counts
     "baselines": True,
     "space": True,
     "evolution": True,
@@ -43,8 +45,10 @@ _ELSEWHERE: dict[str, Any] = {  # what decides which layers are trained and wher
 def context_of(config: SearchConfig) -> str:
     """A hash of everything an evaluation depends on but the layer, the hurdles and whether it is gated.
 
-    Configuration, images, text, seed, device, threads, versions, the package's own code, and files of users' own tasks.
+    Configuration, images, text, seed, device, threads, versions, the package's own code, and files of users' own tasks
+    and extensions.
     """
+    load_extensions(config.extensions)
     device = find_device(config.execution.device)
     everything = {
         "config": config.model_dump(mode="json", exclude=_ELSEWHERE),
@@ -52,6 +56,7 @@ def context_of(config: SearchConfig) -> str:
         "versions": dict(versions()),
         "data": [digests_of(task, config.data, config.text) for task in config.tasks],
         "code": code_digest("search"),
+        "extensions": extension_digests(),
     }
     return hashlib.sha256(json.dumps(everything).encode()).hexdigest()
 

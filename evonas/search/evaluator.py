@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 from evonas.config import LayerConfig, ProtocolsConfig, SearchConfig, TrainingConfig
 from evonas.errors import InputError, first_line
+from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
 from evonas.search.ascent import ascend_gradient_norm, kernels
 from evonas.search.compiling import CandidateCompiler, Mode
@@ -70,6 +71,9 @@ class Evaluator:
                 rejection = self._reject(genome, trainings, gated, {h.steps: h for h in hurdles if gated}, compiler)
             objectives = {} if rejection else {t.task.name: t.score() for t in trainings}
             extras = {} if rejection else self._extras(trainings[0])
+            if wrong := {name: value for name, value in extras.items() if not math.isfinite(value)}:
+                rejection = Rejection("objectives", "not a finite number", detail=", ".join(wrong))
+                objectives, extras = {}, {}
         except RuntimeError as error:  # torch's out-of-memory error is one too
             rejection = Rejection("execution", "error", detail=first_line(error))
             objectives, extras = {}, {}
@@ -177,12 +181,15 @@ def _measured(name: str, subject: Subject) -> float:
 
 
 def evaluator_from_config(config: SearchConfig) -> Evaluator:
-    """The evaluator of a search, its data loaded.
+    """The evaluator of a search, its data and its extensions loaded.
 
     Raises:
-        InputError: missing data, a wrong architecture, an unknown device, or a first task without what an objective
-            needs.
+        InputError: missing data, a wrong architecture, an unknown device or objective, a missing extension, or a first
+            task without what an objective needs.
     """
+    load_extensions(config.extensions)
+    for name in config.objectives.names:
+        OBJECTIVES.find(name, "objectives.own")
     device = find_device(config.execution.device)
     tasks = tasks_from_config(config, device)
     measured = config.objectives.activation_sparsity

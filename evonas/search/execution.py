@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from evonas.config import SearchConfig
+from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
 from evonas.runs.workers import Failure, Workers, threads
 from evonas.search.evaluator import Evaluator, evaluator_from_config
@@ -81,6 +82,7 @@ class LocalPool:
     """Worker processes on this machine; one that is killed, hangs or runs out of memory costs its candidate only."""
 
     def __init__(self, config: SearchConfig) -> None:
+        load_extensions(config.extensions)  # workers begin with those that are loaded here
         execution, self._seed = config.execution, config.seed
         self._pool: Workers[SearchConfig, Job, Evaluation] = Workers(
             evaluations,

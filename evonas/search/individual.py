@@ -51,7 +51,7 @@ class Individual:
     ) -> "Individual":
         """The individual of a candidate's objectives after so many steps, and of its extras after all of them."""
         extras = dict(sorted((extras or {}).items()))
-        weights = (1.0,) * len(objectives) + tuple(OBJECTIVES[name].weight for name in extras)
+        weights = (1.0,) * len(objectives) + tuple(OBJECTIVES.find(name, "objectives").weight for name in extras)
         fitness = fitness_class(weights)((*objectives.values(), *extras.values()))
         return cls(index, genome, dict(objectives), steps, fitness, extras)
 

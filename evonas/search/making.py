@@ -1,15 +1,14 @@
 """From a configuration to the search it describes, before the first candidate."""
 
-from functools import partial
-
 from evonas.config import SearchConfig
 from evonas.errors import InputError
+from evonas.extensions import load_extensions
 from evonas.graph.catalogue import catalogued, catalogued_or_text
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.search.engine import Search
+from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Evaluation
-from evonas.search.propagation import propagation
 from evonas.search.protocols import Screens
 from evonas.search.rungs import Ladder
 
@@ -18,11 +17,14 @@ def require_searchable(config: SearchConfig) -> None:
     """Make sure that a search can be made of a configuration: what its own models cannot know.
 
     Raises:
-        InputError: an unknown primitive, index set or baseline, an initial layer that is none of the space, or test
-            images to score on.
+        InputError: an unknown extension, primitive, index set, objective, screen or baseline, an initial layer that is
+            none of the space, or test images to score on.
     """
+    load_extensions(config.extensions)
     for name in config.baselines:
         catalogued(name, "baselines")
+    for name in config.objectives.names:
+        OBJECTIVES.find(name, "objectives.own")
     if config.data.score_on == "test":
         remedy = "evonas rerank --test scores the layers it found on test images"
         raise InputError("data.score_on", "'test'", accepted="'validation': a search sees no test image", remedy=remedy)
@@ -37,14 +39,14 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
         reference: the evaluation whose curve the rungs go by.
 
     Raises:
-        InputError: an unknown primitive or index set, or an initial layer that is none of the space.
+        InputError: an unknown extension, primitive, index set or screen, or an initial layer that is none of the space.
     """
+    load_extensions(config.extensions)
     space = SearchSpace.from_config(config.space)
     screens = Screens(config.protocols, config.layer)
     ladder = Ladder(config.rungs, reference)
     initial = [_initial(text, space) for text in config.evolution.initial]
-    probe = partial(propagation, settings=config.protocols.propagation, layer=config.layer)
-    return Search(space, config.evolution, config.seed, screens, probe, ladder=ladder, initial=initial)
+    return Search(space, config.evolution, config.seed, screens, screens.probe, ladder=ladder, initial=initial)
 
 
 def _initial(text: str, space: SearchSpace) -> Genome:

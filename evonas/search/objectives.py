@@ -1,6 +1,7 @@
 """Objectives beside the accuracy per architecture, for layers that were trained in full.
 
-Each is a pure function of a ``Subject``, switched on by its name in ``[objectives]``.
+Each is a pure function of a ``Subject``, switched on by its name in ``[objectives]``, or in ``objectives.own`` where a
+user registered it.
 """
 
 import math
@@ -12,8 +13,10 @@ import torch
 from torch import nn
 
 from evonas.config import LayerConfig
+from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.layer.lower import lower
+from evonas.registry import Registry
 from evonas.training.sensitivity import lr_sensitivity as sensitivity
 from evonas.training.timing import forward_backward, relative_time
 
@@ -57,11 +60,13 @@ class Objective:
     """One objective.
 
     Attributes:
+        name: what tables, the archive and the search file call it.
         weight: 1 where larger is better, -1 where smaller is, as in DEAP.
-        measure: its value, a finite number.
+        measure: its value; a layer for which that is not finite is rejected.
         meaning: in a few words, for people.
     """
 
+    name: str
     weight: float
     measure: Callable[[Subject], float]
     meaning: str
@@ -149,14 +154,36 @@ def activation_sparsity(subject: Subject) -> float:
     return tolerated
 
 
-OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
-    {
-        "latency": Objective(-1.0, latency, "forward and backward time / that of BN-ReLU, of tokens LN-GELU"),
-        "parameters": Objective(-1.0, parameters, "trainable values per channel"),
-        "stability_margin": Objective(1.0, stability_margin, "largest learning rate that trains / the default"),
-        "lr_sensitivity": Objective(-1.0, lr_sensitivity, "mean loss over learning rates minus the best"),
-        "activation_sparsity": Objective(
-            1.0, activation_sparsity, "share of the linear layers' inputs that may be dropped"
+def _require_usable(objective: Objective) -> None:
+    """Refuse what could not be selected by."""
+    where = f"objective {objective.name!r}"
+    if not objective.name.isidentifier() or objective.name == "own":
+        raise InputError(where, "is no name", accepted="letters, digits and _, not a digit first")
+    if objective.weight not in (1.0, -1.0):
+        raise InputError(where, f"weight {objective.weight}", accepted="1 (larger is better), -1 (smaller is better)")
+    if not callable(objective.measure) or not objective.meaning:
+        raise InputError(where, "has no measure or no meaning", accepted="a function of a Subject, and a text")
+
+
+OBJECTIVES = Registry(
+    "objective",
+    (
+        Objective("latency", -1.0, latency, "forward and backward time / that of BN-ReLU, of tokens LN-GELU"),
+        Objective("parameters", -1.0, parameters, "trainable values per channel"),
+        Objective("stability_margin", 1.0, stability_margin, "largest learning rate that trains / the default"),
+        Objective("lr_sensitivity", -1.0, lr_sensitivity, "mean loss over learning rates minus the best"),
+        Objective(
+            "activation_sparsity", 1.0, activation_sparsity, "share of the linear layers' inputs that may be dropped"
         ),
-    }
+    ),
+    _require_usable,
 )
+
+
+def register_objective(objective: Objective) -> Objective:
+    """Add an objective, which a search has where ``objectives.own`` names it.
+
+    Raises:
+        InputError: another objective has the name, or the record lacks something.
+    """
+    return OBJECTIVES.register(objective)

@@ -64,7 +64,7 @@ class Probe:
         self.weights = np.concatenate([np.full(prod(s.shape), 1 / prod(s.shape)) for s in samples])
         drawn = [_draw(sample) for sample in samples]
         self.initial = {name: np.concatenate([values[name].ravel() for values in drawn]) for name in INITIAL_NODES}
-        self._averages = {name: _average(index_set, self.samples) for name, index_set in INDEX_SETS.items()}
+        self._averages: dict[str, Average] = {}  # over index sets, made when they are first needed
 
     def forward(self, genome: Genome, eps: float) -> dict[int, Array]:
         """The values of the active nodes by position, ascending; the last is the output. Moments are the batch's."""
@@ -105,7 +105,11 @@ class Probe:
     def _arguments(self, node: Node, values: dict[int, Array]) -> list[Any]:
         """Operands, and for a moment what averages over its index set."""
         operands = [values[i] for i in node.inputs]
-        return [*operands, self._averages[node.axes]] if node.axes else operands
+        if not node.axes:
+            return operands
+        if node.axes not in self._averages:
+            self._averages[node.axes] = _average(INDEX_SETS[node.axes], self.samples)
+        return [*operands, self._averages[node.axes]]
 
 
 def _draw(sample: Sample) -> dict[str, Array]:

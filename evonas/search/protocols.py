@@ -1,21 +1,25 @@
 """Rejection protocols that need no training: structure, numerics, and the fingerprint behind equivalence.
 
-A protocol looks at a genome and returns a ``Rejection`` or lets it pass. They run cheapest first.
+A protocol looks at a genome and returns a ``Rejection`` or lets it pass. They run cheapest first. Users register theirs
+and name them in ``protocols.screens``.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
 from evonas.config import LayerConfig, NumericsConfig, ProtocolsConfig
+from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.graph.primitive import constant
 from evonas.graph.references import Array
+from evonas.registry import Registry
 from evonas.search.outcome import Rejection
 from evonas.search.probe import CHANNELS, TRAINABLE, Probe, Sample
+from evonas.search.propagation import propagation
 
 SHAPES = ((3, CHANNELS, 6, 5), (3, CHANNELS, 1, 1), (1, CHANNELS, 4, 4))
 OVERFLOW = float(np.finfo(np.float32).max)  # layers train in single precision
@@ -147,21 +151,110 @@ def _without_gradient(genome: Genome, held: frozenset[str], eps: float) -> froze
     return frozenset(name for name, place in places.items() if not gradients.get(place, np.zeros(1)).any())
 
 
-@dataclass(frozen=True, slots=True)
-class Screens:
-    """The protocols without training that are switched on, cheapest first."""
+EQUIVALENCE = "equivalence"
 
-    settings: ProtocolsConfig
-    layer: LayerConfig
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A rejection protocol that needs no training.
+
+    Attributes:
+        name: what the search file calls it; also the stage of its rejections.
+        reject: from a genome to a rejection, or to None if it passes; a pure function.
+        meaning: in a few words, what passes.
+        after: of a user's protocol, the screen of evonas after which it runs: ``structure``, ``numerics`` or
+            ``equivalence``. After the last it runs only for functions that were no candidate before.
+        configured: ``reject`` also takes the sections ``[protocols]`` and ``[layer]``.
+    """
+
+    name: str
+    reject: Callable[..., Rejection | None]
+    meaning: str
+    after: str = "structure"
+    configured: bool = False
+
+
+_TAKEN = (EQUIVALENCE, "propagation", "quality", "stability", "rungs", "training", "objectives", "execution")
+
+
+def _require_usable(protocol: Protocol) -> None:
+    """Refuse what could not be run or counted."""
+    where = f"protocol {protocol.name!r}"
+    if not protocol.name.isidentifier() or protocol.name in _TAKEN:
+        raise InputError(where, "is no name, or that of a stage of evonas", accepted="letters, digits and _")
+    if protocol.after not in (places := (*PROTOCOLS.builtin, EQUIVALENCE)):
+        raise InputError(where, f"runs after {protocol.after!r}", accepted=", ".join(places))
+    if not callable(protocol.reject) or not protocol.meaning:
+        raise InputError(where, "has no reject or no meaning", accepted="a function of a Genome, and a text")
+
+
+PROTOCOLS = Registry(
+    "screen",
+    (
+        Protocol("structure", structure, "the output can depend on the input and vary over batch and space"),
+        Protocol(
+            "numerics",
+            lambda genome, settings, layer: numerics(genome, settings.numerics, layer),
+            "values and gradients are finite, and the output makes real use of the input",
+            configured=True,
+        ),
+    ),
+    _require_usable,
+)
+
+
+def register_protocol(protocol: Protocol) -> Protocol:
+    """Add a rejection protocol, which a search has where ``protocols.screens`` names it.
+
+    Raises:
+        InputError: another protocol has the name, or the record lacks something.
+    """
+    return PROTOCOLS.register(protocol)
+
+
+class Screens:
+    """The protocols without training that are switched on, cheapest first.
+
+    Args:
+        settings: which they are, and their settings.
+        layer: how layers are lowered.
+
+    Raises:
+        InputError: an unknown screen.
+    """
+
+    def __init__(self, settings: ProtocolsConfig, layer: LayerConfig) -> None:
+        self._settings, self._layer = settings, layer
+        for name in settings.screens:
+            if name not in (known := (*PROTOCOLS, EQUIVALENCE)):
+                raise PROTOCOLS.unknown(name, "protocols.screens", known)
+        builtin = (*PROTOCOLS.builtin, EQUIVALENCE)
+        own = [PROTOCOLS[name] for name in dict.fromkeys(settings.screens) if name not in builtin]
+        self._first: list[Protocol] = []
+        for place in PROTOCOLS.builtin:
+            self._first += [PROTOCOLS[place]] if place in settings.screens else []
+            self._first += [protocol for protocol in own if protocol.after == place]
+        self._last = [protocol for protocol in own if protocol.after == EQUIVALENCE]
 
     def __call__(self, genome: Genome) -> Rejection | str:
         """Screen one genome: a rejection, or the fingerprint of its function ("" without the equivalence protocol)."""
-        screens = self.settings.screens
-        if "structure" in screens and (rejection := structure(genome)):
+        if rejection := self._rejected(genome, self._first):
             return rejection
-        if "numerics" in screens and (rejection := numerics(genome, self.settings.numerics, self.layer)):
-            return rejection
-        return fingerprint(genome, self.layer) if "equivalence" in screens else ""
+        return fingerprint(genome, self._layer) if EQUIVALENCE in self._settings.screens else ""
+
+    def probe(self, genome: Genome) -> Rejection | None:
+        """The dearer protocols, for functions that were no candidate before; propagation is the last of them."""
+        return self._rejected(genome, self._last) or propagation(genome, self._settings.propagation, self._layer)
+
+    def _rejected(self, genome: Genome, protocols: Iterable[Protocol]) -> Rejection | None:
+        for protocol in protocols:
+            settings = (self._settings, self._layer) if protocol.configured else ()
+            if rejection := protocol.reject(genome, *settings):
+                if rejection.stage != protocol.name:
+                    found = f"gives a rejection of stage {rejection.stage!r}"
+                    raise InputError(f"protocol {protocol.name!r}", found, accepted=repr(protocol.name))
+                return rejection
+        return None
 
 
 def repeats(first: int) -> Rejection:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
+from evonas.registry import LOAD, UnknownNameError
 from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
 from evonas.search.individual import FULL, Individual
@@ -20,16 +22,37 @@ class Entry:
     Attributes:
         rank: 1 for the best mean; 0 for a baseline.
         name: ``#1``, or the baseline's catalogue name.
-        genome: the layer, inactive nodes removed.
+        layer: the layer, inactive nodes removed; or its text, where an extension that it needs is not loaded.
         evaluation: its scores, or why it has none.
         candidate: index of the candidate in the run; None for a baseline.
     """
 
     rank: int
     name: str
-    genome: Genome
+    layer: "Genome | UnreadLayer"
     evaluation: Evaluation
     candidate: int | None = None
+
+    @property
+    def genome(self) -> Genome:
+        """The layer.
+
+        Raises:
+            InputError: an extension that it needs is not loaded.
+        """
+        if isinstance(self.layer, UnreadLayer):
+            raise self.layer.error
+        return self.layer
+
+    @property
+    def formula(self) -> str:
+        """Of the layer, or its text where an extension that it needs is not loaded."""
+        return self.layer.text if isinstance(self.layer, UnreadLayer) else self.layer.formula()
+
+    @property
+    def missing(self) -> str:
+        """What has to be loaded to read the layer; empty if nothing."""
+        return f"{self.layer.error.found}; {self.layer.error.remedy}" if isinstance(self.layer, UnreadLayer) else ""
 
     def as_json(self) -> dict[str, Any]:
         """What ``--json`` prints of it."""
@@ -37,11 +60,25 @@ class Entry:
             "rank": self.rank,
             "name": self.name,
             "candidate": self.candidate,
-            **describe(self.genome),
+            **self._description(),
             "objectives": dict(self.evaluation.objectives),
             "mean": self.evaluation.mean,
             "extras": dict(self.evaluation.extras),
         }
+
+    def _description(self) -> dict[str, str | None]:
+        if isinstance(self.layer, UnreadLayer):
+            unread = {"key": self.evaluation.key, "text": self.layer.text, "formula": None, "latex": None}
+            return unread | {"missing": self.missing}
+        return {**describe(self.layer)}
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadLayer:
+    """The text of a layer of a run, and why it cannot be read."""
+
+    text: str
+    error: InputError
 
 
 def describe(genome: Genome) -> dict[str, str]:
@@ -58,12 +95,23 @@ def describe(genome: Genome) -> dict[str, str]:
 def ranking(run: RunFolder, count: int | None = None) -> list[Entry]:
     """The scored layers of a run by mean objective, best first; earlier candidates first among equals."""
     with Archive.open(run.require().archive_file, read_only=True) as archive:
-        scored = [(c, e) for c, e in archive.records() if e.objectives]
-    scored.sort(key=lambda pair: (-(pair[1].mean or 0.0), pair[0].index))
+        scored = archive.scored()
+    scored.sort(key=lambda found: (-(found[2].mean or 0.0), found[0]))
     return [
-        Entry(rank, f"#{rank}", candidate.genome.active(), evaluation, candidate.index)
-        for rank, (candidate, evaluation) in enumerate(scored[:count], 1)
+        Entry(rank, f"#{rank}", _read(run, rank, text), evaluation, candidate)
+        for rank, (candidate, text, evaluation) in enumerate(scored[:count], 1)
     ]
+
+
+def _read(run: RunFolder, rank: int, text: str) -> Genome | UnreadLayer:
+    """A layer of a run; reading one imports nothing, so that what it needs may be missing."""
+    try:
+        return Genome.from_text(text).active()
+    except UnknownNameError as error:
+        names = run.config().extensions
+        remedy = f"evonas {' '.join(f'--extension {name}' for name in names)} ..." if names else LOAD
+        found = f"{error.found}, of an extension that is not loaded"
+        return UnreadLayer(text, InputError(f"{run.path}#{rank}", found, remedy=f"load it: {remedy}"))
 
 
 def undominated(entries: Sequence[Entry]) -> list[Entry]:

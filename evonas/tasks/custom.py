@@ -9,6 +9,7 @@ import torch
 
 from evonas.config import TaskConfig
 from evonas.errors import InputError
+from evonas.extensions import import_own
 from evonas.tasks.task import Task
 
 
@@ -20,11 +21,7 @@ def custom_task(section: TaskConfig, batch_size: int, device: torch.device) -> T
     """
     module_name, _, function_name = section.task.partition(":")
     where = f"tasks.task: {section.task}"
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        remedy = "install the package that holds it, or put its folder on PYTHONPATH"
-        raise InputError(where, f"cannot be imported ({error})", remedy=remedy) from error
+    module = import_own(module_name, where)
     function = getattr(module, function_name, None)
     if not callable(function):
         raise InputError(where, f"{module_name} has no function {function_name!r}", accepted=_functions(module))

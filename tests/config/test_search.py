@@ -178,12 +178,14 @@ ONE_NAME = "two tasks are called 'preact_resnet'; give one of them a name of its
             ["objectives.activation_sparsity=true"],
             "objectives.activation_sparsity: preact_resnet has no linear layer but its head; accepted: a transformer",
         ),
+        (["objectives.own=['mine']", "tasks.0.name=mine"], "tasks.name: 'mine' is an objective already"),
         *(
             (
                 [f"objectives.{name}=true", task],
                 f"tasks.name: {name!r} is an objective already; give the task another name",
             )
             for name in config.ObjectivesConfig.model_fields
+            if name != "own"
             for task in (f"tasks.0.name={name}", f'tasks=[{{task="my.tasks:{name}"}}]')
         ),
     ],

@@ -20,7 +20,7 @@ from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.node import INITIAL, Node
-from evonas.graph.primitive import ELEMENTWISE, INDEX_SETS, MOMENTS, PRIMITIVES, Array, reference
+from evonas.graph.primitive import INDEX_SETS, PRIMITIVES, Array, of_kind, reference
 
 GROUPS, EPS = 2, 1e-5
 
@@ -141,8 +141,8 @@ def evaluate(formula: str, x: Array, parameters: dict[str, Array]) -> Array:
     names: dict[str, Any] = {"x": Guarded(x)}
     for name in ("v0", "v1"):
         names[name] = Guarded(np.broadcast_to(parameters[name][None, :, None, None], x.shape))
-    names |= {PRIMITIVES[op].plain.template.partition("(")[0]: function(op) for op in ELEMENTWISE}
-    names |= {f"{op}_{axes}": function(op, axes) for op in MOMENTS for axes in INDEX_SETS}
+    names |= {PRIMITIVES[op].plain.template.partition("(")[0]: function(op) for op in of_kind("elementwise")}
+    names |= {f"{op}_{axes}": function(op, axes) for op in of_kind("moment") for axes in INDEX_SETS}
     names["number"] = lambda value: Guarded(np.full_like(x, value))
     python = re.sub(r"\[(\w+)\]", r"_\1", formula)
     python = re.sub(r"(?<![\w.^])\d+(\.\d+)?(e[-+]?\d+)?", r"number(\g<0>)", python).replace("^", "**")

@@ -153,5 +153,5 @@ def test_a_space_loads_from_a_search_file_and_names_it_in_errors(tmp_path: Path)
     path.write_text(f'{head}primitives = ["add", "tanh"]\nintermediate_nodes = 4\n')
     assert SearchSpace.load(path) == SearchSpace(("add", "tanh"), ("bhw", "chw", "hw", "ghw"), 4)
     path.write_text(f'{head}primitives = ["gelu"]\n')
-    with pytest.raises(InputError, match=r"search\.toml: space\.primitives: unknown name 'gelu'"):
+    with pytest.raises(InputError, match=r"search\.toml: space\.primitives: unknown primitive 'gelu'"):
         SearchSpace.load(path)

@@ -14,12 +14,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evonas.config import LayerConfig, ObjectivesConfig, ProtocolsConfig, QualityConfig, TrainingConfig
+from evonas.config import LayerConfig, ObjectivesConfig, ProtocolsConfig, QualityConfig, TrainingConfig, loads
+from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.search.evaluator import Evaluator
-from evonas.search.objectives import OBJECTIVES, SHAPES, Subject, latency, parameters, reference_layer
-from evonas.search.outcome import Evaluation
+from evonas.search.individual import FULL, Individual
+from evonas.search.making import require_searchable
+from evonas.search.objectives import (
+    OBJECTIVES,
+    SHAPES,
+    Objective,
+    Subject,
+    latency,
+    parameters,
+    reference_layer,
+    register_objective,
+)
+from evonas.search.outcome import Evaluation, Rejection
+from evonas.search.selection import pareto_front
 from evonas.tasks.task import Task
 from evonas.training.timing import forward_backward, relative_time
 
@@ -42,7 +55,7 @@ def bn_relu() -> nn.Module:
 
 
 def test_every_objective_has_a_switch_and_every_switch_an_objective() -> None:
-    assert list(OBJECTIVES) == list(ObjectivesConfig.model_fields)
+    assert [*OBJECTIVES.builtin, "own"] == list(ObjectivesConfig.model_fields)
     assert ObjectivesConfig().names == ()
     assert ObjectivesConfig(latency=True, stability_margin=True).names == ("latency", "stability_margin")
 
@@ -205,3 +218,24 @@ def test_the_tolerated_sparsity_is_the_last_before_the_loss_rises(
 ) -> None:
     assert OBJECTIVES["activation_sparsity"].measure(subject(sparse_metric=metric)) == pytest.approx(tolerated)
     assert OBJECTIVES["activation_sparsity"].weight == 1
+
+
+@pytest.mark.usefixtures("tables")
+def test_an_objective_of_a_user_is_measured_where_it_is_named() -> None:
+    register_objective(Objective("nodes", -1.0, lambda subject: len(subject.genome.nodes), "nodes"))
+    named = ObjectivesConfig(parameters=True, own=("nodes", "parameters"))
+    assert named.names == ("parameters", "nodes")
+    with pytest.raises(InputError, match=r"objectives\.own: unknown objective 'node'; .*did you mean 'nodes'"):
+        require_searchable(loads('name = "a"\nobjectives.own = ["node"]\n[[tasks]]\narchitecture = "densenet"\n'))
+    found = evaluate(parabola(1.0), objectives=("nodes",))
+    assert found.extras == {"nodes": len(S0.nodes)}
+    better, worse = (Individual.of(n, S0, {"a": 0.5}, FULL, {"nodes": float(n)}) for n in (5, 6))
+    assert [i.index for i in pareto_front([better, worse])] == [5]
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_layer_for_which_an_objective_is_no_number_is_rejected() -> None:
+    register_objective(Objective("odd", 1.0, lambda _: math.nan, "no number"))
+    found = evaluate(parabola(1.0), objectives=("parameters", "odd"))
+    assert found.rejection == Rejection("objectives", "not a finite number", detail="odd")
+    assert (found.objectives, found.extras) == ({}, {})

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from oracles import genomes, interpret
 
 from evonas.config import LayerConfig, NumericsConfig, ProtocolsConfig
+from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.node import NUM_INITIAL, Node
@@ -24,7 +25,18 @@ from evonas.graph.primitive import PRIMITIVES
 from evonas.graph.space import SearchSpace
 from evonas.layer.lower import lower
 from evonas.search.outcome import Rejection
-from evonas.search.protocols import OVERFLOW, Screens, fingerprint, holds, numerics, repeats, structure, unreached
+from evonas.search.protocols import (
+    OVERFLOW,
+    Protocol,
+    Screens,
+    fingerprint,
+    holds,
+    numerics,
+    register_protocol,
+    repeats,
+    structure,
+    unreached,
+)
 
 LAYER, NUMERICS = LayerConfig(), NumericsConfig()
 NO_INPUT, NO_VARIATION = "output does not depend on the input", "output does not vary over batch and space"
@@ -391,3 +403,45 @@ def test_parameters_that_no_gradient_reaches_are_found(text: str, names: set[str
 )
 def test_what_never_trains_makes_no_other_layer(with_it: str, without: str) -> None:
     assert print_of(with_it) == print_of(without)
+
+
+@pytest.mark.usefixtures("tables")
+def test_protocols_of_users_run_where_they_say_in_the_order_in_which_they_are_named() -> None:
+    calls: list[str] = []
+
+    def own(name: str, after: str) -> str:
+        def reject(_: Genome) -> None:
+            calls.append(name)
+
+        return register_protocol(Protocol(name, reject, "all", after)).name
+
+    names = [own("late", "numerics"), own("second", "structure"), own("last", "equivalence"), own("first", "structure")]
+    named = ProtocolsConfig(screens=("structure", "numerics", "equivalence", "first", "late", "last", "second"))
+    screen, genome = Screens(named, LAYER), CATALOGUE["evonorm-s0"]
+    assert screen(genome) == fingerprint(genome, LAYER)
+    assert calls == ["first", "second", "late"]
+    assert screen.probe(genome) is None
+    assert calls[3:] == ["last"]
+    assert isinstance(screen(layer("exp(v0)")), Rejection)
+    assert len(calls) == 4  # structure comes first
+    assert isinstance(screen(layer("a = square(x); b = exp(a); exp(b)")), Rejection)
+    assert calls[4:] == ["first", "second"]
+    Screens(ProtocolsConfig(), LAYER)(genome)
+    assert len(calls) == 6  # none was named
+    assert names == ["late", "second", "last", "first"]
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_rejection_of_a_user_s_protocol_has_its_name_as_stage() -> None:
+    genome = CATALOGUE["evonorm-s0"]
+    register_protocol(Protocol("mine", lambda _: Rejection("mine", "no"), "none"))
+    register_protocol(Protocol("wrong", lambda _: Rejection("numerics", "no"), "none", "equivalence"))
+    screen = Screens(ProtocolsConfig(screens=("mine", "wrong")), LAYER)
+    assert screen(genome) == Rejection("mine", "no")
+    with pytest.raises(InputError, match="protocol 'wrong': gives a rejection of stage 'numerics'"):
+        screen.probe(genome)
+
+
+def test_an_unknown_screen_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(InputError, match=r"protocols\.screens: unknown screen 'numeric'; .*equivalence; did you"):
+        Screens(ProtocolsConfig(screens=("numeric",)), LAYER)

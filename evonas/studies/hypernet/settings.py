@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from evonas.config import DataConfig, ExecutionConfig
-from evonas.config.section import Count, NamedSection, NotNegative, Positive, PositiveInt, Section
+from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Section, StudySection
 
 Form = Literal["default", "encoding-only", "additive-only", "mip"]
 OptimizerName = Literal["sgd", "momentum", "adam"]
@@ -63,7 +63,7 @@ class GridConfig(Section):
     separate: bool = False
 
 
-class StudyConfig(NamedSection):
+class StudyConfig(StudySection):
     """A study file."""
 
     task: TaskConfig

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from evonas.config import ExecutionConfig, TextConfig
-from evonas.config.section import Count, NamedSection, Positive, Section, parse_section
+from evonas.config.section import Count, NamedSection, Positive, Section, StudySection, parse_section
 from evonas.errors import InputError
 from evonas.runs.jobs import Jobs
 from evonas.studies.stability.curves import diverges_slowly, spike_steps
@@ -41,7 +41,7 @@ class InterventionConfig(NamedSection):
     run: dict[str, Any] = Field(default_factory=dict)
 
 
-class StudyConfig(NamedSection):
+class StudyConfig(StudySection):
     """A study file. ``run`` holds what all runs share, an intervention what differs; the grid sets the rest."""
 
     text: TextConfig = TextConfig()

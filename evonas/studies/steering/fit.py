@@ -7,14 +7,13 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.studies.steering import lineas
-from evonas.studies.steering.estimators import classifier_shift, linear_transport, mean_shift
 from evonas.studies.steering.intervention import Intervention
 from evonas.studies.steering.maps import AffineMap
+from evonas.studies.steering.methods import LINEAS, METHODS
 from evonas.studies.steering.pooling import Pooling
 from evonas.studies.steering.recording import frozen, record, samples_of
 from evonas.studies.steering.sites import Batch, Site, find_sites, steered
 
-METHODS = ("lineas", "linear-act", "mean-act", "caa", "iti-c")
 POST_NORMS = "**.*post*layernorm"
 
 Estimator = Callable[[Tensor, Tensor], AffineMap]
@@ -52,6 +51,8 @@ def fit(
                     logistic regression
     ==============  =================================================  ==========================================
 
+    Methods of users are registered with ``evonas.steering.register_method``; they have the settings of ``mean-act``.
+
     CAA and ITI were published with ``pool="last"``. Targets always pass through the untouched model; the released code
     of AcT steers them with the earlier maps too, which gives other maps from the second site on. The model's modes and
     flags are restored. The result is a function of model and batches: nothing is drawn. AurA and the transport between
@@ -76,7 +77,8 @@ def fit(
         optimizer: of ``lineas``, ``sgd`` or ``adam``.
         neurons: of ``lineas``, the share of all neurons that may be steered: those for which the loss is steepest at
             the start. Unlike a sparsity it does not shrink the maps of those it keeps.
-        sequential: of ``linear-act`` and ``mean-act``; False estimates all on the untouched model.
+        sequential: of ``linear-act``, ``mean-act`` and users' methods that say so; False estimates all on the untouched
+            model.
         bounded: of ``linear-act``; leave values alone that lie outside of what the source's pooled activations
             reached. Of tokens each has to lie inside, of a map over space its pooled value, which then moves as a
             whole. That is meant for removing a property; use False for inducing one.
@@ -89,11 +91,10 @@ def fit(
     Source: Rodriguez et al., *LinEAS*, 2025, arXiv 2503.10679; AcT, 2024, arXiv 2410.23054; CAA, Rimsky et al. 2023,
     arXiv 2312.06681; ITI, Li et al. 2023, arXiv 2306.03341.
     """
-    if method not in METHODS:
-        raise InputError("method", repr(method), accepted=", ".join(METHODS))
-    if sparsity and method != "lineas":
+    how = METHODS.find(method, "method")
+    if sparsity and method != LINEAS:
         raise InputError("sparsity", f"{sparsity} with method {method!r}", accepted="0, or method 'lineas'")
-    if neurons != 1 and method != "lineas":
+    if neurons != 1 and method != LINEAS:
         raise InputError("neurons", f"{neurons} with method {method!r}", accepted="1, or method 'lineas'")
     settings = lineas.Settings(steps, lr, sparsity, reduction, optimizer, neurons)
     pooling = Pooling(pool, skip_first)
@@ -106,14 +107,17 @@ def fit(
         goals = record(model, found, targets, pooling, "target")
         start = record(model, found, sources, pooling, "source")  # whatever the method: it checks the samples
         losses: tuple[float, ...] = ()
-        if method == "lineas":
+        if how.estimate is None:
             _require_sortable(sources)
             maps, trace = lineas.train(model, found, sources, goals, pooling, settings, on_step)
             losses = trace.losses
-        elif method in ("linear-act", "mean-act") and sequential:
-            maps = _one_after_another(model, found, sources, goals, pooling, _estimator(method, bounded, pool))
         else:
-            maps = list(map(_estimator(method, bounded, pool), start, goals))
+            settings_of = {"bounded": bounded, "pool": pool} if how.configured else {}
+            estimate = partial(how.estimate, **settings_of)
+            if how.sequential and sequential:
+                maps = _one_after_another(model, found, sources, goals, pooling, estimate)
+            else:
+                maps = list(map(estimate, start, goals))
     return Intervention(found, tuple(maps), method, type(model).__name__, losses)
 
 
@@ -124,16 +128,6 @@ def _batches(what: str, batches: Iterable[Batch]) -> list[Batch]:
     if not listed:
         raise InputError(what, "no batch", accepted="2 samples or more")
     return listed
-
-
-def _estimator(method: str, bounded: bool, pool: str) -> Estimator:
-    estimators: dict[str, Estimator] = {
-        "linear-act": partial(linear_transport, bounded=bounded, pool=pool),
-        "mean-act": mean_shift,
-        "caa": mean_shift,
-        "iti-c": classifier_shift,
-    }
-    return estimators[method]
 
 
 def _one_after_another(

@@ -12,13 +12,14 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from evonas.config import ExecutionConfig
-from evonas.config.section import Count, NamedSection, NotNegative, Positive, PositiveInt, Section, Share
+from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Section, Share, StudySection
 from evonas.errors import InputError
 from evonas.runs.jobs import Jobs, spec_text
 from evonas.studies.steering.fit import fit
 from evonas.studies.steering.images import ImagesConfig, ImageSubject
 from evonas.studies.steering.intervention import Intervention
 from evonas.studies.steering.language import Language, LanguageConfig
+from evonas.studies.steering.methods import LINEAS, METHODS
 from evonas.studies.steering.networks import NetworksSpec, trained_networks
 from evonas.studies.steering.saving import HEADER
 from evonas.studies.steering.subject import Subject
@@ -33,7 +34,7 @@ MAPS, NETWORKS = "maps", "networks"  # folders of interventions and of trained n
 class FitConfig(Section):
     """How maps are fitted; keys as of ``evonas.steering.fit``. Without ``sites`` they are the subject's."""
 
-    method: Literal["lineas", "linear-act", "mean-act", "caa", "iti-c"] = "lineas"
+    method: str = LINEAS
     sites: tuple[str, ...] = ()
     pool: Literal["mean", "last", "max", "min"] = "mean"
     steps: PositiveInt = 100
@@ -58,9 +59,9 @@ class MethodConfig(FitConfig):
 
     @model_validator(mode="after")
     def _sparse(self) -> Self:
-        if any(self.sparsities) and self.method != "lineas":
+        if any(self.sparsities) and self.method != LINEAS:
             raise PydanticCustomError("sparsities", "no sparsities: {method} has none", {"method": self.method})
-        if set(self.neurons) != {1.0} and self.method != "lineas":
+        if set(self.neurons) != {1.0} and self.method != LINEAS:
             raise PydanticCustomError("neurons", "no neurons: {method} steers all", {"method": self.method})
         return self
 
@@ -81,7 +82,7 @@ class SteeringExecution(ExecutionConfig):
     timeout_seconds: Positive = 7200.0
 
 
-class StudyConfig(NamedSection):
+class StudyConfig(StudySection):
     """A study file, of a ``[language]`` model or of ``[images]``.
 
     ``rises`` are the rises of the price at which methods are compared: 0.1 is a tenth more than the untouched model's.
@@ -148,8 +149,10 @@ def pieces_of(study: StudyConfig, folder: Path | None = None) -> dict[Cell, Meas
     """Every cell of the grid, seed by seed.
 
     Raises:
-        InputError: two methods of one name, or a subject that cannot be loaded.
+        InputError: two methods of one name, an unknown method, or a subject that cannot be loaded.
     """
+    for number, method in enumerate(study.methods):
+        METHODS.find(method.method, f"methods.{number}.method")
     labels = [method.label for method in study.methods]
     for label in labels:
         if labels.count(label) > 1 or label == NONE:

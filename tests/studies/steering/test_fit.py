@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from evonas.errors import InputError
 from evonas.steering import Intervention, fit
 from evonas.studies.steering.estimators import linear_transport, mean_shift
-from evonas.studies.steering.fit import METHODS
+from evonas.studies.steering.methods import METHODS, Method, register_method
 from evonas.studies.steering.pooling import Pooling
 from evonas.studies.steering.recording import record
 from evonas.studies.steering.sites import find_sites, steered
@@ -188,7 +188,12 @@ GOOD = torch.randn(4, 9, 3, generator=torch.Generator().manual_seed(0))
         ([GOOD], [GOOD, NAN], {}, "^0: activations of target are not finite"),
         ([(GOOD, GOOD)], [GOOD], {}, "^source, batch 0: batch: a tuple; accepted: a tensor, or a mapping of inputs"),
         ([GOOD[:, :1]], [GOOD], {}, "^source, batch 0: batch: sample 0 has no token to pool beside the first"),
-        ([GOOD], [GOOD], {"method": "reft"}, "^method: 'reft'; accepted: lineas, linear-act, mean-act, caa, iti-c$"),
+        (
+            [GOOD],
+            [GOOD],
+            {"method": "reft"},
+            "^method: unknown steering method 'reft'; accepted: lineas, linear-act, ",
+        ),
         ([GOOD], [GOOD], {"pool": "sum"}, "^pool: 'sum'; accepted: mean, last, max, min$"),
         ([GOOD], [GOOD], {"reduction": "max"}, "^reduction: 'max'; accepted: mean, sum$"),
         ([GOOD], [GOOD], {"optimizer": "lion"}, "^optimizer: 'lion'; accepted: sgd, adam$"),
@@ -217,3 +222,17 @@ def test_mistakes_are_named_in_one_line(source: Any, target: Any, settings: dict
         fit(model, source, target, **{"sites": "0", "steps": 2} | settings)
     assert len(str(error.value).splitlines()) == 1
     assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.usefixtures("tables")
+@pytest.mark.parametrize("sequential", [True, False])
+def test_a_method_of_a_user_is_fitted_as_its_record_says(sequential: bool) -> None:
+    register_method(Method("own-shift", mean_shift, "1, difference of means", "these tests", sequential=sequential))
+    found = fitted("own-shift")
+    assert found.method == "own-shift"
+    assert_same(found, fitted("mean-act" if sequential else "caa"))
+
+
+def test_an_unknown_method_has_a_near_one() -> None:
+    with pytest.raises(InputError, match=r"method: unknown steering method 'linear_act'; .*did you mean 'linear-act'"):
+        fitted("linear_act")

@@ -194,7 +194,7 @@ def test_half_written_maps_are_not_read(file: Path, tmp_path: Path) -> None:
         (["methods.0.neurons=[0.1]"], ["methods", "mean-act steers all"]),
         (["methods.1.neurons=[0.0]"], ["methods.1.neurons.0", "greater than 0"]),
         (["methods.0.strengths=[-1.0]"], ["methods.0.strengths.0", "greater than 0"]),
-        (["methods.0.method='magic'"], ["methods.0.method", "'lineas'"]),
+        (["methods.0.method='magic'"], ["methods.0.method", "unknown steering method 'magic'", "lineas"]),
         (["images.concept=3"], ["a table [language] or a table [images]"]),
     ],
 )
