@@ -20,7 +20,7 @@ from evonas.errors import InputError
 from evonas.files import write_text
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
-from evonas.report.markdown import table_head, table_row
+from evonas.report.table import Datum, Table
 from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
 from evonas.search.outcome import Evaluation
@@ -107,9 +107,11 @@ def outcomes(rows: Sequence[Row]) -> list[str]:
             ended = f"{row['ended']}: {row['reason']}" if row["ended"] else "trained in full"
             counts[ended] += 1
             seconds[ended] += float(row["seconds"])
-    lines = [table_row(ended, str(count), f"{seconds[ended]:,.0f}") for ended, count in counts.most_common()]
-    total = table_row("all", str(counts.total()), f"{sum(seconds.values()):,.0f}")
-    return [*table_head("candidates", "number", "seconds"), *lines, total]
+    shown = [(ended, count, seconds[ended]) for ended, count in counts.most_common()]
+    shown.append(("all", counts.total(), sum(seconds.values())))
+    return (
+        Table(("candidates", "number", "seconds"), tuple(shown), forms={"seconds": "{:,.0f}"}).markdown().splitlines()
+    )
 
 
 def best(rows: Sequence[Row], count: int) -> list[str]:
@@ -118,17 +120,17 @@ def best(rows: Sequence[Row], count: int) -> list[str]:
     ranks = {row["candidate"]: rank for rank, row in enumerate((r for r in scored if r["candidate"].isdigit()), 1)}
     tasks = list(numbers_of(scored[0], SCORE)) if scored else []
     others = list(dict.fromkeys(name for row in scored for name in numbers_of(row, EXTRA)))
-    lines = []
+    lines: list[dict[str, Datum]] = []
     for row in scored:
         rank = ranks.get(row["candidate"])
         if rank is not None and rank > count:
             continue
         scores, extras = numbers_of(row, SCORE), numbers_of(row, EXTRA)
         name = row["candidate"] if rank is None else f"#{rank}, candidate {row['candidate']}"
-        cells = [*(f"{scores[task]:.4f}" for task in tasks), f"{_mean(row):.4f}"]
-        cells += [f"{extras[other]:.4g}" if other in extras else "" for other in others]
-        lines.append(table_row(name, *cells, Genome.from_text(row["layer"]).formula()))
-    return [*table_head("layer", *tasks, "mean", *others, "formula"), *lines]
+        cells: dict[str, Datum] = {"layer": name, **{task: scores[task] for task in tasks}, "mean": _mean(row)}
+        cells |= {other: extras.get(other, "") for other in others}
+        lines.append(cells | {"formula": Genome.from_text(row["layer"]).formula()})
+    return Table.of(lines, dict.fromkeys(others, "{:.4g}")).markdown().splitlines()
 
 
 def numbers_of(row: Mapping[str, str], kind: str) -> dict[str, float]:

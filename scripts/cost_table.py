@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from evonas.compare.comparison import interval_text
+from evonas.compare.report import interval_text
 from evonas.files import write_text
 from evonas.report.pictures import draw_curves, to_png
 from evonas.report.statistics import t_interval

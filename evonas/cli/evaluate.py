@@ -21,14 +21,15 @@ from evonas.cli.app import (
 )
 from evonas.compare import rerank as reranking
 from evonas.compare.columns import columns_of, contenders_of, find_data, find_task
-from evonas.compare.result import Matrix, Place
+from evonas.compare.report import matrix_report
+from evonas.compare.result import LayerTask, Matrix
 from evonas.compare.run import measure_costs, train_cells
-from evonas.compare.show import save_matrix
 from evonas.compare.trials import fresh_seeds
 from evonas.config import section
 from evonas.errors import InputError
 from evonas.extensions import load_extensions
-from evonas.report.board import open_board
+from evonas.report.board import Board
+from evonas.report.save import save_report, show_report
 from evonas.runs.folder import RunFolder, locked, working_folder
 from evonas.runs.interrupt import RunInterruptedError
 from evonas.runs.store import RESULTS, Store
@@ -76,17 +77,10 @@ def rerank(
             raise typer.Exit(INTERRUPTED) from None
         with Archive.open(folder.archive_file, read_only=True) as archive:
             step = max(archive.told() - 1, 0)  # a resumed search drops what stands at its own steps and later
-        with open_board(folder.board_folder) as board:
-            reranking.show_reranking(folder, found, board, step)
-    modules = reranking.save_reranking(folder, found)
-    if as_json:
-        print(json.dumps(found.as_json(), indent=2))
-        return
-    console = terminal.console()
-    for table in terminal.comparison_tables(found.comparison, title=f"{run}, reranked"):
-        console.print(table)
-    for path in (*modules, folder.best_folder / "rerank.png"):
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        report = reranking.reranking_report(folder, found)
+        with Board(folder.board_folder) as board:
+            show_report(board, report, "rerank", step)
+    terminal.print_report(report, reranking.save_reranking(folder, found, report), as_json=as_json)
 
 
 @app.command()
@@ -162,7 +156,7 @@ def evaluate(
         try:
             with terminal.JobBar(console) as progress:
                 comparison = train_cells(columns, contenders, numbers, store, progress, keep_changed=force)
-            measured: tuple[dict[Place, dict[str, float]], dict[Place, str]] = ({}, {})
+            measured: tuple[dict[LayerTask, dict[str, float]], dict[LayerTask, str]] = ({}, {})
             if costs:
                 with terminal.JobBar(console, "costs") as progress:
                     measured = measure_costs(columns, contenders, store, progress, keep_changed=force)
@@ -171,15 +165,9 @@ def evaluate(
             raise typer.Exit(INTERRUPTED) from None
         first = next((contender.name for contender in contenders if contender.baseline), None)
         matrix = Matrix(title, columns, comparison, first, *measured)
-        files = save_matrix(matrix, folder)
-    if as_json:
-        print(json.dumps(matrix.as_json(), indent=2))
-        return
-    console = terminal.console()
-    for table in (*terminal.comparison_tables(matrix.comparison, title=title), *terminal.cost_tables(matrix)):
-        console.print(table)
-    for path in files:
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        report = matrix_report(matrix)
+        files = save_report(folder, report)
+    terminal.print_report(report, files, as_json=as_json)
 
 
 def _changes(

@@ -40,9 +40,9 @@ def top(
         _print_json([entry.as_json() for entry in (*entries, *known)])
         return
     console = terminal.console()
-    console.print(terminal.ranking_table(entries, known, title=str(run)))
+    terminal.print_ranking(entries, known, title=str(run))
     with Archive.open(folder.archive_file, read_only=True) as archive:
-        console.print(terminal.rejection_table(archive.rejection_counts()))
+        terminal.print_rejections(archive.rejection_counts())
         for outcome, count in archive.compiling_counts().most_common():
             how = "layers trained compiled" if outcome == COMPILED else f"compilations failed: {outcome}"
             console.print(f"{count} {how}", highlight=False, soft_wrap=True)

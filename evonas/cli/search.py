@@ -13,7 +13,7 @@ from evonas.cli.app import INTERRUPTED, app, load_search, refuse_changes
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
-from evonas.report.board import open_board
+from evonas.report.board import Board
 from evonas.runs.folder import RunFolder, locked
 from evonas.search import best, named, ranking
 from evonas.search.archive import Archive
@@ -83,7 +83,7 @@ def _drive(settings: config.SearchConfig, folder: RunFolder, archive: Archive, e
         console.print(f"note: {idle} workers will be idle, evolution.look_ahead is {settings.evolution.look_ahead}")
     console.print(f"run {folder.path}; watch it with: tensorboard --logdir {folder.path.parent}", highlight=False)
     clock = Clock(settings.budget, used=driving_seconds(archive))
-    board = SearchBoard(open_board(folder.board_folder, purge_step=archive.told() or None), settings)
+    board = SearchBoard(Board(folder.board_folder, purge_step=archive.told() or None), settings)
     try:
         with executor, terminal.SearchProgress(clock, console) as progress:
             return drive(settings, archive, executor, [progress, board], clock)
@@ -96,9 +96,7 @@ def _drive(settings: config.SearchConfig, folder: RunFolder, archive: Archive, e
 def _finish(folder: RunFolder, ending: Ending) -> None:
     modules = best.save_best(folder)
     console = terminal.console()
-    console.print(
-        terminal.ranking_table(ranking.ranking(folder, 10), ranking.baselines(folder), title=str(folder.path))
-    )
+    terminal.print_ranking(ranking.ranking(folder, 10), ranking.baselines(folder), title=str(folder.path))
     for path in modules[:1]:
         console.print(f"best layer as a module: {path}", highlight=False, soft_wrap=True)
     console.print(f"TensorBoard: tensorboard --logdir {folder.path.parent}", highlight=False, soft_wrap=True)

@@ -4,7 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,17 +17,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
 
-from evonas.compare.comparison import (
-    Comparison,
-    cell_text,
-    failure_text,
-    interval_text,
-    mean_text,
-    rank_text,
-)
-from evonas.compare.result import COSTS, Matrix, cost_texts
 from evonas.report.save import Report
-from evonas.report.table import Table
+from evonas.report.table import Table, written
 from evonas.runs.progress import JobProgress
 from evonas.search.driver import Clock
 from evonas.search.objectives import OBJECTIVES
@@ -39,29 +30,30 @@ LONGEST_WORD = 24  # letters; longer ones are broken
 PLAIN_EVERY = 10.0  # seconds between lines when the output is not a terminal
 
 
-def ranking_table(entries: Sequence[Entry], baselines: Sequence[Entry], *, title: str) -> Grid:
+def print_ranking(entries: Sequence[Entry], baselines: Sequence[Entry], *, title: str) -> None:
     """Layers and baselines by rank: formula, score per architecture, mean, and what other objectives there are."""
-    tasks = sorted({task for e in (*entries, *baselines) for task in e.evaluation.objectives})
-    extras = sorted({name for e in (*entries, *baselines) for name in e.evaluation.extras})
-    table = Grid(title=title, title_justify="left", caption_justify="left")
+    every = [entry.evaluation for entry in (*entries, *baselines)]
+    tasks = sorted({task for evaluation in every for task in evaluation.objectives})
+    extras = sorted({name for evaluation in every for name in evaluation.extras})
+    table = Table.of(
+        (
+            {
+                "layer": entry.name,
+                "formula (before the affine)": entry.formula,
+                **{task: entry.evaluation.objectives.get(task) for task in tasks},
+                "mean": entry.evaluation.mean,
+                **{name: entry.evaluation.extras.get(name) for name in extras},
+            }
+            for entry in (*entries, *baselines)
+        ),
+        dict.fromkeys(extras, "{:.4g}"),
+        title=title,
+    )
+    console().print(Printed(table))
     missing = dict.fromkeys(entry.missing for entry in entries if entry.missing)
-    table.caption = "\n".join([_caption(entries, baselines), *map(_meaning, extras), *missing]).strip()
-    table.add_column("layer", no_wrap=True)
-    table.add_column("formula (before the affine)", overflow="fold", ratio=1)
-    for task in (*tasks, "mean", *extras):
-        table.add_column(task, justify="right", no_wrap=True)
-    for section in (entries, baselines):
-        for entry in section:
-            scores = [_number(entry.evaluation.objectives.get(task)) for task in tasks]
-            mean = _number(entry.evaluation.mean)
-            others = [_number(entry.evaluation.extras.get(name), "{:.4g}") for name in extras]
-            table.add_row(entry.name, Text(entry.formula), *scores, mean, *others)
-        table.add_section()
-    return table
-
-
-def _number(value: float | None, form: str = "{:.4f}") -> str:
-    return "-" if value is None else form.format(value)
+    for line in (_comparison(entries, baselines), *map(_meaning, extras), *missing):
+        if line:
+            console().print(line, highlight=False, soft_wrap=True)
 
 
 def _meaning(extra: str) -> str:
@@ -70,7 +62,7 @@ def _meaning(extra: str) -> str:
     return f"{extra}: {OBJECTIVES[extra].meaning}, {OBJECTIVES[extra].direction}"
 
 
-def _caption(entries: Sequence[Entry], baselines: Sequence[Entry]) -> str:
+def _comparison(entries: Sequence[Entry], baselines: Sequence[Entry]) -> str:
     best = entries[0].evaluation.mean if entries else None
     if best is None:
         return "no layer has scores yet"
@@ -82,49 +74,11 @@ def _caption(entries: Sequence[Entry], baselines: Sequence[Entry]) -> str:
     return f"{entries[0].name} against {', '.join(lines)}" if lines else ""
 
 
-def rejection_table(counts: Counter[tuple[str, str]]) -> Grid:
+def print_rejections(counts: Counter[tuple[str, str]]) -> None:
     """How often each protocol rejected, and why."""
-    table = Grid(title="rejections", title_justify="left")
-    for column in ("protocol", "reason"):
-        table.add_column(column)
-    table.add_column("count", justify="right")
-    for (stage, reason), count in sorted(counts.items(), key=lambda item: -item[1]):
-        table.add_row(stage, reason, str(count))
-    return table
-
-
-def comparison_tables(comparison: Comparison, *, title: str) -> list[Grid]:
-    """Scores of every layer, differences to every baseline, and the trials that failed if there are any."""
-    scores = Grid(title=title, title_justify="left", caption_justify="left")
-    scores.caption = f"mean \u00b1 standard deviation over seeds {', '.join(map(str, comparison.seeds))}"
-    if comparison.baselines:
-        scores.caption += "; below, differences of the mean in points with 95 % intervals (t) over seeds, paired"
-    differences = Grid(title="differences", title_justify="left")
-    failures = Grid(title="failed trials", title_justify="left")
-    for column in ("rank", "layer"):
-        scores.add_column(column, no_wrap=True)
-    scores.add_column("formula (before the affine)", overflow="fold", ratio=1)
-    for column in (*comparison.tasks, "mean"):
-        scores.add_column(column, justify="right", no_wrap=True)
-    differences.add_column("layer", no_wrap=True)
-    for baseline in comparison.baselines:
-        differences.add_column(f"minus {baseline}", justify="right", no_wrap=True)
-    for column in ("layer", "task", "seed", "reason"):
-        failures.add_column(column)
-    for standing in comparison.standings:
-        name = standing.contender.name
-        cells = [cell_text(standing, task) for task in comparison.tasks]
-        formula = Text(standing.contender.genome.active().formula())
-        scores.add_row(rank_text(standing), Text(name), formula, *cells, mean_text(standing))
-        found = [standing.differences.get(baseline) for baseline in comparison.baselines]
-        differences.add_row(Text(name), *(Text(interval_text(each.over_seeds if each else None)) for each in found))
-        for (task, seed), rejection in standing.failures.items():
-            failures.add_row(Text(name), Text(task), str(seed), Text(failure_text(rejection)))
-    return [
-        scores,
-        *([differences] if comparison.baselines else []),
-        *([failures] if failures.row_count else []),
-    ]
+    found = counts.most_common()
+    table = Table.of({"protocol": stage, "reason": why, "count": count} for (stage, why), count in found)
+    console().print(Printed(replace(table, title="rejections")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,27 +90,25 @@ class Printed:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """See ``rich.console.RichRenderable``."""
         columns, cells = self.table.columns, self.table.cells()
-        narrowest = [
-            max(min(cell_len(word), LONGEST_WORD) for text in (name, *column) for word in text.split() or [""])
-            for name, column in zip(columns, zip(*cells, strict=True), strict=True)
-        ]
-        if sum(narrowest) + 3 * len(columns) + 1 <= options.max_width:
-            yield self._rows(cells, narrowest)
-        else:
-            yield self._blocks(cells)
+        texts = list(zip(columns, *cells, strict=True)) if cells else []
+        words = [max((cell_len(word) for text in column for word in text.split()), default=1) for column in texts]
+        widths = [min(longest, LONGEST_WORD) for longest in words]
+        left = options.max_width - sum(widths) - 3 * len(widths) - 1
+        if texts:
+            yield self._rows(cells, _widened(widths, texts, left)) if left >= 0 else self._blocks(cells)
 
-    def _rows(self, cells: Sequence[Sequence[str]], narrowest: Sequence[int]) -> Grid:
-        shown = Grid(title=self.table.title or None, title_justify="left")
-        for name, width in zip(self.table.columns, narrowest, strict=True):
+    def _rows(self, cells: Sequence[Sequence[str]], widths: Sequence[int]) -> Grid:
+        shown = Grid(title=Text(self.table.title), title_justify="left")
+        for name, width in zip(self.table.columns, widths, strict=True):
             numbers = any(not isinstance(cell, str | None) for cell in self.table.column(name))
             justify: JustifyMethod = "right" if numbers else "left"
-            shown.add_column(Text(name), justify=justify, min_width=width, overflow="fold")
+            shown.add_column(Text(name), justify=justify, width=width, overflow="fold")
         for row in cells:
             shown.add_row(*map(Text, row))
         return shown
 
     def _blocks(self, cells: Sequence[Sequence[str]]) -> Grid:
-        shown = Grid(title=self.table.title or None, title_justify="left", show_header=False)
+        shown = Grid(title=Text(self.table.title), title_justify="left", show_header=False)
         shown.add_column(overflow="fold", max_width=LONGEST_WORD)
         shown.add_column(overflow="fold")
         for row in cells:
@@ -166,38 +118,28 @@ class Printed:
         return shown
 
 
+def _widened(widths: Sequence[int], texts: Sequence[Sequence[str]], left: int) -> list[int]:
+    """Widths with the letters that are left on a line given to the columns whose texts lack most."""
+    found, wanted = list(widths), [max(map(cell_len, column)) for column in texts]
+    for _ in range(left):
+        place = max(range(len(found)), key=lambda number: wanted[number] - found[number])
+        found[place] += wanted[place] > found[place]
+    return found
+
+
 def print_report(report: Report, files: Sequence[Path], *, as_json: bool) -> None:
-    """The tables and the files that were written, or the data as JSON; after them, as errors, what failed."""
+    """The title, the tables and the files that were written, or the data as JSON; then, as errors, what failed."""
     if as_json:
         print(report.json(), end="")
     else:
         out = console()
+        out.print(report.title, highlight=False, markup=False, soft_wrap=True)
         for table in report.tables:
             out.print(Printed(table))
         for path in files:
             out.print(f"wrote {path}", highlight=False, soft_wrap=True)
     for line in report.failures:
         console(stderr=True).print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)
-
-
-def cost_tables(matrix: Matrix) -> list[Grid]:
-    """What every layer costs on every task, if that was measured."""
-    if not matrix.costs and not matrix.unmeasured:
-        return []
-    table = Grid(title="costs", title_justify="left", caption_justify="left")
-    table.caption = (
-        "times and memory relative to the network with BatchNorm2d and ReLU of torch, or with its own norms of tokens, "
-        "side by side"
-    )
-    for column in ("layer", "task"):
-        table.add_column(column)
-    for name, _ in COSTS.values():
-        table.add_column(name, justify="right")
-    for (layer, task), cost in matrix.costs.items():
-        table.add_row(Text(layer), Text(task), *cost_texts(cost))
-    for (layer, task), reason in matrix.unmeasured.items():
-        table.add_row(Text(layer), Text(task), Text(reason))
-    return [table]
 
 
 class JobBar:
@@ -265,7 +207,7 @@ class SearchProgress:
         """See ``Watcher``."""
         self._baselines[name] = evaluation.mean
         if self._live is None:
-            self._console.print(f"baseline {name}: {_number(evaluation.mean)}", highlight=False)
+            self._console.print(f"baseline {name}: {written(evaluation.mean)}", highlight=False)
 
     def told(self, candidate: Candidate, evaluation: Evaluation, *, recorded: bool) -> None:
         """See ``Watcher``."""
@@ -317,7 +259,7 @@ class SearchProgress:
             grid.add_row("best", f"{mean:.4f}  ({scores})  candidate {candidate.index}")
             grid.add_row("", Text(candidate.genome.formula()))
         if self._baselines:
-            grid.add_row("baselines", "  ".join(f"{name} {_number(mean)}" for name, mean in self._baselines.items()))
+            grid.add_row("baselines", "  ".join(f"{name} {written(mean)}" for name, mean in self._baselines.items()))
         reasons = "  ".join(f"{reason} {count}" for reason, count in self._rejections.most_common())
         grid.add_row("rejected", reasons or "none")
         return grid

@@ -1,28 +1,26 @@
 """Layers side by side: the scores of all trials, ranks, and differences to baselines with intervals."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import Any, TypeVar
 
 from evonas.compare.trials import TrialResults
 from evonas.graph.genome import Genome
-from evonas.report.markdown import table_head, table_row
-from evonas.report.pictures import IntervalRow, draw_intervals
 from evonas.report.statistics import (
-    Cell,
     Difference,
-    Interval,
+    Scores,
     Summary,
+    TaskSeed,
     mean_over_tasks,
     paired_difference,
     smallest_gain,
     summary,
 )
-from evonas.report.table import written
 from evonas.search.outcome import Rejection
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +61,8 @@ class Standing:
 
     contender: Contender
     rank: int
-    scores: Mapping[Cell, float]
-    failures: Mapping[Cell, Rejection]
+    scores: Mapping[TaskSeed, float]
+    failures: Mapping[TaskSeed, Rejection]
     tasks: Mapping[str, Summary]
     mean: Summary | None
     differences: Mapping[str, Difference]
@@ -80,10 +78,8 @@ class Standing:
             "text": self.contender.genome.active().to_text(),
             "mean": self.mean and asdict(self.mean),
             "tasks": {task: asdict(found) for task, found in self.tasks.items()},
-            "scores": _nested(self.scores),
-            "failures": {
-                task: {n: asdict(r) for n, r in each.items()} for task, each in _nested(self.failures).items()
-            },
+            "scores": nested(self.scores),
+            "failures": {task: {n: asdict(r) for n, r in each.items()} for task, each in nested(self.failures).items()},
             "differences": {name: asdict(found) for name, found in self.differences.items()},
         }
 
@@ -106,41 +102,6 @@ class Comparison:
         layers = [standing.as_json() for standing in self.standings]
         return {"tasks": list(self.tasks), "seeds": list(self.seeds), "layers": layers}
 
-    def markdown(self) -> str:
-        """Tables: summaries, differences in points if there are baselines, and the scores of all trials."""
-        differences = [*self._differences(), ""] if self.baselines else []
-        return "\n".join([*self._summaries(), "", *differences, *self._scores()]) + "\n"
-
-    def _summaries(self) -> list[str]:
-        lines = table_head("rank", "layer", *self.tasks, "mean", "formula")
-        for standing in self.standings:
-            cells = [cell_text(standing, task) for task in self.tasks]
-            formula = f"`{standing.contender.genome.active().formula()}`"
-            lines.append(table_row(rank_text(standing), standing.contender.name, *cells, mean_text(standing), formula))
-        return [
-            f"Mean and standard deviation over {len(self.seeds)} seeds; the mean is over tasks, then seeds.",
-            "",
-            *lines,
-        ]
-
-    def _differences(self) -> list[str]:
-        lines = table_head("layer", "minus", "mean over tasks", *self.tasks, "all pairs")
-        for standing in self.standings:
-            for name, found in standing.differences.items():
-                tasks = [interval_text(found.tasks.get(task)) for task in self.tasks]
-                pooled = interval_text(found.over_seeds), *tasks, interval_text(found.over_pairs)
-                lines.append(table_row(standing.contender.name, name, *pooled))
-        what = "Paired differences in points with 95 % intervals (t): over seeds, and over all pairs of task and seed."
-        return [what, "", *lines]
-
-    def _scores(self) -> list[str]:
-        lines = table_head("layer", "task", *(f"seed {seed}" for seed in self.seeds))
-        for standing in self.standings:
-            for task in self.tasks:
-                cells = [_trial_text(standing, (task, seed)) for seed in self.seeds]
-                lines.append(table_row(standing.contender.name, task, *cells))
-        return ["All trials.", "", *lines]
-
 
 def compare(
     contenders: Sequence[Contender],
@@ -159,7 +120,8 @@ def compare(
         margin_over: rank by the smallest gain over this contender on any task; None ranks by the mean over tasks.
     """
     scores = {c.name: _scores_of(results, c) for c in contenders}
-    summaries = {name: _summaries(own, tasks) for name, own in scores.items()}
+    failures = {c.name: _failures_of(results, c) for c in contenders}
+    summaries = {name: _summaries(own, failures[name], tasks) for name, own in scores.items()}
 
     def level(name: str) -> float:
         if margin_over is not None:
@@ -174,13 +136,12 @@ def compare(
     for contender in ranked:
         own = scores[contender.name]
         means = list(mean_over_tasks(own, tasks).values())
-        trials = results[contender.genome.key]
         standings.append(
             Standing(
                 contender=contender,
                 rank=layers.index(contender.name) + 1 if contender.ranked else 0,
                 scores=own,
-                failures={cell: trial.rejection for cell, trial in trials.items() if trial.rejection is not None},
+                failures=failures[contender.name],
                 tasks=summaries[contender.name],
                 mean=summary(means) if means else None,
                 differences={b: paired_difference(own, scores[b], tasks) for b in baselines if b != contender.name},
@@ -189,80 +150,21 @@ def compare(
     return Comparison(tuple(tasks), tuple(seeds), tuple(standings))
 
 
-def draw_comparison(comparison: Comparison, *, highlighted: Sequence[str] = (), title: str = "") -> Figure:
-    """The picture: mean over tasks minus that of each baseline, with 95 % intervals over seeds."""
-    standings = {s.contender.name: s for s in comparison.standings}
-    means = {name: mean_over_tasks(s.scores, comparison.tasks) for name, s in standings.items()}
-
-    def row(name: str, baseline: str) -> IntervalRow | None:
-        if name == baseline:
-            return None
-        failed = len(standings[name].failures)
-        note = f"{failed} of {len(comparison.tasks) * len(comparison.seeds)} trials failed" if failed else ""
-        found = standings[name].differences[baseline].over_seeds
-        if found is None:
-            return IntervalRow(None, note=note or "no seed in common")
-        seeds = tuple(100 * (means[name][n] - means[baseline][n]) for n in means[name] if n in means[baseline])
-        low, high = (None if bound is None else 100 * bound for bound in (found.low, found.high))
-        return IntervalRow(100 * found.mean, low, high, seeds, note)
-
-    labels = {name: _label(s.contender) for name, s in standings.items()}
-    return draw_intervals(
-        list(labels.values()),
-        [(baseline, [row(name, baseline) for name in standings]) for baseline in comparison.baselines],
-        highlighted=[labels[name] for name in highlighted],
-        baselines=comparison.baselines,
-        label=f"Points; mean over {len(comparison.tasks)} tasks, 95 % interval (t) over {len(comparison.seeds)} "
-        "seeds, which are the dots. Right of the line is better.",
-        title=title,
-    )
-
-
-def _label(contender: Contender) -> str:
-    formula = contender.genome.active().formula()
-    return contender.name if contender.baseline or contender.name == formula else f"{contender.name}  {formula}"
-
-
-def _scores_of(results: TrialResults, contender: Contender) -> dict[Cell, float]:
+def _scores_of(results: TrialResults, contender: Contender) -> dict[TaskSeed, float]:
     """By cell; a trial has one score, under its task's own name, which a column of a matrix may go beyond."""
     trials = results[contender.genome.key]
     return {cell: next(iter(trial.objectives.values())) for cell, trial in trials.items() if trial.objectives}
 
 
-def _summaries(scores: Mapping[Cell, float], tasks: Sequence[str]) -> dict[str, Summary]:
-    by_task = {task: [value for (name, _), value in scores.items() if name == task] for task in tasks}
-    return {task: summary(values) for task, values in by_task.items() if values}
+def _failures_of(results: TrialResults, contender: Contender) -> dict[TaskSeed, Rejection]:
+    trials = results[contender.genome.key]
+    return {cell: trial.rejection for cell, trial in trials.items() if trial.rejection is not None}
 
 
-def rank_text(standing: Standing) -> str:
-    """The rank; a baseline that was not asked for has none."""
-    return str(standing.rank) if standing.rank else "-"
-
-
-def cell_text(standing: Standing, task: str) -> str:
-    """Mean and deviation of a task, and how many trials failed."""
-    found = standing.tasks.get(task)
-    failed = [rejection for (name, _), rejection in standing.failures.items() if name == task]
-    parts = [written(found)] if found else []
-    return " ".join([*parts, f"({len(failed)} failed)"] if failed else parts)
-
-
-def mean_text(standing: Standing) -> str:
-    """Mean and deviation over seeds of the mean over tasks."""
-    return written(standing.mean) if standing.mean else "-"
-
-
-def interval_text(found: Interval | None) -> str:
-    """In points, e.g. ``+2.93 [+1.40, +4.50]``."""
-    if found is None:
-        return "-"
-    if found.low is None or found.high is None:
-        return _points(found.mean)
-    return f"{_points(found.mean)} [{_points(found.low)}, {_points(found.high)}]"
-
-
-def _points(value: float) -> str:
-    return f"{round(100 * value, 2) + 0.0:+.2f}"  # + 0.0 turns -0 into 0
+def _summaries(scores: Scores, failures: Mapping[TaskSeed, Rejection], tasks: Sequence[str]) -> dict[str, Summary]:
+    own = {task: [value for (name, _), value in scores.items() if name == task] for task in tasks}
+    failed = Counter(task for task, _ in failures)
+    return {task: replace(summary(values), failed=failed[task]) for task, values in own.items() if values}
 
 
 def failure_text(rejection: Rejection) -> str:
@@ -272,12 +174,9 @@ def failure_text(rejection: Rejection) -> str:
     return f"{rejection.stage}: {rejection.reason}{after}{detail}"
 
 
-def _trial_text(standing: Standing, cell: Cell) -> str:
-    return f"{standing.scores[cell]:.4f}" if cell in standing.scores else failure_text(standing.failures[cell])
-
-
-def _nested(cells: Mapping[Cell, Any]) -> dict[str, dict[str, Any]]:
-    nested: dict[str, dict[str, Any]] = {}
-    for (task, seed), value in cells.items():
-        nested.setdefault(task, {})[str(seed)] = value
-    return nested
+def nested(cells: Mapping[tuple[str, T], Any]) -> dict[str, dict[T, Any]]:
+    """Values by pairs of keys, by the first and the second."""
+    found: dict[str, dict[T, Any]] = {}
+    for (first, second), value in cells.items():
+        found.setdefault(first, {})[second] = value
+    return found

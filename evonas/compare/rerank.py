@@ -4,20 +4,19 @@ The scores of a search are those of one seed and short trainings, and its best l
 the step: Liu et al. 2020.
 """
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evonas.compare.comparison import Comparison, Contender, Standing, compare, draw_comparison, interval_text
+from evonas.compare.comparison import Comparison, Contender, Standing, compare
+from evonas.compare.report import comparison_report, draw_comparison, interval_text
 from evonas.compare.trials import by_task, fresh_seeds, run_trials
 from evonas.config import LayerConfig, SearchConfig
 from evonas.errors import InputError
-from evonas.files import write_text
 from evonas.graph.catalogue import CATALOGUE, catalogued
-from evonas.report.board import Board
 from evonas.report.pictures import draw_genome, to_png
+from evonas.report.save import Report, write_report
 from evonas.report.statistics import smallest_gain
 from evonas.runs.folder import RunFolder
 from evonas.runs.progress import JobProgress
@@ -124,11 +123,19 @@ def _candidates(run: RunFolder, margin_over: str | None) -> list[Entry]:
     return sorted(entries, key=lambda entry: -smallest_gain(entry.evaluation.objectives, known[margin_over]))
 
 
-def save_reranking(run: RunFolder, found: Reranking) -> list[Path]:
-    """Write ``rerank.json``, ``.md`` and ``.png`` into ``best``, and the kept layers as modules and pictures.
+def reranking_report(run: RunFolder, found: Reranking) -> Report:
+    """The comparison, with a picture that marks the kept layers."""
+    kept = [standing.contender.name for standing in found.kept]
+    title = f"{run.path.name}: reranking on {_where(found)}"
+    picture = draw_comparison(found.comparison, highlighted=kept, title=title)
+    return replace(comparison_report(title, found.comparison, found.as_json()), pictures={"rerank": picture})
+
+
+def save_reranking(run: RunFolder, found: Reranking, report: Report) -> list[Path]:
+    """Write ``rerank.json``, ``.md``, ``.csv`` and ``.png`` into ``best``, and the kept layers as modules and pictures.
 
     Returns:
-        The modules, best first.
+        The modules, best first, and the picture.
     """
     folder, modules = run.best_folder, []
     for standing in found.kept:
@@ -137,24 +144,11 @@ def save_reranking(run: RunFolder, found: Reranking) -> list[Path]:
         modules.append(export_layer(layer, stem.with_suffix(".py")))
         title = f"{run.path.name} rerank {standing.rank} ({standing.contender.name} of the search)"
         to_png(draw_genome(layer.genome, title=title, subtitle=_scores(standing)), stem.with_suffix(".png"))
-    write_text(folder / "rerank.json", json.dumps(found.as_json(), indent=2) + "\n")
-    write_text(folder / "rerank.md", found.comparison.markdown())
-    to_png(_picture(run, found), folder / "rerank.png")
+    files = write_report(folder, report, "rerank")
     current = {m.with_suffix(s) for m in modules for s in (".py", ".png")}
     for stale in set(folder.glob("rerank[0-9]*_*")) - current:
         stale.unlink()  # of an earlier reranking
-    return modules
-
-
-def show_reranking(run: RunFolder, found: Reranking, board: Board, step: int) -> None:
-    """Put the picture and the tables on a board."""
-    board.figure("rerank", _picture(run, found), step)
-    board.text("rerank", found.comparison.markdown(), step)
-
-
-def _picture(run: RunFolder, found: Reranking) -> Any:
-    kept = [standing.contender.name for standing in found.kept]
-    return draw_comparison(found.comparison, highlighted=kept, title=f"{run.path.name}: reranking on {_where(found)}")
+    return [*modules, files[-1]]
 
 
 def _where(found: Reranking) -> str:

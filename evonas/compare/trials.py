@@ -14,7 +14,7 @@ from evonas.config import DataConfig, ExecutionConfig, LayerConfig, SearchConfig
 from evonas.config.section import Count, Section
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
-from evonas.report.statistics import Cell
+from evonas.report.statistics import TaskSeed
 from evonas.runs.jobs import Jobs, run_jobs
 from evonas.runs.progress import JobProgress
 from evonas.runs.store import Outcome, Store
@@ -25,7 +25,7 @@ from evonas.tasks.from_config import task_names
 from evonas.tasks.sources import digests_of
 
 Columns = Mapping[str, SearchConfig]  # by name, one task each
-TrialResults = Mapping[str, Mapping[Cell, Evaluation]]  # by layer key
+TrialResults = Mapping[str, Mapping[TaskSeed, Evaluation]]  # by layer key
 CODE = ("search", "compare")
 
 
@@ -133,7 +133,7 @@ def run_trials(
         RunInterruptedError: by Ctrl-C or SIGTERM; what was under way is dropped.
     """
     by_key = {layer.key: layer for layer in layers}
-    cells: dict[tuple[str, Cell], CellSpec] = {
+    cells: dict[tuple[str, TaskSeed], CellSpec] = {
         (key, (name, seed)): TrialSpec.of(column, by_key[key], seed)
         for name, column in columns.items()
         for seed in seeds
@@ -142,7 +142,7 @@ def run_trials(
     _require_trainable(columns, by_key.values())
     jobs = Jobs(list(cells.values()), train, CODE, data=read_by)
     outcomes = run_jobs(jobs, store, execution_of(columns), on_progress, isolated=isolated, keep_changed=keep_changed)
-    found: dict[str, dict[Cell, Evaluation]] = {key: {} for key in by_key}
+    found: dict[str, dict[TaskSeed, Evaluation]] = {key: {} for key in by_key}
     for (key, cell), spec in cells.items():
         found[key][cell] = _evaluation(spec, outcomes[spec])
     return found

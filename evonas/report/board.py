@@ -1,10 +1,10 @@
-"""Where curves, texts and pictures of a run are shown: TensorBoard, or nowhere."""
+"""Where curves, texts and pictures of a run are shown: TensorBoard."""
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
@@ -15,71 +15,8 @@ from evonas.report.pictures import to_array
 HParam = bool | int | float | str
 
 
-class Board(Protocol):
-    """What can be shown. Use as a context manager, or ``close`` it."""
-
-    def scalar(self, tag: str, value: float, step: int) -> None:
-        """Add a point to a curve."""
-
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Add a point to each of several curves, by tag."""
-
-    def text(self, tag: str, markdown: str, step: int) -> None:
-        """Show a text."""
-
-    def figure(self, tag: str, figure: Figure, step: int) -> None:
-        """Show a picture."""
-
-    def hparams(self, hparams: Mapping[str, HParam], metrics: Mapping[str, float]) -> None:
-        """Say, once, how the run was configured and how it ended."""
-
-    def flush(self) -> None:
-        """Write what is still in memory."""
-
-    def close(self) -> None:
-        """Flush and let go of the files; nothing may be shown afterwards."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class NullBoard:
-    """Shows nothing."""
-
-    def scalar(self, tag: str, value: float, step: int) -> None:
-        """Do nothing."""
-
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Do nothing."""
-
-    def text(self, tag: str, markdown: str, step: int) -> None:
-        """Do nothing."""
-
-    def figure(self, tag: str, figure: Figure, step: int) -> None:
-        """Do nothing."""
-
-    def hparams(self, hparams: Mapping[str, HParam], metrics: Mapping[str, float]) -> None:
-        """Do nothing."""
-
-    def flush(self) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class TensorBoard:
-    """Writes TensorBoard event files.
+class Board:
+    """TensorBoard's log of a run. Use as a context manager, or ``close`` it.
 
     Args:
         folder: where to; made if missing.
@@ -141,19 +78,3 @@ def _wait_for_a_later_name(folder: Path) -> None:
     now = time.time()
     if int(now) == latest:
         time.sleep(latest + 1 - now)
-
-
-def open_board(folder: Path | None, *, purge_step: int | None = None) -> Board:
-    """A TensorBoard log in ``folder``, or a board that shows nothing if there is no folder."""
-    return NullBoard() if folder is None else TensorBoard(folder, purge_step=purge_step)
-
-
-def redraw_board(folder: Path, pictures: Mapping[str, Figure], text: str, *, tag: str = "results") -> None:
-    """Show the pictures and the text of a whole study in place of all that its folder of boards has shown before."""
-    if folder.exists():
-        for file in folder.rglob("events.*"):
-            file.unlink()  # of what was shown before more runs came
-    with open_board(folder) as board:
-        for picture, figure in pictures.items():
-            board.figure(picture, figure, 0)
-        board.text(tag, text, 0)

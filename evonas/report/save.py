@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from evonas.files import write_text
-from evonas.report.board import HParam, open_board
+from evonas.report.board import Board, HParam
 from evonas.report.pictures import to_png
 from evonas.report.table import Table
 
@@ -67,33 +67,39 @@ class Report:
 
 
 def save_report(folder: Path, report: Report) -> list[Path]:
-    """Write ``results.md``, ``results.json``, ``results.csv``, the pictures and, under ``tb``, a board of each run.
+    """Write a report as ``results``, the pictures and, under ``tb``, a board of each run.
 
     Returns:
         The files that people look at.
     """
-    texts = {"results.md": report.markdown(), "results.json": report.json()}
-    texts |= {"results.csv": report.runs.csv()} if report.runs else {}
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    for name, figure in report.pictures.items():
-        to_png(figure, folder / f"{name}.png")
-    _show(folder / BOARDS, report, texts["results.md"])
-    return [folder / name for name in (*texts, *(f"{name}.png" for name in report.pictures))]
-
-
-def _show(folder: Path, report: Report, text: str) -> None:
-    """Show a study in place of all that its boards have shown before, as runs may have been added."""
-    for file in folder.rglob("events.*"):
-        file.unlink()
-    with open_board(folder) as board:
-        for name, figure in report.pictures.items():
-            board.figure(name, figure, 0)
-        board.text("results", text, 0)
+    files = write_report(folder, report, "results")
+    for file in (folder / BOARDS).rglob("events.*"):
+        file.unlink()  # of what was shown before more runs came
+    with Board(folder / BOARDS) as board:
+        show_report(board, report, "results", 0)
     for run, log in report.logs.items():
-        with open_board(folder / run) as board:
+        with Board(folder / BOARDS / run) as board:
             for tag, points in log.curves.items():
                 for step, value in points:
                     if value is not None:
                         board.scalar(tag, value, step)
             board.hparams(log.hparams, log.metrics)
+    return files
+
+
+def write_report(folder: Path, report: Report, stem: str) -> list[Path]:
+    """Write the texts, ``stem`` with the endings ``.md``, ``.json`` and, with runs, ``.csv``, and the pictures."""
+    texts = {f"{stem}.md": report.markdown(), f"{stem}.json": report.json()}
+    texts |= {f"{stem}.csv": report.runs.csv()} if report.runs else {}
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    for name, figure in report.pictures.items():
+        to_png(figure, folder / f"{name}.png")
+    return [folder / name for name in (*texts, *(f"{name}.png" for name in report.pictures))]
+
+
+def show_report(board: Board, report: Report, tag: str, step: int) -> None:
+    """Put the pictures and the text on a board."""
+    for name, figure in report.pictures.items():
+        board.figure(name, figure, step)
+    board.text(tag, report.markdown(), step)

@@ -7,15 +7,15 @@ their difference there is free of what the seed does to both; differences are th
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from scipy import stats
 
 LEVEL = 0.95
 
-Cell = tuple[str, int]  # task, seed
-Scores = Mapping[Cell, float]
+TaskSeed = tuple[str, int]  # task, seed
+Scores = Mapping[TaskSeed, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,14 @@ class Summary:
     std: float | None
     count: int
     failed: int = 0
+
+    def at(self, place: float) -> tuple[float, float, float]:
+        """A point for a picture: the place, the mean, and the deviation, 0 if there is none."""
+        return place, self.mean, self.std or 0.0
+
+    def times(self, factor: float) -> "Summary":
+        """The same in another unit, e.g. 100 times for percent."""
+        return replace(self, mean=factor * self.mean, std=None if self.std is None else factor * self.std)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,11 @@ class Interval:
         if self.low is None or self.high is None:
             return 0
         return int(self.low > 0) - int(self.high < 0)
+
+    def times(self, factor: float) -> "Interval":
+        """The interval in another unit, e.g. 100 times for points of accuracy."""
+        low, high = (None if bound is None else factor * bound for bound in (self.low, self.high))
+        return replace(self, mean=factor * self.mean, low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +106,7 @@ def mean_points(series: Iterable[Iterable[tuple[float, float]]]) -> list[tuple[f
         places, values = zip(*points, strict=True)
         for place, value in zip(numbered(places), values, strict=True):
             by_place.setdefault(place, []).append(value)
-    found = {place: summary(values) for place, values in by_place.items()}
-    return [(place, each.mean, each.std or 0.0) for (place, _), each in found.items()]
+    return [summary(values).at(place) for (place, _), values in by_place.items()]
 
 
 def numbered(places: Iterable[float]) -> list[tuple[float, int]]:

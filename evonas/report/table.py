@@ -84,10 +84,12 @@ class Table:
         return [[written(datum, form) for datum, form in zip(row, forms, strict=True)] for row in self.rows]
 
     def markdown(self) -> str:
-        """The title and the table, without a line's end; only the title where there is no row."""
+        """The title and the table, without a last line's end; nothing where there is no row."""
+        if not self.rows:
+            return ""
         ticks = ["`" if name in self.code else "" for name in self.columns]
         rows = [[f"{tick}{cell}{tick}" for tick, cell in zip(ticks, row, strict=True)] for row in self.cells()]
-        lines = [_line(self.columns), "|" + "---|" * len(self.columns), *map(_line, rows)] if rows else []
+        lines = [_line(self.columns), "|" + "---|" * len(self.columns), *map(_line, rows)]
         return "\n".join([*([self.title, ""] if self.title else []), *lines])
 
     def csv(self) -> str:

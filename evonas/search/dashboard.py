@@ -7,6 +7,7 @@ from evonas.config import SearchConfig
 from evonas.config.section import dump
 from evonas.report.board import Board
 from evonas.report.pictures import MEAN, draw_front, draw_genome, draw_progress
+from evonas.report.table import Table
 from evonas.search.individual import FULL, Individual
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Candidate, Evaluation, Rejection
@@ -142,17 +143,23 @@ class SearchBoard:
         title = f"candidate {self._best.index}: mean {self._best.mean:.4f}"
         self._board.figure("best_layer", draw_genome(genome, title=title, subtitle=genome.key), step)
         best = sorted(self._scored, key=lambda i: (-i.mean, i.index))[:SHOWN]
-        self._board.text("best_layers", _table(best), step)
+        self._board.text("best_layers", _table(best).markdown(), step)
 
 
-def _table(individuals: list[Individual]) -> str:
-    tasks, extras = list(individuals[0].objectives), list(individuals[0].extras)
-    columns = ["candidate", "mean", *tasks, *extras, "formula", "text"]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for individual in individuals:
-        genome = individual.genome.active()
-        values = [f"{individual.objectives[task]:.4f}" for task in tasks]
-        scores = " | ".join([*values, *(f"{individual.extras[name]:.4g}" for name in extras)])
-        row = f"| {individual.index} | {individual.mean:.4f} | {scores} | `{genome.formula()}` | `{genome.to_text()}` |"
-        lines.append(row)
-    return "\n".join(lines)
+def _table(individuals: list[Individual]) -> Table:
+    genomes = [individual.genome.active() for individual in individuals]
+    return Table.of(
+        (
+            {
+                "candidate": individual.index,
+                "mean": individual.mean,
+                **individual.objectives,
+                **individual.extras,
+                "formula": genome.formula(),
+                "text": genome.to_text(),
+            }
+            for individual, genome in zip(individuals, genomes, strict=True)
+        ),
+        dict.fromkeys(individuals[0].extras, "{:.4g}"),
+        code=("formula", "text"),
+    )

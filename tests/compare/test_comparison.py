@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from evonas.compare.comparison import Comparison, Contender, compare, draw_comparison, failure_text, interval_text
+from evonas.compare.comparison import Comparison, Contender, compare, failure_text
+from evonas.compare.report import comparison_report, draw_comparison, interval_text
 from evonas.compare.trials import TrialResults
 from evonas.graph.catalogue import CATALOGUE
 from evonas.report.statistics import Interval
@@ -78,13 +79,13 @@ def test_a_failed_trial_is_a_marked_cell_and_leaves_the_others(comparison: Compa
     assert lucky.failures == {("mobile", 3): DIVERGED}
     assert lucky.mean is not None
     assert (lucky.mean.count, lucky.tasks["resnet"].count, lucky.tasks["mobile"].count) == (1, 2, 1)
-    text = comparison.markdown()
+    text = comparison_report("c", comparison, {}).markdown()
     assert "0.6000 (1 failed)" in text
     assert "training: diverged after 40 steps" in text
 
 
 def test_markdown_holds_every_score(comparison: Comparison) -> None:
-    trials = comparison.markdown().partition("All trials.")[2]
+    trials = comparison_report("c", comparison, {}).markdown().partition("All trials.")[2]
     rows = [re.findall(r"\d\.\d{4}", line) for line in trials.splitlines() if line.startswith("| good")]
     assert rows == [["0.6000", "0.9000"], ["0.4000", "0.3000"]]
 
@@ -157,5 +158,6 @@ def test_without_a_baseline_there_are_scores_and_no_differences(scored: TrialRes
     assert [standing.rank for standing in found.standings] == [1, 2, 3, 4]
     assert found.baselines == ()
     assert all(standing.differences == {} for standing in found.standings)
-    assert "All trials." in found.markdown()
-    assert "differences" not in found.markdown()
+    text = comparison_report("c", found, {}).markdown()
+    assert "All trials." in text
+    assert "differences" not in text

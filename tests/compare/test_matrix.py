@@ -55,7 +55,7 @@ def test_a_matrix_has_scores_failures_costs_and_pictures_and_goes_on(
     status, out, err = evonas(*command)
     assert status == 0, err
     assert f"note: {FILE} is a search; its space, protocols, evolution, budget do not count here" in err
-    assert "diverged" in out
+    assert "diverged" in err
     names = {"results.json", "results.md", "results.csv", "heatmap.png", "differences.png", "config.toml"}
     assert names | {"environment.json", "results.sqlite", "tb"} <= {path.name for path in run.iterdir()}
     found = json.loads((run / "results.json").read_text())
@@ -98,8 +98,8 @@ def test_whatever_goes_wrong_in_a_cell_is_told_there_and_ends_nothing(
         assert (failures["dying"]["reason"], failures["dying"]["detail"]) == ("worker died", "exit code 9")
     columns = {line.split(",")[1] for line in (tmp_path / "run" / "results.csv").read_text().splitlines()[1:]}
     assert columns == set(names)
-    _, out, _ = evonas(*command, "--resume")
-    assert "[enforce" in out  # torch's words, brackets and all
+    _, _, err = evonas(*command, "--resume")
+    assert "[enforce" in err  # torch's words, brackets and all
     said = (tmp_path / "run" / "results.md").read_text()
     assert "worker died: exit code 9" in said
     assert "'labels'" in said

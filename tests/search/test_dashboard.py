@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from evonas import config
 from evonas.graph.catalogue import CATALOGUE
-from evonas.report.board import NullBoard
+from evonas.report.board import Board
 from evonas.search import dashboard as module
 from evonas.search import selection
 from evonas.search.dashboard import SearchBoard
@@ -21,10 +21,11 @@ TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
 GENOME = CATALOGUE["evonorm-s0"]
 
 
-class Notes(NullBoard):
+class Notes(Board):
     """Keeps what it is shown last."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self.values: dict[str, float] = {}
         self.texts: dict[str, str] = {}
         self.figures: dict[str, Figure] = {}
@@ -44,8 +45,8 @@ def scored(mean: float, latency: float, margin: float) -> Evaluation:
     return Evaluation(GENOME.key, 1, objectives={"a": mean, "b": mean}, extras=extras)
 
 
-def test_extras_have_a_best_value_a_mean_a_panel_and_a_column() -> None:
-    notes = Notes()
+def test_extras_have_a_best_value_a_mean_a_panel_and_a_column(tmp_path: Path) -> None:
+    notes = Notes(tmp_path)
     board = SearchBoard(notes, config.load(TINY))
     board.baseline("bn-relu", scored(0.5, 1.0, 4.0))
     for index, evaluation in enumerate((scored(0.5, 3.0, 8.0), scored(0.7, 2.0, 1.0), scored(0.6, 4.0, 3.0))):
@@ -76,7 +77,7 @@ def random_scores(count: int) -> list[Evaluation]:
     return found
 
 
-def test_front_and_bests_are_those_of_everything_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_front_and_bests_are_those_of_everything_scored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The oracle sorts everything again; the board never does."""
     drawn: list[set[str]] = []
     monkeypatch.setattr(module, "draw_front", lambda _, front, **__: drawn.append(front) or Figure())
@@ -86,7 +87,7 @@ def test_front_and_bests_are_those_of_everything_scored(monkeypatch: pytest.Monk
         sizes.append(len(individuals))
         return sort(individuals, *arguments, **more)
 
-    notes, members = Notes(), list[Individual]()
+    notes, members = Notes(tmp_path), list[Individual]()
     board = SearchBoard(notes, config.load(TINY))
     for index, evaluation in enumerate(random_scores(120)):
         with monkeypatch.context() as patch:

@@ -14,12 +14,12 @@ from evonas.report.pictures.figure import INK, new_figure
 
 COLOURS = ("#c13b2e", "#2f6db3", "#0f8577", "#7a4cb0", "#c98a1b", "#5b6770", "#b4519b", "#3b8ec2", "#8a8f3c")
 
-Curve = Sequence[tuple[float, float]]
+BestSoFar = Sequence[tuple[float, float]]
 Line = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def draw_curves(
-    curves: Mapping[str, Sequence[Curve]], *, levels: Mapping[str, float], end: float, xlabel: str, ylabel: str
+    curves: Mapping[str, Sequence[BestSoFar]], *, levels: Mapping[str, float], end: float, xlabel: str, ylabel: str
 ) -> Figure:
     """Best value so far by cost, a colour for each procedure: a line for each of its seeds, a broad one for their mean.
 
@@ -62,7 +62,7 @@ def draw_curves(
     return figure
 
 
-def _until(end: float, points: Curve) -> Line:
+def _until(end: float, points: BestSoFar) -> Line:
     xs, ys = zip(*points, strict=True)
     return np.array([*xs, end]), np.array([*ys, ys[-1]])
 

@@ -1,6 +1,6 @@
 """Panels side by side that share their axes: means and deviations by a size, a colour for each series."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -20,6 +20,14 @@ LINES = ("-", "--", ":")
 A_ROW = 3  # panels
 LARGE = 10_000
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP, GAP = 3.3, 2.9, 0.75, 2.2, 0.65, 0.75, 0.45  # inches
+
+
+def panels_of(lines: Iterable[tuple[str, str, Points]]) -> dict[str, dict[str, list[tuple[float, float, float]]]]:
+    """Points with the titles of their panels and the names of their series, by these, in order of appearance."""
+    found: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
+    for panel, series, points in lines:
+        found.setdefault(panel, {}).setdefault(series, []).extend(points)
+    return found
 
 
 def draw_panels(

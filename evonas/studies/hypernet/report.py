@@ -6,14 +6,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from evonas.report.pictures import Points, draw_panels
+from evonas.report.pictures import Points, draw_panels, panels_of
 from evonas.report.save import Report, RunLog
 from evonas.report.statistics import numbered
 from evonas.report.table import Datum, Table, written
 from evonas.runs.store import Outcome
 from evonas.studies.hypernet.results import (
     RunValue,
-    Separate,
     TunedRuns,
     along,
     hypernet_json,
@@ -26,21 +25,18 @@ from evonas.studies.hypernet.results import (
     tuned_runs,
 )
 from evonas.studies.hypernet.settings import SEPARATE, Piece
-from evonas.studies.hypernet.study import Setting
+from evonas.studies.hypernet.study import HypernetSetting
 
 LOSS: dict[str, Any] = {"ylabel": "loss on fixed batches", "logx": 0}
 STEPS: dict[str, Any] = {"xlabel": "learning rate", "ylabel": "steps to the default's final loss"}
 MAGNITUDE: dict[str, Any] = {"xlabel": "||z||", "ylabel": "||theta|| at the start", "logy": True}
 FASTER = "{:.2f}x"
 
+Separate = Mapping[str, Mapping[int, RunValue]]  # networks for one gamma each, by optimizer and seed
+
 
 def hypernet_report(name: str, outcomes: Mapping[Piece, Outcome]) -> Report:
-    """The report of a study.
-
-    Args:
-        name: of the study.
-        outcomes: of all runs.
-    """
+    """The report of a study from the outcomes of all its runs."""
     tuned, separate = tuned_runs(outcomes), separate_of(outcomes)
     details = [
         ablation(tuned),
@@ -54,6 +50,7 @@ def hypernet_report(name: str, outcomes: Mapping[Piece, Outcome]) -> Report:
         details=details,
         runs=_runs(outcomes),
         pictures=_pictures(name, tuned, separate),
+        failures=[f"{_folder(piece)}: {outcome.failure}" for piece, outcome in outcomes.items() if outcome.failure],
         logs={_folder(piece): _log(piece, o.value) for piece, o in outcomes.items() if o.value is not None},
     )
 
@@ -98,10 +95,10 @@ def ablation(tuned: Sequence[TunedRuns]) -> Table:
     return Table.of(rows, title="Final loss and steps saved:").pivot("name", "found")
 
 
-def along_table(tuned: Sequence[TunedRuns], separate: Sequence[Separate], what: str, title: str = "") -> Table:
+def along_table(tuned: Sequence[TunedRuns], separate: Separate, what: str, title: str = "") -> Table:
     """One network for all gammas and separate ones: ``losses`` or ``metric`` at the gammas of the grid."""
     networks = {f"{runs.name}, {title_of(runs.setting)}": runs.best for runs in tuned}
-    networks |= {f"{SEPARATE}, {each.optimizer}": each.values for each in separate}
+    networks |= {f"{SEPARATE}, {optimizer}": values for optimizer, values in separate.items()}
     rows: list[Mapping[str, Datum]] = []
     for network, values in networks.items():
         for value in values.values():
@@ -112,7 +109,7 @@ def along_table(tuned: Sequence[TunedRuns], separate: Sequence[Separate], what: 
     return Table.of(rows, title=title).over_seeds(["network", "place"], ["value"]).pivot("place", "value")
 
 
-def title_of(setting: Setting) -> str:
+def title_of(setting: HypernetSetting) -> str:
     """A setting in words: what is not there is left out."""
     optimizer, activation, norm, noise = setting
     return ", ".join(
@@ -121,23 +118,11 @@ def title_of(setting: Setting) -> str:
 
 
 def _runs(outcomes: Mapping[Piece, Outcome]) -> Table:
-    settings = {
-        "parametrization",
-        "optimizer",
-        "learning_rate",
-        "activation",
-        "norm",
-        "noise",
-        "correction",
-        "place",
-        "seed",
-    }
-
     def numbers(value: RunValue) -> dict[str, float | None]:
         return {"final_loss": value["curve"][-1][1], "metric": fmean(value["metric"]) if value["metric"] else None}
 
     return Table.of(
-        piece.model_dump(include=settings)
+        piece.model_dump(exclude={"task", "data", "run", "device"})
         | (numbers(outcome.value) if outcome.value else {"final_loss": None, "metric": None})
         | {"failure": outcome.failure, "seconds": round(outcome.seconds, 2)}
         for piece, outcome in outcomes.items()
@@ -162,30 +147,30 @@ def _log(piece: Piece, value: RunValue) -> RunLog:
     return RunLog(hparams, {key: number for key, number in metrics.items() if number is not None}, curves)
 
 
-def _pictures(name: str, tuned: Sequence[TunedRuns], separate: Sequence[Separate]) -> dict[str, Figure]:
+def _pictures(name: str, tuned: Sequence[TunedRuns], separate: Separate) -> dict[str, Figure]:
     """Every picture by its name, but for those without a point; bands are deviations over seeds."""
     costs = any(value["costs"] for runs in tuned for value in runs.best.values())
     place = "floating point operations on an image" if costs else "place in the ranges of gamma"
+    settings = {runs.setting for runs in tuned if runs.setting[0] in separate}
 
-    def compared(what: str) -> dict[str, dict[str, Points]]:
-        panels = _panels(tuned, lambda runs: points_along(runs.best, what))
-        for setting in {runs.setting for runs in tuned}:
-            for each in separate:
-                if each.optimizer == setting[0]:
-                    panels[title_of(setting)][SEPARATE] = points_along(each.values, what)
-        return panels
+    def lines(points: Callable[[TunedRuns], Points]) -> list[tuple[str, str, Points]]:
+        return [(title_of(runs.setting), runs.name, points(runs) if runs.best else []) for runs in tuned]
+
+    def compared(what: str) -> list[tuple[str, str, Points]]:
+        alone = [(title_of(each), SEPARATE, points_along(separate[each[0]], what)) for each in settings]
+        return lines(lambda runs: points_along(runs.best, what)) + alone
 
     pictures = {
-        "curves": (_panels(tuned, TunedRuns.mean_curve), LOSS | {"xlabel": "steps", "logy": True}),
-        "steps": (_panels(tuned, lambda runs: steps_by_rate(runs, tuned)), STEPS),
-        "magnitude": (_panels(tuned, TunedRuns.magnitudes), MAGNITUDE),
+        "curves": (lines(TunedRuns.mean_curve), LOSS | {"xlabel": "steps", "logy": True}),
+        "steps": (lines(lambda runs: steps_by_rate(runs, tuned)), STEPS),
+        "magnitude": (lines(TunedRuns.magnitudes), MAGNITUDE),
         "losses": (compared("losses"), LOSS | {"xlabel": place}),
         "metric": (compared("metric"), {"xlabel": place, "ylabel": "metric", "logx": 0}),
     }
     return {
-        picture: draw_panels(panels, title=name, **words)
-        for picture, (panels, words) in pictures.items()
-        if any(points for panel in panels.values() for points in panel.values())
+        picture: draw_panels(panels_of(drawn), title=name, **words)
+        for picture, (drawn, words) in pictures.items()
+        if any(points for _, _, points in drawn)
     }
 
 
@@ -196,10 +181,3 @@ def steps_by_rate(runs: TunedRuns, tuned: Sequence[TunedRuns]) -> Points:
         return []
     found = [(rate, runs.steps_to(best.final.mean, rate)) for rate in sorted(runs.rates)]
     return [(rate, steps, 0.0) for rate, steps in found if steps]
-
-
-def _panels(tuned: Sequence[TunedRuns], points: Callable[[TunedRuns], Points]) -> dict[str, dict[str, Points]]:
-    panels: dict[str, dict[str, Points]] = {}
-    for runs in tuned:
-        panels.setdefault(title_of(runs.setting), {})[runs.name] = points(runs) if runs.best else []
-    return panels

@@ -15,7 +15,7 @@ from evonas.report.table import grouped
 from evonas.runs.store import Outcome
 from evonas.studies.hypernet.diagnostics import GRADIENT_MEAN_SQUARED, GRADIENT_VARIANCE, PREFIX, log_log_slope
 from evonas.studies.hypernet.settings import SEPARATE, Piece
-from evonas.studies.hypernet.study import Setting
+from evonas.studies.hypernet.study import HypernetSetting
 
 DEFAULT = "default"
 RunValue = Mapping[str, Any]  # what ``work`` gives
@@ -38,7 +38,7 @@ class TunedRuns:
 
     parametrization: str
     correction: float
-    setting: Setting
+    setting: HypernetSetting
     learning_rate: float | None
     rates: Mapping[float, Mapping[int, RunValue]]
     diverged: int
@@ -83,19 +83,6 @@ class TunedRuns:
         return mean_points(value["magnitudes"] for value in self.best.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Separate:
-    """Plain networks trained for one gamma each, with one optimizer, each at the best of its learning rates.
-
-    Attributes:
-        optimizer: its name.
-        values: by seed, ``losses``, ``metric`` and ``costs`` along the grid, where no network failed or diverged.
-    """
-
-    optimizer: str
-    values: Mapping[int, RunValue]
-
-
 def tuned_runs(outcomes: Mapping[Piece, Outcome]) -> list[TunedRuns]:
     """The hypernetworks by parametrization, correction and setting, in the order of the grid."""
     groups = grouped(
@@ -105,17 +92,20 @@ def tuned_runs(outcomes: Mapping[Piece, Outcome]) -> list[TunedRuns]:
     return [_tuned(*key, {piece: outcomes[piece] for piece in pieces}) for key, pieces in groups.items()]
 
 
-def separate_of(outcomes: Mapping[Piece, Outcome]) -> list[Separate]:
-    """The separate networks, by optimizer."""
+def separate_of(outcomes: Mapping[Piece, Outcome]) -> dict[str, dict[int, RunValue]]:
+    """Plain networks trained for one gamma each, each at the best of its learning rates.
+
+    By optimizer and seed they are ``losses``, ``metric`` and ``costs`` along the grid, where no network failed or
+    diverged.
+    """
     groups = grouped((piece for piece in outcomes if piece.place is not None), lambda piece: piece.optimizer)
-    found = []
+    found: dict[str, dict[int, RunValue]] = {}
     for optimizer, pieces in groups.items():
         by_place = sorted(grouped(pieces, lambda piece: piece.place or 0).items())
         setting = (optimizer, "", "", 0)
         chosen = [_tuned(SEPARATE, 0.0, setting, {p: outcomes[p] for p in own}).best for _, own in by_place]
         seeds = [seed for seed in chosen[0] if all(seed in best for best in chosen)]
-        joined = {seed: {key: _joined(best[seed][key] for best in chosen) for key in ALONG} for seed in seeds}
-        found.append(Separate(optimizer, joined))
+        found[optimizer] = {seed: {key: _joined(best[seed][key] for best in chosen) for key in ALONG} for seed in seeds}
     return found
 
 
@@ -127,7 +117,7 @@ def _joined(parts: Iterable[list[float] | None]) -> list[float] | None:
     return None if None in lists else [number for part in lists for number in part or ()]
 
 
-def _tuned(form: str, correction: float, setting: Setting, outcomes: Mapping[Piece, Outcome]) -> TunedRuns:
+def _tuned(form: str, correction: float, setting: HypernetSetting, outcomes: Mapping[Piece, Outcome]) -> TunedRuns:
     whole: dict[float, dict[int, RunValue]] = {}
     for rate, pieces in grouped(outcomes, lambda piece: piece.learning_rate).items():
         ended = {p.seed: value for p in pieces if (value := outcomes[p].value) and value["metric"]}
@@ -193,7 +183,7 @@ def relative_spread(value: RunValue) -> float | None:
     return variance / square if variance is not None and square else None
 
 
-def hypernet_json(groups: Sequence[TunedRuns], separate: Sequence[Separate] = ()) -> dict[str, Any]:
+def hypernet_json(groups: Sequence[TunedRuns], separate: Mapping[str, Mapping[int, RunValue]]) -> dict[str, Any]:
     """All groups as JSON."""
     return {
         "groups": [
@@ -218,7 +208,7 @@ def hypernet_json(groups: Sequence[TunedRuns], separate: Sequence[Separate] = ()
             for group in groups
         ],
         "separate": [
-            {"optimizer": found.optimizer, **{key: {s: v[key] for s, v in found.values.items()} for key in ALONG}}
-            for found in separate
+            {"optimizer": optimizer, **{key: {seed: value[key] for seed, value in values.items()} for key in ALONG}}
+            for optimizer, values in separate.items()
         ],
     }

@@ -13,7 +13,7 @@ from evonas.studies.hypernet.tasks import GRID
 from evonas.studies.hypernet.train import build, work
 from evonas.tasks.sources import images_digest
 
-Setting = tuple[OptimizerName, str, str, int]  # optimizer, activation, norm, noise
+HypernetSetting = tuple[OptimizerName, str, str, int]  # optimizer, activation, norm, noise
 
 
 def pieces_of(study: StudyConfig) -> list[Piece]:
@@ -53,7 +53,7 @@ def pieces_of(study: StudyConfig) -> list[Piece]:
     ]
 
 
-def settings_of(grid: GridConfig) -> list[Setting]:
+def settings_of(grid: GridConfig) -> list[HypernetSetting]:
     """Optimizers, activations, norms and noise: all combinations, or those that differ from the first in one at most.
 
     One of each is what is compared between parametrizations.

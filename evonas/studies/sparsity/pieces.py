@@ -28,8 +28,8 @@ from evonas.studies.sparsity.study import (
     Grid,
     Piece,
     QualityPiece,
-    Setting,
     Source,
+    SparsitySetting,
     SpeedPiece,
     StudyConfig,
     check,
@@ -211,7 +211,12 @@ class Measuring:
         return measure_sizes(shapes, folder=self.folder, device=self.device, dtype=self.dtype)
 
     def _sparse(
-        self, model: nn.Module, setting: Setting, sparsity: float, costs: Costs | None = None, pays: Pays | None = None
+        self,
+        model: nn.Module,
+        setting: SparsitySetting,
+        sparsity: float,
+        costs: Costs | None = None,
+        pays: Pays | None = None,
     ) -> SparsityReport:
         return sparsify(
             model,

@@ -50,7 +50,7 @@ class StudyConfig(NamedSection):
     execution: ExecutionConfig = ExecutionConfig(device="cpu")
 
 
-class Setting(Section):
+class SparsitySetting(Section):
     """How a model is made sparse, whatever the sparsity."""
 
     method: str
@@ -83,7 +83,7 @@ class CostsPiece(Section):
     """What dropping costs, layer by layer, by which an allocation goes; the same for all sparsities and texts."""
 
     source: Source
-    setting: Setting
+    setting: SparsitySetting
     calibration: str
 
 
@@ -91,7 +91,7 @@ class QualityPiece(Section):
     """The losses of a model at a sparsity on a text; without a setting, of the dense model."""
 
     source: Source
-    setting: Setting | None
+    setting: SparsitySetting | None
     sparsity: float
     calibration: str
     text: str
@@ -102,7 +102,7 @@ class SpeedPiece(Section):
     """How fast a model at a sparsity decodes beside the dense one, on one machine with so many threads."""
 
     source: Source
-    setting: Setting
+    setting: SparsitySetting
     sparsity: float
     calibration: str
     text: str
@@ -117,7 +117,7 @@ Piece = CostsPiece | QualityPiece | SpeedPiece
 class Place:
     """A row of the table: a setting at a sparsity, or the dense model."""
 
-    setting: Setting | None
+    setting: SparsitySetting | None
     sparsity: float
 
 
@@ -131,7 +131,7 @@ class Grid:
         speed: by row; none where speed is not asked for.
     """
 
-    costs: Mapping[Setting, CostsPiece]
+    costs: Mapping[SparsitySetting, CostsPiece]
     quality: Mapping[Place, Mapping[str, QualityPiece]]
     speed: Mapping[Place, SpeedPiece]
 
@@ -161,7 +161,7 @@ def check(study: StudyConfig) -> None:
             raise InputError("text", f"two are called {name!r}", remedy="rename one of the files")
 
 
-def settings_of(study: StudyConfig) -> list[Setting]:
+def settings_of(study: StudyConfig) -> list[SparsitySetting]:
     """The settings, in the order of the table.
 
     Raises:
@@ -184,7 +184,7 @@ def settings_of(study: StudyConfig) -> list[Setting]:
             asked = f"transform {study.transform} and allocation {', '.join(allocations)}"
             raise InputError(f"method {name}", f"has no {asked}", accepted=f"these with {', '.join(able)}")
         found += [
-            Setting(
+            SparsitySetting(
                 method=name,
                 transform=transform,
                 allocation=allocation,

@@ -1,38 +1,31 @@
 """What a study of learning rates reports: a row for each sweep, losses and sensitivities as pictures."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from evonas.report.pictures import Points, draw_panels
+from evonas.report.pictures import Points, draw_panels, panels_of
 from evonas.report.save import Report, RunLog
-from evonas.report.statistics import Interval, finite_summary, mean_points
+from evonas.report.statistics import Interval, finite_summary, summary
 from evonas.report.table import Table
 from evonas.runs.store import Outcome
 from evonas.studies.stability.prediction import ALL_DIVERGED, LOSS_SUFFERS
 from evonas.studies.stability.results import TRACKED, Sweep, predict_largest, sweeps_json, sweeps_of
-from evonas.studies.stability.study import Cell
+from evonas.studies.stability.study import StabilityCell
 from evonas.training.sensitivity import COUPLED_WINDOWS
 
 
-def stability_report(name: str, outcomes: Mapping[Cell, Outcome]) -> Report:
-    """The report of a study.
-
-    Args:
-        name: of the study.
-        outcomes: of all runs.
-    """
+def stability_report(name: str, outcomes: Mapping[StabilityCell, Outcome]) -> Report:
+    """The report of a study from the outcomes of all its runs."""
     sweeps = sweeps_of(outcomes)
     data = sweeps_json(sweeps)
-    failures = [f"{s.intervention}, {s.size}: {why}" for s in sweeps for why in s.failures.values()]
-    tables = [table for table in (_differences(data["against_first"]), _predictions(data["predictions"])) if table]
     return Report(
         title=name,
         tables=[sweep_table(sweeps)],
         data=data,
-        details=[*_coupled_notes(sweeps), *tables],
+        details=[*_coupled_notes(sweeps), _differences(data["against_first"]), _predictions(data["predictions"])],
         runs=_runs(outcomes),
         pictures=_pictures(sweeps, name),
         logs={
@@ -40,7 +33,7 @@ def stability_report(name: str, outcomes: Mapping[Cell, Outcome]) -> Report:
             for cell, outcome in outcomes.items()
             if outcome.value is not None
         },
-        failures=failures,
+        failures=[f"{s.intervention}, {s.size}: {why}" for s in sweeps for why in s.failures.values()],
     )
 
 
@@ -87,24 +80,23 @@ def _coupled_notes(sweeps: Sequence[Sweep]) -> list[str]:
     return notes
 
 
-def _differences(found: Sequence[Mapping[str, Any]]) -> Table | None:
-    if not found:
-        return None
-    measured = {"LR sensitivity": "sensitivity", "best loss": "best_loss"}
+def _differences(found: Sequence[Mapping[str, Any]]) -> Table:
     return Table.of(
         (
-            {key: each[key] for key in ("intervention", "size")}
-            | {column: Interval(**each[key]) for column, key in measured.items()}
+            {
+                "intervention": each["intervention"],
+                "size": each["size"],
+                "LR sensitivity": Interval(**each["sensitivity"]),
+                "best loss": Interval(**each["best_loss"]),
+            }
             for each in found
         ),
-        dict.fromkeys(measured, "{:+.4f}"),
-        title=f"Against {found[0]['first']}, paired by seed, 95 % intervals:",
+        dict.fromkeys(("LR sensitivity", "best loss"), "{:+.4f}"),
+        title=f"Against {', '.join({each['first'] for each in found})}, paired by seed, 95 % intervals:",
     )
 
 
-def _predictions(found: Sequence[Mapping[str, Any]]) -> Table | None:
-    if not found:
-        return None
+def _predictions(found: Sequence[Mapping[str, Any]]) -> Table:
     return Table.of(
         (
             {
@@ -123,7 +115,7 @@ def _predictions(found: Sequence[Mapping[str, Any]]) -> Table | None:
     )
 
 
-def _runs(outcomes: Mapping[Cell, Outcome]) -> Table:
+def _runs(outcomes: Mapping[StabilityCell, Outcome]) -> Table:
     numbers = {"parameters": "size"} | {key: key for key in ("initial_loss", "final_loss", "steps", "slow", "spikes")}
     return Table.of(
         cell.model_dump()
@@ -133,7 +125,7 @@ def _runs(outcomes: Mapping[Cell, Outcome]) -> Table:
     )
 
 
-def _log(cell: Cell, value: Mapping[str, Any]) -> RunLog:
+def _log(cell: StabilityCell, value: Mapping[str, Any]) -> RunLog:
     curves = {"loss": value["losses"]}
     for step, values in value["readings"]:
         for probe, number in values.items():
@@ -154,9 +146,26 @@ def _pictures(sweeps: Sequence[Sweep], title: str) -> dict[str, Figure]:
 
 
 def draw_losses(sweeps: Sequence[Sweep], title: str) -> Figure:
-    """Loss over learning rates, clipped at initialization; see ``_by_intervention``."""
-    panels = _by_intervention(sweeps, [sweep.mean_losses() for sweep in sweeps])
-    return draw_panels(panels, xlabel="peak learning rate", ylabel="final validation loss", title=title)
+    """Loss over learning rates, clipped at initialization; see ``_by_rate``."""
+    return _by_rate(sweeps, Sweep.mean_losses, "final validation loss", title)
+
+
+def draw_output_logits(sweeps: Sequence[Sweep], title: str) -> Figure:
+    """Log Z of the output logits at the end over learning rates; see ``_by_rate``."""
+
+    def points(sweep: Sweep) -> Points:
+        return [summary(values).at(rate) for rate, values in sweep.ends("log_z").items()]
+
+    return _by_rate(sweeps, points, "log Z of the output logits, at the end", title)
+
+
+def _by_rate(sweeps: Sequence[Sweep], points: Callable[[Sweep], Points], ylabel: str, title: str) -> Figure:
+    """A panel for each intervention with a line for each size; of a single size a line for each intervention."""
+    places = [(sweep.intervention, sweep.size) for sweep in sweeps]
+    if _of_one_size(sweeps):
+        places = [place[::-1] for place in places]
+    panels = panels_of((*place, points(sweep)) for place, sweep in zip(places, sweeps, strict=True))
+    return draw_panels(panels, xlabel="peak learning rate", ylabel=ylabel, title=title)
 
 
 def draw_sensitivity(sweeps: Sequence[Sweep], title: str) -> Figure:
@@ -165,54 +174,34 @@ def draw_sensitivity(sweeps: Sequence[Sweep], title: str) -> Figure:
     Of a single size a point for each intervention, over the loss at its best learning rate.
     """
     single = _of_one_size(sweeps)
-    series: dict[str, list[tuple[float, float, float]]] = {}
-    for sweep in sweeps if single else sorted(sweeps, key=lambda s: s.parameters):
+
+    def points(sweep: Sweep) -> Points:
         found, loss = (finite_summary(each.values()) for each in (sweep.sensitivities, sweep.best_losses))
-        points = series.setdefault(sweep.intervention, [])
-        if found is not None and loss is not None:
-            points.append((loss.mean if single else sweep.parameters, found.mean, found.std or 0.0))
+        return [found.at(loss.mean if single else sweep.parameters)] if found and loss else []
+
+    ordered = sweeps if single else sorted(sweeps, key=lambda sweep: sweep.parameters)
+    panels = panels_of(("", sweep.intervention, points(sweep)) for sweep in ordered)
     xlabel = "loss at the best learning rate" if single else "parameters"
-    return draw_panels({"": series}, xlabel=xlabel, ylabel="LR sensitivity", title=title, logx=0 if single else 10)
-
-
-def draw_output_logits(sweeps: Sequence[Sweep], title: str) -> Figure:
-    """Log Z of the output logits at the end over learning rates; see ``_by_intervention``."""
-    series = [
-        mean_points([(rate, value)] for rate, values in s.ends("log_z").items() for value in values) for s in sweeps
-    ]
-    ylabel = "log Z of the output logits, at the end"
-    return draw_panels(_by_intervention(sweeps, series), xlabel="peak learning rate", ylabel=ylabel, title=title)
+    return draw_panels(panels, xlabel=xlabel, ylabel="LR sensitivity", title=title, logx=0 if single else 10)
 
 
 def _of_one_size(sweeps: Sequence[Sweep]) -> bool:
     return len({sweep.size for sweep in sweeps}) == 1
 
 
-def _by_intervention(sweeps: Sequence[Sweep], series: Sequence[Points]) -> dict[str, dict[str, Points]]:
-    """A panel for each intervention with a line for each size; of a single size a line for each intervention."""
-    single = _of_one_size(sweeps)
-    panels: dict[str, dict[str, Points]] = {}
-    for sweep, points in zip(sweeps, series, strict=True):
-        panel, line = (sweep.size, sweep.intervention) if single else (sweep.intervention, sweep.size)
-        panels.setdefault(panel, {})[line] = points
-    return panels
-
-
 def draw_tracked(sweeps: Sequence[Sweep], what: str, title: str) -> Figure:
     """A probe at the end over the number of parameters, a line for each learning rate; hollow: predicted."""
-    panels: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
-    for sweep in sorted(sweeps, key=lambda s: s.parameters):
-        for rate, value in sweep.final_values(TRACKED[what]).items():
-            panel = panels.setdefault(sweep.intervention, {})
-            panel.setdefault(f"LR {rate:g}", []).append((sweep.parameters, value, 0.0))
-    held_out = {
-        intervention: {
-            f"LR {rate:g}": [(held.prediction.size, held.prediction.value, 0.0)]
-            for rate, held in predict_largest(sweeps, intervention, TRACKED[what]).items()
-        }
+    panels = panels_of(
+        (sweep.intervention, f"LR {rate:g}", [(sweep.parameters, value, 0.0)])
+        for sweep in sorted(sweeps, key=lambda sweep: sweep.parameters)
+        for rate, value in sweep.final_values(TRACKED[what]).items()
+    )
+    held_out = panels_of(
+        (intervention, f"LR {rate:g}", [(held.prediction.size, held.prediction.value, 0.0)])
         for intervention in panels
-    }
-    title += "; hollow: predicted from the smaller sizes" if any(held_out.values()) else ""
+        for rate, held in predict_largest(sweeps, intervention, TRACKED[what]).items()
+    )
+    title += "; hollow: predicted from the smaller sizes" if held_out else ""
     logits = what == "max attention logit"
     levels = {"losses suffer": LOSS_SUFFERS, "all diverged": ALL_DIVERGED} if logits else {}
     return draw_panels(

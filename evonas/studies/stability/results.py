@@ -12,7 +12,7 @@ from evonas.report.table import grouped
 from evonas.runs.store import Outcome
 from evonas.studies.stability.prediction import HeldOut, hold_out
 from evonas.studies.stability.settings import Decay
-from evonas.studies.stability.study import Cell
+from evonas.studies.stability.study import StabilityCell
 from evonas.training.sensitivity import (
     COUPLED_WINDOWS,
     Windows,
@@ -128,13 +128,13 @@ class Sweep:
         return {rate: math.exp(fmean(map(math.log, v))) for rate, v in self.ends(name).items() if min(v) > 0}
 
 
-def sweeps_of(outcomes: Mapping[Cell, Outcome]) -> list[Sweep]:
+def sweeps_of(outcomes: Mapping[StabilityCell, Outcome]) -> list[Sweep]:
     """The sweeps, in the order of the file."""
     groups = grouped(outcomes, lambda cell: (cell.intervention, cell.size))
     return [_sweep(*key, {cell: outcomes[cell] for cell in cells}) for key, cells in groups.items()]
 
 
-def _sweep(intervention: str, size: str, outcomes: Mapping[Cell, Outcome]) -> Sweep:
+def _sweep(intervention: str, size: str, outcomes: Mapping[StabilityCell, Outcome]) -> Sweep:
     losses: dict[int, dict[float, float]] = {}
     initial: dict[int, float] = {}
     last: dict[tuple[float, int], Mapping[str, float | None]] = {}

@@ -58,7 +58,7 @@ class Piece(Section):
     run: RunConfig
 
 
-class Cell(Section):
+class StabilityCell(Section):
     """A place in the grid, and how weights decay there, by which the sensitivity is judged."""
 
     intervention: str
@@ -68,7 +68,7 @@ class Cell(Section):
     decay: Decay = "independent"
 
 
-def pieces_of(study: StudyConfig) -> dict[Cell, Piece]:
+def pieces_of(study: StudyConfig) -> dict[StabilityCell, Piece]:
     """Every cell of the grid with its run, small sizes first.
 
     Raises:
@@ -82,7 +82,9 @@ def pieces_of(study: StudyConfig) -> dict[Cell, Piece]:
     found = {}
     for size, intervention, rate, seed in places:
         run = _run(study, intervention, size, rate, seed)
-        cell = Cell(intervention=intervention.name, size=size, learning_rate=rate, seed=seed, decay=run.optimizer.decay)
+        cell = StabilityCell(
+            intervention=intervention.name, size=size, learning_rate=rate, seed=seed, decay=run.optimizer.decay
+        )
         found[cell] = Piece(text=study.text, run=run)
     text = _text(study.text)
     for context in {piece.run.model.context for piece in found.values()}:
@@ -91,7 +93,7 @@ def pieces_of(study: StudyConfig) -> dict[Cell, Piece]:
     return found
 
 
-def jobs_of(pieces: Mapping[Cell, Piece]) -> Jobs[Piece]:
+def jobs_of(pieces: Mapping[StabilityCell, Piece]) -> Jobs[Piece]:
     """The runs as jobs."""
     return Jobs(list(pieces.values()), work, ("studies/stability",), data=lambda p: {"text": text_digest(p.text)})
 

@@ -1,50 +1,43 @@
 """What a study of steering reports: each method at strength 1 and at equal side effects, curves, samples of images."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from statistics import fmean
 
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from evonas.report.pictures import draw_images, draw_panels
+from evonas.report.pictures import Points, draw_images, draw_panels, panels_of
 from evonas.report.save import Report, RunLog
 from evonas.report.statistics import finite_summary, summary
 from evonas.report.table import Datum, Table, grouped, written
 from evonas.runs.store import Outcome
 from evonas.studies.steering.images import ImageSubject
 from evonas.studies.steering.results import MethodCurves, label_of, method_curves, steering_json
-from evonas.studies.steering.study import NONE, Cell, MeasurePiece, Piece, StudyConfig, maps_of, subject_of
+from evonas.studies.steering.study import NONE, MeasurePiece, Piece, SteeringCell, StudyConfig, maps_of, subject_of
 
 FULL = 1.0  # the strength at which a table shows a method as fitted
 SHOWN_RISES = 1.5  # times the largest rise that is compared: how far a picture of trade-offs goes
 PICTURES = 12  # images in a row
 LINES = 9  # in a picture that has one for each variant
+RISE = "price, rise in %"
 WIDE = 4.0  # from this ratio of strengths on their axis is logarithmic
 NOTE = """Mean and deviation over seeds; the price is the untouched model's, below it what it rises by. At a rise of
 the price: the score where the price has risen so far for the first time, on the line between two measured
 strengths; in brackets the mean strength, with `>=` where some seed's largest measured strength costs less,
 and is what counts."""
 
-Series = dict[str, dict[str, list[tuple[float, float, float]]]]  # points by panel and line
-
 
 def steering_report(
     name: str,
     rises: Sequence[float],
-    pieces: Mapping[Cell, MeasurePiece],
+    pieces: Mapping[SteeringCell, MeasurePiece],
     outcomes: Mapping[Piece, Outcome],
     images: Mapping[str, Figure],
 ) -> Report:
-    """The report of a study.
-
-    Args:
-        name: of the study.
-        rises: of the price, at which methods are compared.
-        pieces: the measurements.
-        outcomes: of all runs.
-        images: of ``draw_samples``.
-    """
+    """The report of a study from its measurements, the outcomes of all its runs, and the images of ``draw_samples``."""
     found = method_curves(pieces, outcomes)
     pictures = {
         "score": draw_strengths(found, "score", name),
@@ -95,7 +88,7 @@ def _matched_text(curves: MethodCurves, rise: float) -> str | None:
     return f"{score} ({more}{fmean(each.strength for each in found):.2f})"
 
 
-def _runs(pieces: Mapping[Cell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> Table:
+def _runs(pieces: Mapping[SteeringCell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> Table:
     found = {cell: outcomes[piece] for cell, piece in pieces.items()}
     numbers = dict.fromkeys(key for outcome in found.values() for key in outcome.value or () if key != "texts")
     return Table.of(
@@ -106,7 +99,7 @@ def _runs(pieces: Mapping[Cell, MeasurePiece], outcomes: Mapping[Piece, Outcome]
     )
 
 
-def _logs(pieces: Mapping[Cell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> dict[str, RunLog]:
+def _logs(pieces: Mapping[SteeringCell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> dict[str, RunLog]:
     """A board for each fit: its loss, and what was measured, whose steps are thousandths of the strength."""
     logs = {}
     for (variant, seed), cells in grouped(pieces, lambda cell: (cell.variant, cell.seed)).items():
@@ -129,73 +122,62 @@ def _numbers(outcome: Outcome) -> dict[str, float]:
     return {f"steering/{key}": number for key, number in value.items() if isinstance(number, int | float)}
 
 
-def draw_strengths(groups: Sequence[MethodCurves], what: str, title: str) -> Figure:
+def draw_strengths(found: Sequence[MethodCurves], what: str, title: str) -> Figure:
     """Score, or rise of the price in percent, over strength: a panel for each task, a line for each method.
 
     Where they were too many, each method has its first variant alone; ``draw_support`` has all.
     """
-    panels: Series = {}
-    strengths = sorted({s for group in groups for s in group.strengths if s > 0})
-    wide = bool(strengths) and strengths[-1] > WIDE * FULL
-    for group in _lines(groups):
-        points = panels.setdefault(group.task, {}).setdefault(group.label, [])
-        for strength in group.strengths:
-            found = group.over_seeds(strength)
-            if found is None or (wide and strength == 0):
-                continue
-            value, factor = (found[0], 1.0) if what == "score" else (found[1], 100.0)
-            points.append((strength, factor * value.mean, factor * (value.std or 0.0)))
-    levels = _untouched(groups) if what == "score" else {}
-    ylabel = "score" if what == "score" else "price, rise in %"
+    wide = max((strength for each in found for strength in each.strengths), default=0.0) > WIDE * FULL
+
+    def points(curves: MethodCurves) -> Iterator[tuple[float, float, float]]:
+        for strength in curves.strengths:
+            if (means := curves.over_seeds(strength)) is not None and not (wide and strength == 0):
+                yield (means[0] if what == "score" else means[1].times(100)).at(strength)
+
+    panels = panels_of((each.task, each.label, list(points(each))) for each in _lines(found))
+    levels, ylabel = (_untouched(found), "score") if what == "score" else ({}, RISE)
     return draw_panels(panels, xlabel="strength", ylabel=ylabel, title=title, logx=2 if wide else 0, levels=levels)
 
 
-def draw_trade(groups: Sequence[MethodCurves], rises: Sequence[float], title: str) -> Figure:
+def draw_trade(found: Sequence[MethodCurves], rises: Sequence[float], title: str) -> Figure:
     """Score over the rise of the price, as far as is compared, strength by strength: lines as ``draw_strengths``."""
-    panels: Series = {}
-    for group in _lines(groups):
-        points = panels.setdefault(group.task, {}).setdefault(group.label, [])
-        for strength in group.strengths:
-            found = group.over_seeds(strength)
-            if found is None or (rises and found[1].mean > SHOWN_RISES * max(rises)):
-                break
-            points.append((100 * found[1].mean, found[0].mean, found[0].std or 0.0))
-    return draw_panels(
-        panels, xlabel="price, rise in %", ylabel="score", title=title, logx=0, levels=_untouched(groups)
-    )
+
+    def points(curves: MethodCurves) -> Iterator[tuple[float, float, float]]:
+        for strength in curves.strengths:
+            means = curves.over_seeds(strength)
+            if means is None or means[1].mean > SHOWN_RISES * max(rises, default=inf):
+                return
+            yield means[0].at(100 * means[1].mean)
+
+    panels = panels_of((each.task, each.label, list(points(each))) for each in _lines(found))
+    return draw_panels(panels, xlabel=RISE, ylabel="score", title=title, logx=0, levels=_untouched(found))
 
 
-def draw_support(groups: Sequence[MethodCurves], rises: Sequence[float], title: str) -> Figure | None:
+def draw_support(found: Sequence[MethodCurves], rises: Sequence[float], title: str) -> Figure | None:
     """Score over the share of steered neurons, a line for each price; None without a method of several variants."""
-    panels: Series = {}
-    for group in _steered(groups):
-        own = [g for g in groups if (g.task, g.method) == (group.task, group.method) and g.curves and g.share]
-        if len(own) < 2 or group.share is None:
+    measured = [each for each in _steered(found) if each.share]
+    several = Counter((each.task, each.method) for each in measured)
+    lines: list[tuple[str, str, Points]] = []
+    for each in measured:
+        if each.share is None or several[each.task, each.method] < 2:
             continue
-        series = panels.setdefault(f"{group.task}, {group.method}", {})
-        share = 100 * group.share.mean
-        if (full := group.over_seeds(FULL)) is not None:
-            series.setdefault("strength 1", []).append((share, full[0].mean, full[0].std or 0.0))
+        panel, share = f"{each.task}, {each.method}", 100 * each.share.mean
+        if (full := each.over_seeds(FULL)) is not None:
+            lines.append((panel, "strength 1", [full[0].at(share)]))
         for rise in rises:
-            found = summary([each.score for each in group.at_rise(rise).values()])
-            series.setdefault(f"price +{100 * rise:g} %", []).append((share, found.mean, found.std or 0.0))
-    if not panels:
+            score = summary([matched.score for matched in each.at_rise(rise).values()])
+            lines.append((panel, f"price +{100 * rise:g} %", [score.at(share)]))
+    if not lines:
         return None
-    for series in panels.values():
-        for points in series.values():
-            points.sort()
-    positive = all(x > 0 for series in panels.values() for points in series.values() for x, _, _ in points)
-    return draw_panels(
-        panels,
-        xlabel="neurons steered, %",
-        ylabel="score",
-        title=title,
-        logx=10 if positive else 0,
-        levels=_untouched(groups),
-    )
+    panels = {
+        panel: {name: sorted(points) for name, points in series.items()} for panel, series in panels_of(lines).items()
+    }
+    logx = 10 if all(points[0][0] > 0 for _, _, points in lines) else 0
+    levels = _untouched(found)
+    return draw_panels(panels, xlabel="neurons steered, %", ylabel="score", title=title, logx=logx, levels=levels)
 
 
-def draw_samples(study: StudyConfig, pieces: Mapping[Cell, MeasurePiece], folder: Path) -> dict[str, Figure]:
+def draw_samples(study: StudyConfig, pieces: Mapping[SteeringCell, MeasurePiece], folder: Path) -> dict[str, Figure]:
     """Images of the first seed, by task: the untouched generator's, and each method's nearest to strength 1."""
     subject = subject_of(study)
     if not isinstance(subject, ImageSubject):

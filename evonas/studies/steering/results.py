@@ -9,7 +9,7 @@ from typing import Any
 from evonas.report.statistics import Summary, finite, finite_summary, summary
 from evonas.report.table import grouped
 from evonas.runs.store import Outcome
-from evonas.studies.steering.study import NONE, Cell, MeasurePiece, Piece
+from evonas.studies.steering.study import NONE, MeasurePiece, Piece, SteeringCell
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class MethodCurves:
         return {seed: at_rise(curve, rise) for seed, curve in self.curves.items()}
 
 
-def method_curves(pieces: Mapping[Cell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> list[MethodCurves]:
+def method_curves(pieces: Mapping[SteeringCell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> list[MethodCurves]:
     """The curves of each method and variant, in the order of the file, the untouched model first in each task."""
     found = []
     for variant, cells in grouped(pieces, lambda cell: cell.variant).items():
@@ -126,7 +126,7 @@ def method_curves(pieces: Mapping[Cell, MeasurePiece], outcomes: Mapping[Piece, 
             maps = pieces[own[0]].maps
             if maps is not None and (fitted := outcomes[maps].value) is not None:
                 shares[seed] = float(fitted["share"])
-            untouched = Cell(task=variant[0], method=NONE, strength=0.0, seed=seed)
+            untouched = SteeringCell(task=variant[0], method=NONE, strength=0.0, seed=seed)
             measured = {cell.strength: outcomes[pieces[cell]] for cell in (untouched, *own)}
             if lost := next((outcome.failure for outcome in measured.values() if outcome.failure), ""):
                 failures[seed] = lost

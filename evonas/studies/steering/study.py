@@ -126,7 +126,7 @@ class MeasurePiece(Section):
 Variant = tuple[str, str, float, float]  # task, method, sparsity, share of neurons
 
 
-class Cell(Section):
+class SteeringCell(Section):
     """A place in the grid; the untouched model is method ``none`` at strength 0."""
 
     task: str
@@ -145,7 +145,7 @@ class Cell(Section):
 Piece = NetworksSpec | FitPiece | MeasurePiece
 
 
-def pieces_of(study: StudyConfig, folder: Path | None = None) -> dict[Cell, MeasurePiece]:
+def pieces_of(study: StudyConfig, folder: Path | None = None) -> dict[SteeringCell, MeasurePiece]:
     """Every cell of the grid, seed by seed.
 
     Raises:
@@ -166,25 +166,25 @@ def pieces_of(study: StudyConfig, folder: Path | None = None) -> dict[Cell, Meas
     }
 
 
-def _of_seed(study: StudyConfig, subject: Subject, task: str, seed: int) -> dict[Cell, MeasurePiece]:
+def _of_seed(study: StudyConfig, subject: Subject, task: str, seed: int) -> dict[SteeringCell, MeasurePiece]:
     fitting, measuring = subject.fitting(task, seed), subject.measuring(task, seed)
 
     def measured(maps: FitPiece | None, strength: float) -> MeasurePiece:
         return MeasurePiece(maps=maps, measuring=measuring, task=task, strength=strength, seed=seed)
 
-    untouched = Cell(task=task, method=NONE, strength=0.0, seed=seed)
+    untouched = SteeringCell(task=task, method=NONE, strength=0.0, seed=seed)
     found = {untouched: measured(None, 0.0)}
     for method in study.methods:
         how = method.fit.model_copy(update={"sites": method.sites or subject.sites})
         for sparsity, neurons in dict.fromkeys(product(method.sparsities, method.neurons)):
             maps = FitPiece(fitting=fitting, task=task, fit=how, sparsity=sparsity, neurons=neurons, seed=seed)
-            cell = partial(Cell, task=task, method=method.label, sparsity=sparsity, neurons=neurons, seed=seed)
+            cell = partial(SteeringCell, task=task, method=method.label, sparsity=sparsity, neurons=neurons, seed=seed)
             for strength in sorted(set(method.strengths)):
                 found[cell(strength=strength)] = measured(maps, strength)
     return found
 
 
-def jobs_of(study: StudyConfig, pieces: Mapping[Cell, MeasurePiece], folder: Path) -> Jobs[Piece]:
+def jobs_of(study: StudyConfig, pieces: Mapping[SteeringCell, MeasurePiece], folder: Path) -> Jobs[Piece]:
     """The measurements as jobs, which need their maps, and those of images the networks.
 
     Args:

@@ -202,8 +202,8 @@ def test_separate_networks_are_at_the_best_learning_rate_of_each_place() -> None
         run(1, 1e-2, 1, 0.125),
         run(1, 1e-2, 2, None),
     ]
-    (found,) = separate_of(dict(runs))
-    assert points_along(found.values, "metric") == [(0.0, 0.25, 0.0), (1.0, 0.75, 0.0)]
+    found = separate_of(dict(runs))["adam"]
+    assert points_along(found, "metric") == [(0.0, 0.25, 0.0), (1.0, 0.75, 0.0)]
 
 
 def test_the_layer_of_a_primary_network_may_be_a_text_form(file: Path) -> None:

@@ -23,7 +23,7 @@ from evonas.studies.sparsity.allocation import block_curves
 from evonas.studies.sparsity.pieces import Measuring
 from evonas.studies.sparsity.results import rows_of
 from evonas.studies.sparsity.sparsify import MEASURED
-from evonas.studies.sparsity.study import Place, Setting, Source, StudyConfig, check, grid_of, settings_of
+from evonas.studies.sparsity.study import Place, Source, SparsitySetting, StudyConfig, check, grid_of, settings_of
 from evonas.studies.sparsity.study_report import draw_perplexity, row_table, sparsity_report
 from evonas.studies.sparsity.texts import calibration_windows, scored_windows
 from evonas.tasks.language.pretrained import load_language_model
@@ -182,8 +182,8 @@ def test_a_model_that_is_not_there_is_one_line(
         assert_one_line(evonas("sparsify", model), [said])
 
 
-def setting(method: str, *, transform: bool = False, allocation: str = "uniform") -> Setting:
-    return Setting(method=method, transform=transform, allocation=allocation, selection="topk", dense_first=0)
+def setting(method: str, *, transform: bool = False, allocation: str = "uniform") -> SparsitySetting:
+    return SparsitySetting(method=method, transform=transform, allocation=allocation, selection="topk", dense_first=0)
 
 
 def study(**changes: Any) -> StudyConfig:

@@ -20,7 +20,7 @@ from evonas.graph.genome import Genome
 from evonas.runs.store import Outcome
 from evonas.studies.stability.report import draw_losses, draw_sensitivity, stability_report
 from evonas.studies.stability.results import differences_to_first, predict_largest, sweeps_json, sweeps_of
-from evonas.studies.stability.study import Cell, StudyConfig, pieces_of
+from evonas.studies.stability.study import StabilityCell, StudyConfig, pieces_of
 from evonas.studies.stability.train import train
 from evonas.tasks.language.text import load
 from evonas.training.sensitivity import lr_sensitivity, stability_margin
@@ -58,7 +58,7 @@ def file(tmp_path: Path) -> Path:
 def test_the_grid_is_sizes_by_interventions_by_rates_by_seeds(file: Path) -> None:
     pieces = pieces_of(load_as(StudyConfig, file))
     assert len(pieces) == 2 * 2 * 2 * 2
-    run = pieces[Cell(intervention="z-loss", size="32x1", learning_rate=0.1, seed=2)].run
+    run = pieces[StabilityCell(intervention="z-loss", size="32x1", learning_rate=0.1, seed=2)].run
     assert (run.z_loss, run.model.width, run.model.depth, run.optimizer.learning_rate, run.seed) == (
         1e-2,
         32,
@@ -67,7 +67,7 @@ def test_the_grid_is_sizes_by_interventions_by_rates_by_seeds(file: Path) -> Non
         2,
     )
     assert (run.steps, run.optimizer.warmup, run.model.qk_layernorm) == (6, 2, True)
-    run = pieces[Cell(intervention="none", size="16x1", learning_rate=1e-3, seed=1)].run
+    run = pieces[StabilityCell(intervention="none", size="16x1", learning_rate=1e-3, seed=1)].run
     assert (run.z_loss, run.model.qk_layernorm) == (1e-4, False)
 
 
@@ -89,7 +89,7 @@ def test_a_study_gives_what_its_runs_give_and_goes_on_where_it_was(
     sweep = found["sweeps"][3]
     expected: dict[float, float] = {}
     for rate in (1e-3, 1e-1):
-        result = train(pieces[Cell(intervention="z-loss", size="32x1", learning_rate=rate, seed=2)].run, text)
+        result = train(pieces[StabilityCell(intervention="z-loss", size="32x1", learning_rate=rate, seed=2)].run, text)
         expected[rate] = result.final_loss
         assert sweep["losses"]["2"][f"{rate:g}"] == pytest.approx(result.final_loss, abs=1e-5)
         assert sweep["initial_loss"]["2"] == pytest.approx(result.initial_loss, abs=1e-5)
@@ -104,8 +104,8 @@ def test_a_study_gives_what_its_runs_give_and_goes_on_where_it_was(
     assert len((run / "results.csv").read_text().splitlines()) == 1 + 16
 
 
-def cell(rate: float, seed: int = 1, size: str = "a", intervention: str = "i") -> Cell:
-    return Cell(intervention=intervention, size=size, learning_rate=rate, seed=seed)
+def cell(rate: float, seed: int = 1, size: str = "a", intervention: str = "i") -> StabilityCell:
+    return StabilityCell(intervention=intervention, size=size, learning_rate=rate, seed=seed)
 
 
 def outcome(final: float | None, parameters: int = 100, logit: float = 2.0, **more: Any) -> Outcome:
@@ -133,7 +133,7 @@ OTHER_LOSSES = (3.9, 2.4, 2.2, 2.1, 2.0, 2.1, 2.2, 2.3)
 def test_coupled_decay_is_judged_by_the_published_rule_and_held_against_a_window_as_wide() -> None:
     """Oracle: means worked out by hand, 7 learning rates each; l_0 is 5."""
     places = zip(COUPLED_RATES, COUPLED_LOSSES, OTHER_LOSSES, strict=True)
-    outcomes: dict[Cell, Outcome] = {}
+    outcomes: dict[StabilityCell, Outcome] = {}
     for rate, loss, other in places:
         for seed in (1, 2):
             outcomes[cell(rate, seed)] = outcome(other)

@@ -10,7 +10,7 @@ import pytest
 from evonas.runs.store import Outcome
 from evonas.studies.steering.report import draw_strengths, draw_support, draw_trade, method_table, steering_report
 from evonas.studies.steering.results import Matched, Point, at_rise, label_of, method_curves, steering_json
-from evonas.studies.steering.study import Cell, FitConfig, FitPiece, MeasurePiece, Piece
+from evonas.studies.steering.study import FitConfig, FitPiece, MeasurePiece, Piece, SteeringCell
 
 
 def curve(*points: tuple[float, float, float]) -> tuple[Point, ...]:
@@ -51,15 +51,15 @@ def test_a_price_that_jumps_beyond_numbers_is_read_before_the_jump() -> None:
 
 def outcomes_of(
     scores: dict[tuple[float, float, int], tuple[float, float | None]],
-) -> tuple[dict[Cell, MeasurePiece], dict[Piece, Outcome]]:
+) -> tuple[dict[SteeringCell, MeasurePiece], dict[Piece, Outcome]]:
     """Of (sparsity, strength, seed) to (score, price)."""
-    pieces: dict[Cell, MeasurePiece] = {}
+    pieces: dict[SteeringCell, MeasurePiece] = {}
     outcomes: dict[Piece, Outcome] = {}
     for (sparsity, strength, seed), (score, price) in scores.items():
         maps = FitPiece(fitting="f", task="t", fit=FitConfig(), sparsity=sparsity, seed=seed) if strength else None
         piece = MeasurePiece(maps=maps, measuring="m", task="t", strength=strength, seed=seed)
         method = "lineas" if strength else "none"
-        pieces[Cell(task="t", method=method, sparsity=sparsity, strength=strength, seed=seed)] = piece
+        pieces[SteeringCell(task="t", method=method, sparsity=sparsity, strength=strength, seed=seed)] = piece
         outcomes[piece] = Outcome({"score": score, "price": price})
         if maps is not None:
             outcomes[maps] = Outcome({"share": 0.5 if sparsity else 1.0, "sites": 1, "losses": []})

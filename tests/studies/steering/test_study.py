@@ -17,10 +17,10 @@ from evonas.errors import InputError
 from evonas.runs.jobs import spec_text
 from evonas.steering import Intervention, fit
 from evonas.studies.steering.study import (
-    Cell,
     FitConfig,
     FitPiece,
     MeasurePiece,
+    SteeringCell,
     StudyConfig,
     maps_of,
     pieces_of,
@@ -35,13 +35,13 @@ def test_the_grid_is_seeds_by_methods_by_sparsities_by_strengths(file: Path) -> 
     assert len(pieces) == 2 * (1 + 2 + 2)
     maps = {piece.maps for piece in pieces.values()}
     assert len(maps) == 1 + 2 * 3
-    piece = pieces[Cell(task="judge", method="ours", sparsity=0.5, strength=1.0, seed=2)]
+    piece = pieces[SteeringCell(task="judge", method="ours", sparsity=0.5, strength=1.0, seed=2)]
     assert piece.maps is not None
     assert (piece.maps.fit.method, piece.maps.fit.steps, piece.maps.seed) == ("lineas", 3, 2)
     assert piece.maps.fit.sites == ("**.*post*layernorm",)
     pieces = pieces_of(load_as(StudyConfig, file, ["methods.1.neurons=[1.0,0.1]"]))
     assert len(pieces) == 2 * (1 + 2 + 4)
-    piece = pieces[Cell(task="judge", method="ours", sparsity=0.5, neurons=0.1, strength=1.0, seed=2)]
+    piece = pieces[SteeringCell(task="judge", method="ours", sparsity=0.5, neurons=0.1, strength=1.0, seed=2)]
     assert piece.maps is not None
     assert piece.maps.neurons == 0.1
 
