@@ -9,9 +9,9 @@ from evonas.extensions import load_extensions as load_extensions
 from evonas.graph.catalogue import CATALOGUE as CATALOGUE
 from evonas.graph.genome import Genome as Genome
 from evonas.graph.node import Node as Node
-from evonas.graph.primitive import Form as Form
 from evonas.graph.primitive import IndexSet as IndexSet
 from evonas.graph.primitive import Primitive as Primitive
+from evonas.graph.primitive import PrintedForm as PrintedForm
 from evonas.graph.primitive import register_index_set as register_index_set
 from evonas.graph.primitive import register_primitive as register_primitive
 from evonas.graph.space import SearchSpace as SearchSpace
@@ -22,8 +22,8 @@ from evonas.layer.lower import lower as lower
 from evonas.search.archive import Archive as Archive
 from evonas.search.engine import Search as Search
 from evonas.search.evaluator import Evaluator as Evaluator
+from evonas.search.objectives import MeasurementContext as MeasurementContext
 from evonas.search.objectives import Objective as Objective
-from evonas.search.objectives import Subject as Subject
 from evonas.search.objectives import register_objective as register_objective
 from evonas.search.outcome import Candidate as Candidate
 from evonas.search.outcome import Evaluation as Evaluation

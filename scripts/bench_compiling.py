@@ -24,14 +24,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from evonas.config import SearchConfig, load
+from evonas.config import SearchConfig, load_search
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.space import SearchSpace
 from evonas.layer.compiling import LayerCompiler
 from evonas.layer.lower import lower
 from evonas.search.evaluator import evaluator_from_config
-from evonas.search.training import make_optimizer
-from evonas.surgery.install import install
+from evonas.search.training import task_optimizer
+from evonas.surgery.install import with_layer
 from evonas.training.allocator import keep_memory
 
 MEGABYTE = 1 << 20
@@ -49,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     keep_memory()
-    config = load(arguments.search_file, arguments.set)
+    config = load_search(arguments.search_file, arguments.set)
     result = steps(config, arguments.layer, arguments.rounds)
     result["memory_mb"] = [round(m) for m in memory(arguments.candidates)]
     if arguments.json:
@@ -74,7 +74,7 @@ def steps(config: SearchConfig, layer: str, rounds: int) -> dict[str, Any]:
     for task in evaluator.tasks:
         models = {mode: task.build(config.seed) for mode in ("native", "eager", "compiled")}
         for mode in ("eager", "compiled"):
-            models[mode] = install(models[mode], genome, config.layer)
+            models[mode] = with_layer(models[mode], genome, config.layer)
         for i, compiler in enumerate(compilers):  # the second meets a warm cache on disk, as a repeated layer would
             started = processor_seconds()
             outcome = compiler.compile_layers(models["compiled"])
@@ -109,7 +109,7 @@ def steps(config: SearchConfig, layer: str, rounds: int) -> dict[str, Any]:
 
 def stepper(model: nn.Module, loss: Callable[[nn.Module], torch.Tensor], config: SearchConfig) -> Callable[[], None]:
     """One optimizer step."""
-    optimizer = make_optimizer(model, config.training)
+    optimizer = task_optimizer(model, config.training)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

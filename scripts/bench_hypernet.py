@@ -28,10 +28,10 @@ from torch import Tensor, nn
 
 from evonas.config import DataConfig
 from evonas.seeding import derive_seed
-from evonas.studies.hypernet.settings import RunConfig
+from evonas.studies.hypernet.settings import HypernetRunConfig
 from evonas.studies.hypernet.tasks import HyperTask
 from evonas.studies.hypernet.train import TASKS
-from evonas.tasks.data import ImageData, load
+from evonas.tasks.data import ImageData, load_images
 from evonas.training.allocator import keep_memory
 from evonas.training.device import find_device
 from evonas.training.fit import StopReason, fit
@@ -39,7 +39,7 @@ from evonas.training.fit import StopReason, fit
 INSTALL = "hyperlight is not installed: pip install hyperlight"
 OURS, THEIRS = "evonas", "hyperlight"
 LOOP, AT_ONCE = "hyperlight, loop", "hyperlight, weights at once"
-HIDDEN = RunConfig().hidden
+HIDDEN = HypernetRunConfig().hidden
 MODES = ("forward", "forward + backward")
 
 Times = dict[str, dict[str, float]]  # milliseconds by mode and call
@@ -107,7 +107,7 @@ def main() -> int:
     torch.set_num_threads(1)
     keep_memory()
     device = find_device(arguments.device, "--device")
-    found, _ = load(DataConfig())
+    found, _ = load_images(DataConfig())
     images = ImageData(found.name, found.train.to(device), found.scoring.to(device), found.num_classes)
     task = TASKS[arguments.task](images, width=arguments.width)
     makers: dict[str, Callable[[int], nn.Module]] = {
@@ -143,7 +143,7 @@ def final_loss(task: HyperTask, model: Any, rate: float, steps: int, seed: int) 
     model.eval()
     fixed = task.batches(derive_seed(0, "fixed batches"))
     with torch.no_grad():
-        return statistics.fmean(float(task.loss(model, next(fixed))) for _ in range(RunConfig().fixed))
+        return statistics.fmean(float(task.loss(model, next(fixed))) for _ in range(HypernetRunConfig().fixed))
 
 
 def measure(

@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.table import Table
 
 from evonas.config import TextConfig
-from evonas.studies.stability.settings import OptimizerConfig, RunConfig
-from evonas.studies.stability.train import train
+from evonas.studies.stability.settings import OptimizerConfig, TrainingRunConfig
+from evonas.studies.stability.train import train_transformer
 from evonas.tasks.language.settings import sized
-from evonas.tasks.language.text import Text, load
+from evonas.tasks.language.text import Text, load_text
 from evonas.training.allocator import keep_memory
 
-EVERY = RunConfig().probe_every
+EVERY = TrainingRunConfig().probe_every
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     keep_memory()
-    text = load(TextConfig())
+    text = load_text(TextConfig())
     rows = [measure(size, text, arguments.rounds, arguments.steps) for size in arguments.sizes]
     if arguments.json:
         print(json.dumps(rows, indent=2))
@@ -62,7 +62,7 @@ def measure(size: str, text: Text, rounds: int, steps: int) -> dict[str, Any]:
 
 
 def _step(size: str, text: Text, steps: int, probe_every: int) -> float:
-    config = RunConfig(
+    config = TrainingRunConfig(
         model=sized(size),
         optimizer=OptimizerConfig(warmup=1),
         steps=steps,
@@ -71,7 +71,7 @@ def _step(size: str, text: Text, steps: int, probe_every: int) -> float:
         device="cpu",
     )
     started = time.process_time()
-    train(config, text)
+    train_transformer(config, text)
     return 1e3 * (time.process_time() - started) / steps
 
 

@@ -35,7 +35,7 @@ from evonas.studies.sparsity.accounting import decode_costs, total
 from evonas.studies.sparsity.decoding import Decoder, DecodeRate, compiled, decode_rates, decoded_logits
 from evonas.studies.sparsity.sites import linear_sites
 from evonas.studies.sparsity.sparsify import Pays
-from evonas.studies.sparsity.speed_table import SizeTable, measure_sizes
+from evonas.studies.sparsity.speed_table import SpeedTable, measure_speeds
 from evonas.studies.sparsity.study import CONTEXT
 from evonas.studies.sparsity.texts import calibration_windows, scored_windows
 from evonas.tasks.language.pretrained import load_language_model
@@ -110,7 +110,7 @@ def main() -> None:
         torch._dynamo.reset()  # compiled code has its number of threads built in
         if not arguments.everywhere:
             shapes = {(site.inputs, site.outputs) for site in linear_sites(model)}
-            table = measure_sizes(shapes, folder=arguments.sizes, device=arguments.device, dtype=model.dtype)
+            table = measure_speeds(shapes, folder=arguments.sizes, device=arguments.device, dtype=model.dtype)
         rows += measure(model, tokens, calibration, arguments, threads, pays(table))
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
@@ -145,7 +145,7 @@ def load(name: str, length: int) -> tuple[Any, Tensor, list[Tensor]]:
     return language.model, scored.rows[0], [row[None] for row in windows.rows]
 
 
-def pays(table: SizeTable | None) -> Pays:
+def pays(table: SpeedTable | None) -> Pays:
     """When a layer uses the sparse kernel."""
     return table.pays if table is not None else lambda _inputs, _outputs, _sparsity: True
 

@@ -225,7 +225,7 @@ def main() -> None:
         running = []
         for arm, seed in wanted:
             overrides = [*arguments.overrides, *ARMS[arm], f"seed={seed}"]
-            job = (config.load(arguments.file, overrides), arm, arguments.cap, arguments.out, known)
+            job = (config.load_search(arguments.file, overrides), arm, arguments.cap, arguments.out, known)
             running.append(pool.schedule(run_arm, args=job, kwargs={"until_goal": not arguments.to_the_cap}))
         for future in as_completed(running):
             result: Result = future.result()

@@ -30,8 +30,8 @@ from evonas.runs.workers import Failure, Workers
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.outcome import Rejection
 from evonas.search.protocols import Screens, fingerprint
-from evonas.search.training import make_optimizer
-from evonas.surgery.install import install
+from evonas.search.training import task_optimizer
+from evonas.surgery.install import with_layer
 from evonas.tasks.task import Task
 from evonas.training.fit import StopReason, fit
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="a.b=c")
     arguments = parser.parse_args()
-    settings = config.load(arguments.file, arguments.overrides)
+    settings = config.load_search(arguments.file, arguments.overrides)
     arguments.out.mkdir(parents=True, exist_ok=True)
     limit = settings.execution.timeout_seconds
     with Workers(trainings, settings, workers=arguments.workers, threads=1, timeout=limit) as pool:
@@ -149,8 +149,8 @@ def measure(genome: Genome, evaluator: Evaluator) -> dict[str, Any]:
 
 
 def _train(genome: Genome, task: Task, evaluator: Evaluator) -> tuple[dict[str, float], list[float], int | None]:
-    model = install(task.build(evaluator.seed), genome, evaluator.layer, task.norms).train()
-    optimizer, batches = make_optimizer(model, evaluator.training), task.batches(evaluator.seed)
+    model = with_layer(task.build(evaluator.seed), genome, evaluator.layer, task.norms).train()
+    optimizer, batches = task_optimizer(model, evaluator.training), task.batches(evaluator.seed)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, evaluator.training.steps)
     scores: dict[str, float] = {}
     losses: list[float] = []

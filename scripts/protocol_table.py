@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    settings = config.load(arguments.file, arguments.overrides)
+    settings = config.load_search(arguments.file, arguments.overrides)
     layers = read(arguments.folder / "graphs.jsonl")
     evaluator = None if arguments.no_training else evaluator_from_config(settings)
     result = judge(layers, settings, evaluator, arguments.good)

@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--good", default="gn-relu", choices=sorted(CATALOGUE))
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    settings = config.load(arguments.file, arguments.overrides)
+    settings = config.load_search(arguments.file, arguments.overrides)
     losses = lost(settings, arguments.folder, arguments.good)
     shares = {kind: cost(settings, kind, arguments.proposals, arguments.seed) for kind in ("random", "mutant")}
     result = {stage: {**losses[stage], **{kind: found[stage] for kind, found in shares.items()}} for stage in STAGES}

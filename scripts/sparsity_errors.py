@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from evonas.studies.sparsity.build import Builder
 from evonas.studies.sparsity.calibration import normalized_groups
 from evonas.studies.sparsity.layer import SparseLinear
-from evonas.studies.sparsity.rotation import turn
+from evonas.studies.sparsity.rotation import rotate
 from evonas.studies.sparsity.scores import method_named
 from evonas.studies.sparsity.selection import Prefill
-from evonas.studies.sparsity.sites import Site, linear_sites
+from evonas.studies.sparsity.sites import LinearSite, linear_sites
 from evonas.studies.sparsity.texts import scored_windows
 from evonas.surgery.calls import call, inference
 from evonas.tasks.language.pretrained import load_language_model
@@ -36,7 +36,7 @@ SETTINGS = {
 }
 ENERGY = "dropped energy"
 
-Sums = defaultdict[tuple[Site, str], float]  # of squares, by layer and column
+Sums = defaultdict[tuple[LinearSite, str], float]  # of squares, by layer and column
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def main() -> None:
 def errors(model: nn.Module, batches: list[Tensor], sparsity: float) -> dict[str, dict[str, float]]:
     """By kind of layer, by setting: the mean over its layers of relative squared errors."""
     sites = linear_sites(model)
-    turned = turn(normalized_groups(model, sites, batches[0]))
+    turned = rotate(normalized_groups(model, sites, batches[0]))
     builds = {
         name: Builder(method_named(method), sites, turned if basis else {}, Prefill(), 0)
         for name, (method, basis) in SETTINGS.items()
@@ -87,7 +87,7 @@ def errors(model: nn.Module, batches: list[Tensor], sparsity: float) -> dict[str
 def _note(
     lost: Sums,
     whole: Sums,
-    site: Site,
+    site: LinearSite,
     layers: dict[str, SparseLinear],
     _module: nn.Module,
     inputs: tuple[Any, ...],
@@ -105,7 +105,7 @@ def _note(
             add(name.replace("teal", ENERGY), own - layer.selector.masked(own).values, own)
 
 
-def _by_kind(sites: tuple[Site, ...]) -> Iterator[tuple[str, list[Site]]]:
+def _by_kind(sites: tuple[LinearSite, ...]) -> Iterator[tuple[str, list[LinearSite]]]:
     for kind in dict.fromkeys(site.kind for site in sites):
         yield kind, [site for site in sites if site.kind == kind]
 

@@ -25,8 +25,8 @@ from evonas.graph.genome import Genome
 from evonas.runs.workers import Failure, Workers
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.named import find_layer
-from evonas.search.training import make_optimizer
-from evonas.surgery.install import install
+from evonas.search.training import task_optimizer
+from evonas.surgery.install import with_layer
 from evonas.training.fit import StopReason, fit
 
 EARLY, AVERAGED = 100, 20
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="a.b=c")
     given = parser.parse_args()
     depth = [f"tasks.0.depth=[{given.depth}]"] if given.depth else []
-    settings = config.load(given.file, [*given.overrides, *depth, 'training.schedule="constant"'])
+    settings = config.load_search(given.file, [*given.overrides, *depth, 'training.schedule="constant"'])
     given.out.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
     done = {row["id"] for row in rows}
@@ -85,8 +85,8 @@ def train(evaluator: Evaluator, job: dict[str, Any]) -> dict[str, Any]:
     genome, task = Genome.from_text(job["text"]), evaluator.tasks[0]
     settings = evaluator.training
     settings = settings.model_copy(update={"learning_rate": job["rate"] * settings.learning_rate})
-    model = install(task.build(job["seed"]), genome, evaluator.layer, task.norms).train()
-    optimizer, batches = make_optimizer(model, settings), task.batches(job["seed"])
+    model = with_layer(task.build(job["seed"]), genome, evaluator.layer, task.norms).train()
+    optimizer, batches = task_optimizer(model, settings), task.batches(job["seed"])
     losses: list[float] = []
     early = None
     for steps in (EARLY, job["steps"] - EARLY):

@@ -14,7 +14,19 @@ import torch
 from scipy.special import erfc
 from torch import Tensor, nn
 
-from evonas import Form, Genome, IndexSet, Objective, Primitive, Protocol, Rejection, SearchSpace, Task, mutate, testing
+from evonas import (
+    Genome,
+    IndexSet,
+    Objective,
+    Primitive,
+    PrintedForm,
+    Protocol,
+    Rejection,
+    SearchSpace,
+    Task,
+    mutate,
+    testing,
+)
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.protocols import PROTOCOLS
 from evonas.steering import AffineMap, Method
@@ -53,8 +65,8 @@ CUBE = Primitive(
     torch=cube,
     numpy=lambda x, _: x**3,
     reverse=lambda g, _v, x, _: (3 * g * x**2,),
-    plain=Form("cube({0})"),
-    latex=Form("{0}^3", 4, (5,)),
+    plain=PrintedForm("cube({0})"),
+    latex=PrintedForm("{0}^3", 4, (5,)),
     meaning="x^3",
     source="these tests",
 )
@@ -64,8 +76,8 @@ FMA = Primitive(
     torch=multiply_add,
     numpy=lambda x, y, z, _: x * y + z,
     reverse=lambda g, _v, x, y, _z, _: (g * y, g * x, g),
-    plain=Form("fma({0}, {1}, {2})", operands=(0, 0, 0)),
-    latex=Form("\\mathrm{{fma}}\\left({0}, {1}, {2}\\right)", operands=(0, 0, 0)),
+    plain=PrintedForm("fma({0}, {1}, {2})", operands=(0, 0, 0)),
+    latex=PrintedForm("\\mathrm{{fma}}\\left({0}, {1}, {2}\\right)", operands=(0, 0, 0)),
     meaning="x y + z",
     source="these tests",
 )
@@ -77,8 +89,8 @@ ERFC = Primitive(
     torch.special.erfc,
     lambda x, _: erfc(x),
     lambda g, _v, x, _: (-g * 2 / np.sqrt(np.pi) * np.exp(-x * x),),
-    Form("erfc({0})"),
-    Form("\\mathrm{{erfc}}\\left({0}\\right)"),
+    PrintedForm("erfc({0})"),
+    PrintedForm("\\mathrm{{erfc}}\\left({0}\\right)"),
     "1 - erf(x)",
     source="these tests",
 )
@@ -100,10 +112,10 @@ def test_a_primitive_of_a_user_passes(primitive: Primitive) -> None:
             {"torch": reciprocal, "numpy": lambda x, _: 1 / x, "reverse": lambda g, v, *_: (-g * v * v,)},
             ["not finite at [(0.0,)"],
         ),
-        ({"plain": Form("tanh({0})")}, ["plain formula", "is that of tanh"]),
-        ({"latex": Form("{0}^3", 4, (0,))}, ["have one formula"]),
-        ({"plain": Form("cube({0}, {1})")}, ["cannot be registered"]),
-        ({"plain": Form("cube{0"), "arity": 1}, ["cannot be registered", "brace"]),
+        ({"plain": PrintedForm("tanh({0})")}, ["plain formula", "is that of tanh"]),
+        ({"latex": PrintedForm("{0}^3", 4, (0,))}, ["have one formula"]),
+        ({"plain": PrintedForm("cube({0}, {1})")}, ["cannot be registered"]),
+        ({"plain": PrintedForm("cube{0"), "arity": 1}, ["cannot be registered", "brace"]),
         ({"meaning": ""}, ["cannot be registered", "no meaning"]),
         ({"source": ""}, ["cannot be registered", "no source"]),
         ({"name": "a b"}, ["cannot be registered", "is no name"]),
@@ -129,8 +141,8 @@ def test_a_product_that_is_not_marked_commutative_is_told() -> None:
         torch=torch.mul,
         numpy=lambda x, y, _: x * y,
         reverse=lambda g, _v, x, y, _: (g * y, g * x),
-        plain=Form("product({0}, {1})"),
-        latex=Form("P({0}, {1})"),
+        plain=PrintedForm("product({0}, {1})"),
+        latex=PrintedForm("P({0}, {1})"),
     )
     with pytest.raises(AssertionError, match="'product' is commutative and is not marked so"):
         testing.check_primitive(product)
@@ -172,8 +184,8 @@ def test_a_mistake_in_a_moment_is_told() -> None:
         torch=absolute,
         numpy=lambda x, average, _: average(np.abs(x)),
         reverse=lambda g, _v, x, average, _: (average(g) * np.sign(x),),
-        plain=Form("absolute[{axes}]({0})"),
-        latex=Form("A_{{{axes}}}({0})"),
+        plain=PrintedForm("absolute[{axes}]({0})"),
+        latex=PrintedForm("A_{{{axes}}}({0})"),
         kind="moment",
     )
     with pytest.raises(AssertionError, match=r"'absolute\[chw\]' differs from its numpy reference"):

@@ -43,13 +43,13 @@ def extended(
     load_extensions(extension or ())
 
 
-def load_search(path: Path, changes: Sequence[str] = ()) -> config.SearchConfig:
+def load_with_extensions(path: Path, changes: Sequence[str] = ()) -> config.SearchConfig:
     """A search from its file, with its extensions loaded.
 
     Raises:
         InputError: as ``config.load`` and ``load_extensions``.
     """
-    settings = config.load(path, changes)
+    settings = config.load_search(path, changes)
     try:
         load_extensions(settings.extensions)
     except InputError as error:

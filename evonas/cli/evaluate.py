@@ -16,7 +16,7 @@ from evonas.cli.app import (
     ResumeOption,
     RunArgument,
     app,
-    load_search,
+    load_with_extensions,
     refuse_changes,
 )
 from evonas.compare import rerank as reranking
@@ -66,7 +66,7 @@ def rerank(
     given = {"rerank.top": top, "rerank.seeds": seeds, "rerank.steps": steps, "rerank.margin_over": margin_over}
     given["execution.workers"] = workers
     changes = _changes(overrides, given, test=test, device=device)
-    settings, console = load_search(folder.config_file, changes), terminal.console(stderr=True)
+    settings, console = load_with_extensions(folder.config_file, changes), terminal.console(stderr=True)
     refuse_changes(settings, folder, ("rerank", "execution"), str(folder.config_file), "start a new run")
     with locked(folder), Store.open(folder.path / RESULTS) as store:
         try:

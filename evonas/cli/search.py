@@ -9,7 +9,7 @@ import typer
 
 from evonas import config
 from evonas.cli import terminal
-from evonas.cli.app import INTERRUPTED, app, load_search, refuse_changes
+from evonas.cli.app import INTERRUPTED, app, load_with_extensions, refuse_changes
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
@@ -114,7 +114,7 @@ def _fresh(
 ) -> tuple[config.SearchConfig, RunFolder]:
     if file is None:
         raise InputError("FILE.toml", "not given", accepted="a search, e.g. search_spaces/evonorm_s.toml")
-    settings = _starting_from(initial, load_search(file, changes))
+    settings = _starting_from(initial, load_with_extensions(file, changes))
     folder = RunFolder(run or Path("runs") / settings.name)
     folder.refuse_existing()
     return settings, folder
@@ -126,8 +126,8 @@ def _resumed(
     """The configuration to go on with: what alters no search may change."""
     if run is None and file is None:
         raise InputError("--resume", "which run?", remedy="add --run FOLDER")
-    folder = RunFolder(run or Path("runs") / config.load(file or Path()).name).require()
-    settings = _starting_from(initial, load_search(file or folder.config_file, changes))
+    folder = RunFolder(run or Path("runs") / config.load_search(file or Path()).name).require()
+    settings = _starting_from(initial, load_with_extensions(file or folder.config_file, changes))
     remedy = "resume without FILE.toml, or start a new run"
     refuse_changes(settings, folder, ("budget", "execution", "rerank"), str(file or folder.config_file), remedy)
     return settings, folder

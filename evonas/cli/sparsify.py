@@ -14,15 +14,15 @@ from evonas.config.section import parse_section
 from evonas.report.save import Report
 from evonas.runs.store import Outcome
 from evonas.studies.sparsity import pieces
-from evonas.studies.sparsity.scores import METHODS
-from evonas.studies.sparsity.study import ALL, Piece, StudyConfig
+from evonas.studies.sparsity.scores import SCORE_METHODS
+from evonas.studies.sparsity.study import ALL, Measurement, SparsityStudyConfig
 from evonas.studies.sparsity.study_report import sparsity_report
 from evonas.studies.study import Study
 
 
 def _option(key: str, help_text: str, **settings: Any) -> Any:
     """An option of a study's key, whose default is the study's."""
-    default = StudyConfig.model_fields[key].default
+    default = SparsityStudyConfig.model_fields[key].default
     if default is not None:
         shown = ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
         help_text += f" Default: {shown}."
@@ -32,7 +32,9 @@ def _option(key: str, help_text: str, **settings: Any) -> Any:
 @app.command(name="sparsify")
 def sparsify_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="An id of the hub, a folder, or a GGUF file.")],
-    method: Annotated[list[str] | None, _option("methods", f"{', '.join(METHODS)}, or {ALL}; may be repeated.")] = None,
+    method: Annotated[
+        list[str] | None, _option("methods", f"{', '.join(SCORE_METHODS)}, or {ALL}; may be repeated.")
+    ] = None,
     sparsity: Annotated[
         list[float] | None, _option("sparsities", "Share of inputs to drop, less than 1; may be repeated.")
     ] = None,
@@ -108,13 +110,13 @@ def sparsify_command(
         "execution": {"device": device, "threads": threads or torch.get_num_threads(), "workers": workers},
     }
     given = {key: value for key, value in settings.items() if value is not None}
-    study = parse_section(StudyConfig, given, "sparsify")
+    study = parse_section(SparsityStudyConfig, given, "sparsify")
     folder = run or Path("runs") / study.name
-    material = pieces.load(study)
+    material = pieces.load_material(study)
     grid = material.grid(study)
 
-    def report(outcomes: Mapping[Piece, Outcome]) -> Report:
+    def report(outcomes: Mapping[Measurement, Outcome]) -> Report:
         return sparsity_report(study.name, grid, outcomes, material.facts(study))
 
-    runnable = Study(study.name, study.execution, pieces.jobs_of(study, grid, folder), report)
+    runnable = Study(study.name, study.execution, pieces.sparsity_jobs(study, grid, folder), report)
     run_and_print(study, runnable, folder, resume=resume, force=force, as_json=as_json)

@@ -23,12 +23,12 @@ RESUMED = "Finished runs are kept: after Ctrl-C the same command with --resume g
 def stability(study: stability_study.StudyConfig, _folder: Path) -> Study[Any]:
     """Learning-rate sweeps."""
     study = _with_layers(study)
-    pieces = stability_study.pieces_of(study)
+    pieces = stability_study.stability_runs(study)
 
-    def report(outcomes: Mapping[stability_study.Piece, Outcome]) -> Report:
+    def report(outcomes: Mapping[stability_study.StabilityRun, Outcome]) -> Report:
         return stability_report(study.name, {cell: outcomes[piece] for cell, piece in pieces.items()})
 
-    return Study(study.name, study.execution, stability_study.jobs_of(pieces), report)
+    return Study(study.name, study.execution, stability_study.stability_jobs(pieces), report)
 
 
 def _with_layers(study: stability_study.StudyConfig) -> stability_study.StudyConfig:
@@ -43,23 +43,23 @@ def _with_layers(study: stability_study.StudyConfig) -> stability_study.StudyCon
     return study.model_copy(update={"interventions": tuple(interventions)})
 
 
-def hypernet(study: hypernet_study.StudyConfig, _folder: Path) -> Study[Any]:
+def hypernet(study: hypernet_study.HypernetStudyConfig, _folder: Path) -> Study[Any]:
     """Convergence of hypernetworks."""
-    pieces = hypernet_study.pieces_of(study)
+    pieces = hypernet_study.hypernet_runs(study)
 
-    jobs = hypernet_study.jobs_of(pieces)
+    jobs = hypernet_study.hypernet_jobs(pieces)
     return Study(study.name, study.execution, jobs, partial(hypernet_report, study.name))
 
 
-def steer(study: steering_study.StudyConfig, folder: Path) -> Study[Any]:
+def steer(study: steering_study.SteeringStudyConfig, folder: Path) -> Study[Any]:
     """Steering methods at matched price."""
-    pieces = steering_study.pieces_of(study, folder)
+    pieces = steering_study.steering_runs(study, folder)
 
-    def report(outcomes: Mapping[steering_study.Piece, Outcome]) -> Report:
+    def report(outcomes: Mapping[steering_study.SteeringJob, Outcome]) -> Report:
         images = draw_samples(study, pieces, folder)
         return steering_report(study.name, study.rises, pieces, outcomes, images)
 
-    return Study(study.name, study.execution, steering_study.jobs_of(study, pieces, folder), report)
+    return Study(study.name, study.execution, steering_study.steering_jobs(study, pieces, folder), report)
 
 
 add_study(
@@ -74,7 +74,7 @@ add_study(
 )
 add_study(
     "hypernet",
-    hypernet_study.StudyConfig,
+    hypernet_study.HypernetStudyConfig,
     hypernet,
     f"""How fast hypernetworks learn: parametrizations x optimizers x learning rates x activations x norms x seeds.
 
@@ -84,7 +84,7 @@ add_study(
 )
 add_study(
     "steer",
-    steering_study.StudyConfig,
+    steering_study.SteeringStudyConfig,
     steer,
     f"""Steer a model's activations: methods x sparsities x neurons x strengths x seeds, scored with its price.
 

@@ -6,7 +6,7 @@ from evonas import config
 from evonas.compare.comparison import Contender
 from evonas.config import DataConfig, SearchConfig, TaskConfig
 from evonas.errors import InputError
-from evonas.graph.catalogue import catalogued
+from evonas.graph.catalogue import from_catalogue
 from evonas.search.named import NamedLayer
 
 DESK = {  # what an architecture's name alone means: small enough for images of 8 to 32 pixels and two cores
@@ -92,7 +92,7 @@ def contenders_of(layers: Mapping[str, NamedLayer], baselines: Sequence[str]) ->
     Raises:
         InputError: a baseline that is not in the catalogue, or two layers of one name.
     """
-    known = {name: catalogued(name, "--baseline") for name in baselines}
+    known = {name: from_catalogue(name, "--baseline") for name in baselines}
     named = [Contender(_name(text, layer), layer.genome) for text, layer in layers.items()]
     asked_for = {c.name for c in named if c.name in known and known[c.name].key == c.genome.key}
     found = [contender for contender in named if contender.name not in asked_for]

@@ -11,14 +11,14 @@ from evonas.config import LayerConfig
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.layer.lower import lower
-from evonas.surgery.install import install, install_layers
+from evonas.surgery.install import install_layers, with_layer
 from evonas.surgery.sites import NormActSite
 from evonas.tasks.task import Task
 from evonas.training.timing import relative_time
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class NetworkCost:
     """The network with the layer against the same network with ``nn.BatchNorm2d`` and ``nn.ReLU``.
 
     Norms of tokens, which stand without an activation, are the network's own in the network that it is held against.
@@ -38,15 +38,15 @@ class Cost:
     relative_memory: float
 
 
-def network_cost(task: Task, genome: Genome, layer: LayerConfig, seed: int) -> Cost:
+def network_cost(task: Task, genome: Genome, layer: LayerConfig, seed: int) -> NetworkCost:
     """Measure a layer on a task: times side by side, medians over rounds; the rest is exact."""
     batch = next(task.batches(seed))
-    evolved = install(task.build(seed), genome, layer, task.norms)
+    evolved = with_layer(task.build(seed), genome, layer, task.norms)
     native = task.build(seed) if task.norms else install_layers(task.build(seed), _native)
     device = next(evolved.parameters()).device
     training, reference = (_training_pass(task, model, batch) for model in (evolved, native))
     memory, of_reference = kept_bytes(evolved, training), kept_bytes(native, reference)
-    return Cost(
+    return NetworkCost(
         parameters=sum(parameter.numel() for parameter in evolved.parameters()),
         training=relative_time(training, reference, device),
         inference=relative_time(_inference_pass(task, evolved, batch), _inference_pass(task, native, batch), device),

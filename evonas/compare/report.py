@@ -20,7 +20,7 @@ COSTS = {  # by the names of ``Cost``: how tables call them, and how they print
     "relative_memory": ("memory", "{:.2f}"),
     "parameters": ("parameters", "{:,.0f}"),
 }
-POINTS = "{:+z.2f}"
+_IN_POINTS = "{:+z.2f}"
 
 
 def comparison_report(title: str, comparison: Comparison, data: Mapping[str, Any]) -> Report:
@@ -74,7 +74,7 @@ def score_table(comparison: Comparison) -> Table:
 
 def interval_text(found: Interval | None) -> str:
     """In points, e.g. ``+2.93 [+1.40, +4.50]``."""
-    return written(_in_points(found), POINTS)
+    return written(_in_points(found), _IN_POINTS)
 
 
 def _in_points(found: Interval | None) -> Interval | None:
@@ -100,7 +100,7 @@ def difference_table(comparison: Comparison) -> Table:
             for standing in comparison.standings
             for name, found in standing.differences.items()
         ),
-        dict.fromkeys(("mean over tasks", *comparison.tasks, "all pairs"), POINTS),
+        dict.fromkeys(("mean over tasks", *comparison.tasks, "all pairs"), _IN_POINTS),
         title="Paired differences in points with 95 % intervals (t): over seeds, and over all pairs of task and seed.",
     )
 

@@ -14,7 +14,7 @@ from evonas.compare.report import comparison_report, draw_comparison, interval_t
 from evonas.compare.trials import by_task, fresh_seeds, run_trials
 from evonas.config import LayerConfig, SearchConfig
 from evonas.errors import InputError
-from evonas.graph.catalogue import CATALOGUE, catalogued
+from evonas.graph.catalogue import CATALOGUE, from_catalogue
 from evonas.report.pictures import draw_genome, to_png
 from evonas.report.save import Report, write_report
 from evonas.report.statistics import smallest_gain
@@ -65,7 +65,7 @@ def rerank_settings(config: SearchConfig) -> SearchConfig:
         InputError: an unknown baseline, or two tasks of one name.
     """
     for name in config.rerank.baselines:
-        catalogued(name, "rerank.baselines")
+        from_catalogue(name, "rerank.baselines")
     known = _baselines(config)
     if config.rerank.margin_over not in {None, *known}:
         raise InputError("rerank.margin_over", f"no baseline {config.rerank.margin_over!r}", accepted=", ".join(known))

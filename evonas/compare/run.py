@@ -8,7 +8,7 @@ from evonas.compare.trials import Columns, run_costs, run_trials
 from evonas.runs.progress import JobProgress
 from evonas.runs.store import Store
 
-Costs = dict[LayerTask, dict[str, float]]
+RelativeCosts = dict[LayerTask, dict[str, float]]
 
 
 def train_cells(
@@ -36,7 +36,7 @@ def measure_costs(
     on_progress: Callable[[JobProgress], None],
     *,
     keep_changed: bool = False,
-) -> tuple[Costs, dict[LayerTask, str]]:
+) -> tuple[RelativeCosts, dict[LayerTask, str]]:
     """What every layer costs on every task, and why where it cannot be said; both in the order of the columns.
 
     Arguments and errors: see ``run_trials``.

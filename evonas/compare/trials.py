@@ -20,7 +20,7 @@ from evonas.runs.progress import JobProgress
 from evonas.runs.store import Outcome, Store
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.outcome import Evaluation, Rejection
-from evonas.surgery.install import install
+from evonas.surgery.install import with_layer
 from evonas.tasks.from_config import task_names
 from evonas.tasks.sources import digests_of
 
@@ -140,7 +140,7 @@ def run_trials(
         for key in by_key
     }
     _require_trainable(columns, by_key.values())
-    jobs = Jobs(list(cells.values()), train, CODE, data=read_by)
+    jobs = Jobs(list(cells.values()), do_trial, CODE, data=read_by)
     outcomes = run_jobs(jobs, store, execution_of(columns), on_progress, isolated=isolated, keep_changed=keep_changed)
     found: dict[str, dict[TaskSeed, Evaluation]] = {key: {} for key in by_key}
     for (key, cell), spec in cells.items():
@@ -176,7 +176,7 @@ def execution_of(columns: Columns) -> ExecutionConfig:
     return next(iter(columns.values())).execution
 
 
-def train(spec: CellSpec, _needed: Mapping[CellSpec, Any]) -> dict[str, Any]:
+def do_trial(spec: CellSpec, _needed: Mapping[CellSpec, Any]) -> dict[str, Any]:
     """One trial, as it is recorded.
 
     Raises:
@@ -222,6 +222,6 @@ def _require_trainable(columns: Columns, layers: Collection[Genome]) -> None:
             network = task.build(column.seed)
             for layer in of_each_layout:
                 try:
-                    install(network, layer, column.layer, task.norms)
+                    with_layer(network, layer, column.layer, task.norms)
                 except InputError as error:
                     raise error.at(f"{layer.formula()} on {name}") from None

@@ -16,7 +16,7 @@ from evonas.config.search import RungsConfig as RungsConfig
 from evonas.config.search import SearchConfig as SearchConfig
 from evonas.config.search import SpaceConfig as SpaceConfig
 from evonas.config.search import StabilityConfig as StabilityConfig
-from evonas.config.search import load as load
+from evonas.config.search import load_search as load_search
 from evonas.config.search import loads as loads
 from evonas.config.task import ARCHITECTURES as ARCHITECTURES
 from evonas.config.task import LIBRARIES as LIBRARIES

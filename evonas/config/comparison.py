@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evonas.config.search import SearchConfig, load
+from evonas.config.search import SearchConfig, load_search
 from evonas.config.section import parse_changed, read_toml
 from evonas.errors import InputError
 
@@ -50,7 +50,7 @@ def load_comparison(path: Path | None, overrides: Sequence[str] = ()) -> Compari
             raise _unread(f"--set {override}")
     if path is None:
         return ComparisonSettings(parse_changed(SearchConfig, _DESK, overrides, "defaults"))
-    whole = load(path)
+    whole = load_search(path)
     unread = _set_in_vain(whole)
     if unread and not whole.model_fields_set & set(SEARCHES):
         raise _unread(f"{path}: {unread[0]}")

@@ -257,7 +257,7 @@ class SearchConfig(Section):
         return " and ".join(dict.fromkeys(names))
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig:
+def load_search(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig:
     """Read a search from a TOML file, with ``a.b=c`` overrides.
 
     Raises:

@@ -127,10 +127,10 @@ def genome_of(layer: Genome | str) -> Genome:
     if not isinstance(layer, str):
         accepted = "a Genome, a catalogue name or a text form"
         raise InputError("layer", f"is a {type(layer).__name__}", accepted=accepted)
-    return catalogued_or_text(layer, "layer")
+    return parse_layer(layer, "layer")
 
 
-def catalogued(name: str, where: str) -> Genome:
+def from_catalogue(name: str, where: str) -> Genome:
     """The catalogue's layer of the name that stands at ``where``.
 
     Raises:
@@ -141,7 +141,7 @@ def catalogued(name: str, where: str) -> Genome:
     return CATALOGUE[name]
 
 
-def catalogued_or_text(text: str, where: str) -> Genome:
+def parse_layer(text: str, where: str) -> Genome:
     """The layer that a catalogue name or a text form means, which stands at ``where``.
 
     Raises:

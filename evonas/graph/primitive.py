@@ -27,7 +27,7 @@ ATOM = 5  # precedence of a name or a function call: never needs parentheses
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class PrintedForm:
     """How an operation prints: a template over operands, its precedence, and the least precedence of each operand."""
 
     template: str
@@ -62,8 +62,8 @@ class Primitive:
     torch: Callable[..., torch.Tensor] | None
     numpy: Callable[..., Array] | None
     reverse: Callable[..., tuple[Array, ...]] | None
-    plain: Form
-    latex: Form
+    plain: PrintedForm
+    latex: PrintedForm
     meaning: str
     commutative: bool = False
     guarded: bool = False
@@ -157,8 +157,8 @@ def register_index_set(index_set: IndexSet) -> IndexSet:
     return INDEX_SETS.register(index_set)
 
 
-def _call(name: str, arity: int = 1) -> Form:
-    return Form(f"{name}({', '.join('{' + str(i) + '}' for i in range(arity))})")
+def _call(name: str, arity: int = 1) -> PrintedForm:
+    return PrintedForm(f"{name}({', '.join('{' + str(i) + '}' for i in range(arity))})")
 
 
 def _sigmoid(x: Array, _eps: float) -> Array:
@@ -166,7 +166,7 @@ def _sigmoid(x: Array, _eps: float) -> Array:
 
 
 def _initial(name: str, plain: str, latex: str, meaning: str) -> Primitive:
-    return Primitive(name, 0, None, None, None, Form(plain), Form(latex), meaning, kind="initial")
+    return Primitive(name, 0, None, None, None, PrintedForm(plain), PrintedForm(latex), meaning, kind="initial")
 
 
 def _moment(
@@ -177,7 +177,7 @@ def _moment(
     latex: str,
     meaning: str,
 ) -> Primitive:
-    plain, tex = Form(name + "[{axes}]({0})"), Form(latex + "_{{{axes}}}\\left({0}\\right)")
+    plain, tex = PrintedForm(name + "[{axes}]({0})"), PrintedForm(latex + "_{{{axes}}}\\left({0}\\right)")
     return Primitive(
         name,
         1,
@@ -204,8 +204,8 @@ _TABLE = (
         torch.add,
         lambda x, y, _: x + y,
         lambda g, *_: (g, g),
-        Form("{0} + {1}", 1, (1, 1)),
-        Form("{0} + {1}", 1, (1, 1)),
+        PrintedForm("{0} + {1}", 1, (1, 1)),
+        PrintedForm("{0} + {1}", 1, (1, 1)),
         "x + y",
         commutative=True,
     ),
@@ -215,8 +215,8 @@ _TABLE = (
         torch.mul,
         lambda x, y, _: x * y,
         lambda g, _v, x, y, _: (g * y, g * x),
-        Form("{0} * {1}", 2, (2, 2)),
-        Form("{0} \\, {1}", 2, (2, 2)),
+        PrintedForm("{0} * {1}", 2, (2, 2)),
+        PrintedForm("{0} \\, {1}", 2, (2, 2)),
         "x y",
         commutative=True,
     ),
@@ -226,8 +226,8 @@ _TABLE = (
         functions.div,
         references.div,
         references.div_reverse,
-        Form("{0} / {1}", 2, (2, 3)),
-        Form("\\frac{{{0}}}{{{1}}}", 3),
+        PrintedForm("{0} / {1}", 2, (2, 3)),
+        PrintedForm("\\frac{{{0}}}{{{1}}}", 3),
         "x / (sign(y) max(|y|, eps)), sign(0) = 1",
         guarded=True,
     ),
@@ -238,7 +238,7 @@ _TABLE = (
         lambda x, y, _: np.maximum(x, y),
         references.max_reverse,
         _call("max", 2),
-        Form("\\max\\left({0}, {1}\\right)"),
+        PrintedForm("\\max\\left({0}, {1}\\right)"),
         "max(x, y)",
         commutative=True,
     ),
@@ -249,7 +249,7 @@ _TABLE = (
         lambda x, y, _: np.minimum(x, y),
         references.min_reverse,
         _call("min", 2),
-        Form("\\min\\left({0}, {1}\\right)"),
+        PrintedForm("\\min\\left({0}, {1}\\right)"),
         "min(x, y)",
         commutative=True,
         source="evonas: caps, as that of ReLU6",
@@ -260,8 +260,8 @@ _TABLE = (
         torch.neg,
         lambda x, _: -x,
         lambda g, *_: (-g,),
-        Form("-{0}", 1, (2,)),
-        Form("-{0}", 1, (2,)),
+        PrintedForm("-{0}", 1, (2,)),
+        PrintedForm("-{0}", 1, (2,)),
         "-x",
     ),
     Primitive(
@@ -271,7 +271,7 @@ _TABLE = (
         _sigmoid,
         lambda g, v, *_: (g * v * (1 - v),),
         _call("sigmoid"),
-        Form("\\sigma\\left({0}\\right)"),
+        PrintedForm("\\sigma\\left({0}\\right)"),
         "1 / (1 + e^-x)",
     ),
     Primitive(
@@ -281,7 +281,7 @@ _TABLE = (
         lambda x, _: np.tanh(x),
         lambda g, v, *_: (g * (1 - v * v),),
         _call("tanh"),
-        Form("\\tanh\\left({0}\\right)"),
+        PrintedForm("\\tanh\\left({0}\\right)"),
         "tanh(x)",
     ),
     Primitive(
@@ -291,7 +291,7 @@ _TABLE = (
         lambda x, _: erf(x),
         lambda g, _v, x, _: (g * (2 / math.sqrt(math.pi)) * np.exp(-x * x),),
         _call("erf"),
-        Form("\\mathrm{{erf}}\\left({0}\\right)"),
+        PrintedForm("\\mathrm{{erf}}\\left({0}\\right)"),
         "2 / sqrt(pi) times the integral of e^-s^2 from 0 to x",
         source="Chen et al. 2025 (arXiv 2512.10938), Derf",
     ),
@@ -302,7 +302,7 @@ _TABLE = (
         lambda x, _: np.exp(x),
         lambda g, v, *_: (g * v,),
         _call("exp"),
-        Form("e^{{{0}}}", 4),
+        PrintedForm("e^{{{0}}}", 4),
         "e^x",
     ),
     Primitive(
@@ -312,7 +312,7 @@ _TABLE = (
         references.slog,
         references.slog_reverse,
         _call("slog"),
-        Form("\\mathrm{{slog}}\\left({0}\\right)"),
+        PrintedForm("\\mathrm{{slog}}\\left({0}\\right)"),
         "sign(x) ln(|x| + eps)",
         guarded=True,
     ),
@@ -323,7 +323,7 @@ _TABLE = (
         lambda x, _: np.abs(x),
         lambda g, _v, x, _: (g * np.sign(x),),
         _call("abs"),
-        Form("\\left|{0}\\right|"),
+        PrintedForm("\\left|{0}\\right|"),
         "|x|",
     ),
     Primitive(
@@ -332,8 +332,8 @@ _TABLE = (
         functions.square,
         lambda x, _: x * x,
         lambda g, _v, x, _: (2 * g * x,),
-        Form("{0}^2", 4, (ATOM,)),
-        Form("{0}^2", 4, (ATOM,)),
+        PrintedForm("{0}^2", 4, (ATOM,)),
+        PrintedForm("{0}^2", 4, (ATOM,)),
         "x^2",
     ),
     Primitive(
@@ -343,7 +343,7 @@ _TABLE = (
         references.ssqrt,
         references.ssqrt_reverse,
         _call("ssqrt"),
-        Form("\\mathrm{{ssqrt}}\\left({0}\\right)"),
+        PrintedForm("\\mathrm{{ssqrt}}\\left({0}\\right)"),
         "x / sqrt(|x| + eps), about sign(x) sqrt|x|",
         guarded=True,
     ),
@@ -451,11 +451,11 @@ def primitive_of(op: str) -> Primitive:
     value = constant(op)
     if op in PRIMITIVES or value is None:
         return PRIMITIVES[op]
-    form = Form(op, ATOM if value >= 0 else 1)
+    form = PrintedForm(op, ATOM if value >= 0 else 1)
     return Primitive(op, 0, None, None, None, form, form, f"the constant {op}", kind="constant", source="a number")
 
 
-def form_of(op: str, *, latex: bool) -> Form:
+def form_of(op: str, *, latex: bool) -> PrintedForm:
     """The printed form of an operation."""
     primitive = primitive_of(op)
     return primitive.latex if latex else primitive.plain

@@ -66,7 +66,7 @@ class SearchSpace:
         Raises:
             InputError: naming file and key.
         """
-        settings = config.load(path)
+        settings = config.load_search(path)
         try:
             load_extensions(settings.extensions)
             return cls.from_config(settings.space)

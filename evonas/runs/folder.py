@@ -44,7 +44,7 @@ class RunFolder:
 
     def config(self) -> config.SearchConfig:
         """The configuration the run was started with."""
-        return config.load(self.config_file)
+        return config.load_search(self.config_file)
 
     @property
     def exists(self) -> bool:

@@ -55,7 +55,7 @@ def ascend_gradient_norm(
     return Ascent(tuple(norms), exceeded=False)
 
 
-def kernels(model: nn.Module) -> list[nn.Parameter]:
+def weight_matrices(model: nn.Module) -> list[nn.Parameter]:
     """The kernels of all convolutions of a network; where there are none, the matrices of its linear layers."""
     for kind in (nn.Conv2d, nn.Linear):
         modules = [m for m in model.modules() if isinstance(m, kind)]

@@ -8,14 +8,14 @@ from evonas.config.section import dump
 from evonas.report.board import Board
 from evonas.report.pictures import MEAN, draw_front, draw_genome, draw_progress
 from evonas.report.table import Table
-from evonas.search.individual import FULL, Individual
+from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Candidate, Evaluation, Rejection
 from evonas.search.selection import pareto_front
 
 RATE_OVER = 60.0  # seconds over which evaluations per second are averaged
 PICTURES_EVERY = 20  # told evaluations between pictures of fronts and progress
-SHOWN = 5  # best layers in the text panel
+_SHOWN = 5  # best layers in the text panel
 
 
 class SearchBoard:
@@ -92,7 +92,9 @@ class SearchBoard:
         """Take a scored candidate; whether it has the best mean so far."""
         if not evaluation.objectives:
             return False
-        individual = Individual.of(candidate.index, candidate.genome, evaluation.objectives, FULL, evaluation.extras)
+        individual = Individual.of(
+            candidate.index, candidate.genome, evaluation.objectives, FULL_TRAINING, evaluation.extras
+        )
         self._scored.append(individual)
         self._window.append(individual)
         self._front = pareto_front([*self._front, individual])  # what was dominated once can never come back
@@ -142,7 +144,7 @@ class SearchBoard:
         genome = self._best.genome.active()
         title = f"candidate {self._best.index}: mean {self._best.mean:.4f}"
         self._board.figure("best_layer", draw_genome(genome, title=title, subtitle=genome.key), step)
-        best = sorted(self._scored, key=lambda i: (-i.mean, i.index))[:SHOWN]
+        best = sorted(self._scored, key=lambda i: (-i.mean, i.index))[:_SHOWN]
         self._board.text("best_layers", _table(best).markdown(), step)
 
 

@@ -8,7 +8,7 @@ from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.graph.variation import mutate
 from evonas.search import selection
-from evonas.search.individual import FULL, Individual
+from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.outcome import Candidate, Evaluation, Proposal, Rejection
 from evonas.search.protocols import repeats, silent
 from evonas.search.rungs import STAGE as RUNGS
@@ -142,7 +142,7 @@ class Search:
         if self._ladder is not None:
             self._ladder.tell(evaluation)
         if evaluation.rejection is None:
-            individual = Individual.of(index, candidate.genome, evaluation.objectives, FULL, evaluation.extras)
+            individual = Individual.of(index, candidate.genome, evaluation.objectives, FULL_TRAINING, evaluation.extras)
             self._front = selection.pareto_front([*self._front, individual])
             self._admit(individual)
         elif (steps := parental_steps(evaluation)) and self._settings.algorithm == "tournament":

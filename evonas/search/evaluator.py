@@ -14,13 +14,13 @@ from evonas.config import LayerConfig, ProtocolsConfig, SearchConfig, TrainingCo
 from evonas.errors import InputError, first_line
 from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
-from evonas.search.ascent import ascend_gradient_norm, kernels
+from evonas.search.ascent import ascend_gradient_norm, weight_matrices
 from evonas.search.compiling import CandidateCompiler, Mode
-from evonas.search.objectives import OBJECTIVES, Subject
+from evonas.search.objectives import OBJECTIVES, MeasurementContext
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.search.rungs import Hurdle, late_loss
 from evonas.search.training import Training
-from evonas.surgery.install import install, layout_in
+from evonas.surgery.install import layout_in, with_layer
 from evonas.tasks.from_config import tasks_from_config
 from evonas.tasks.task import Task
 from evonas.training.device import find_device
@@ -117,7 +117,7 @@ class Evaluator:
                 return trained.task.metric(trained.network)
 
         layout = layout_in(trained.network)
-        subject = Subject(genome, self.layer, layout, trained.device, trains, losses, sparse_metric)
+        subject = MeasurementContext(genome, self.layer, layout, trained.device, trains, losses, sparse_metric)
         return {name: _measured(name, subject) for name in self.objectives}
 
     def stability(self, genome: Genome) -> Rejection | None:
@@ -125,12 +125,12 @@ class Evaluator:
         settings, task = self.protocols.stability, self.tasks[0]
         if not settings.steps:
             return None
-        model = install(task.build(self.seed), genome, self.layer, task.norms).train()
+        model = with_layer(task.build(self.seed), genome, self.layer, task.norms).train()
         batch = tree_map(lambda tensor: tensor[: settings.batch_size], next(task.batches(self.seed)))
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivatives
             ascent = ascend_gradient_norm(
                 lambda: task.loss(model, batch),
-                kernels(model),
+                weight_matrices(model),
                 steps=settings.steps,
                 step_size=settings.step_size,
                 limit=settings.limit,
@@ -172,7 +172,7 @@ class Evaluator:
         return None
 
 
-def _measured(name: str, subject: Subject) -> float:
+def _measured(name: str, subject: MeasurementContext) -> float:
     """The value of an objective; an error says which one it was."""
     try:
         return OBJECTIVES[name].measure(subject)

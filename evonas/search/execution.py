@@ -23,7 +23,7 @@ Pending = Callable[[], Evaluation]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class EvaluationJob:
     """One evaluation, as it travels to a worker."""
 
     genome: Genome
@@ -62,9 +62,9 @@ class InProcess:
         self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
     ) -> Pending:
         """See ``Executor``."""
-        return partial(self._evaluate, Job(genome, gated, tuple(hurdles), seed))
+        return partial(self._evaluate, EvaluationJob(genome, gated, tuple(hurdles), seed))
 
-    def _evaluate(self, job: Job) -> Evaluation:
+    def _evaluate(self, job: EvaluationJob) -> Evaluation:
         with threads(self._threads):
             return job.run(self._evaluator)
 
@@ -84,7 +84,7 @@ class LocalPool:
     def __init__(self, config: SearchConfig) -> None:
         load_extensions(config.extensions)  # workers begin with those that are loaded here
         execution, self._seed = config.execution, config.seed
-        self._pool: Workers[SearchConfig, Job, Evaluation] = Workers(
+        self._pool: Workers[SearchConfig, EvaluationJob, Evaluation] = Workers(
             evaluations,
             config,
             workers=execution.workers,
@@ -100,10 +100,10 @@ class LocalPool:
         Raises:
             InputError: workers keep dying before they evaluate anything.
         """
-        job = Job(genome, gated, tuple(hurdles), seed)
+        job = EvaluationJob(genome, gated, tuple(hurdles), seed)
         return partial(self._wait, self._pool.submit(job), job)
 
-    def _wait(self, pending: Callable[[], Evaluation | Failure], job: Job) -> Evaluation:
+    def _wait(self, pending: Callable[[], Evaluation | Failure], job: EvaluationJob) -> Evaluation:
         found = pending()
         if isinstance(found, Evaluation):
             return found
@@ -119,7 +119,7 @@ class LocalPool:
         self._pool.__exit__(kind, error, trace)  # what still runs was not told and is asked for again on resume
 
 
-def evaluations(config: SearchConfig) -> Callable[[Job], Evaluation]:
+def evaluations(config: SearchConfig) -> Callable[[EvaluationJob], Evaluation]:
     """What does jobs in a worker."""
     evaluator = evaluator_from_config(config)
     return lambda job: job.run(evaluator)

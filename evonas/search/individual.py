@@ -11,7 +11,7 @@ from deap import base
 from evonas.graph.genome import Genome
 from evonas.search.objectives import OBJECTIVES
 
-FULL = sys.maxsize  # steps of an individual that was trained to the end: further than any rung
+FULL_TRAINING = sys.maxsize  # steps of an individual that was trained to the end: further than any rung
 
 
 @cache

@@ -3,7 +3,7 @@
 from evonas.config import SearchConfig
 from evonas.errors import InputError
 from evonas.extensions import load_extensions
-from evonas.graph.catalogue import catalogued, catalogued_or_text
+from evonas.graph.catalogue import from_catalogue, parse_layer
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.search.engine import Search
@@ -22,7 +22,7 @@ def require_searchable(config: SearchConfig) -> None:
     """
     load_extensions(config.extensions)
     for name in config.baselines:
-        catalogued(name, "baselines")
+        from_catalogue(name, "baselines")
     for name in config.objectives.names:
         OBJECTIVES.find(name, "objectives.own")
     if config.data.score_on == "test":
@@ -50,7 +50,7 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
 
 
 def _initial(text: str, space: SearchSpace) -> Genome:
-    genome = catalogued_or_text(text, "evolution.initial")
+    genome = parse_layer(text, "evolution.initial")
     try:
         return space.padded(genome)
     except InputError as error:

@@ -25,12 +25,12 @@ SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType(  # of the noise that l
 )
 FACTORS = (1 / 9, 1 / 3, 1.0, 3.0, 9.0)  # of the default learning rate, for its sensitivity
 LARGEST_FACTOR = 64.0  # where the ladder of learning rates ends
-SPARSITIES = tuple(step / 20 for step in range(1, 20))
-TOLERANCE = 0.05  # nats by which the loss may rise when inputs are dropped
+TRIED_SPARSITIES = tuple(step / 20 for step in range(1, 20))
+_TOLERANCE = 0.05  # nats by which the loss may rise when inputs are dropped
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class MeasurementContext:
     """A layer that was trained in full, and what objectives may ask of it.
 
     Attributes:
@@ -68,7 +68,7 @@ class Objective:
 
     name: str
     weight: float
-    measure: Callable[[Subject], float]
+    measure: Callable[[MeasurementContext], float]
     meaning: str
 
     @property
@@ -77,7 +77,7 @@ class Objective:
         return "higher is better" if self.weight > 0 else "lower is better"
 
 
-def latency(subject: Subject) -> float:
+def latency(subject: MeasurementContext) -> float:
     """Time of forward and backward pass in training, relative to what torch has for inputs of the layout.
 
     That is ``nn.BatchNorm2d`` and ``nn.ReLU`` for images, ``nn.LayerNorm`` and ``nn.GELU`` for tokens. Both are
@@ -96,12 +96,12 @@ def reference_layer(layout: str) -> nn.Module:
     return nn.Sequential(nn.BatchNorm2d(_features(layout)), nn.ReLU())
 
 
-def parameters(subject: Subject) -> float:
+def parameters(subject: MeasurementContext) -> float:
     """Trainable values per channel: weight and bias, and v0 and v1 where the layer uses them."""
     return sum(parameter.numel() for parameter in _lowered(subject).parameters()) / _features(subject.layout)
 
 
-def _lowered(subject: Subject) -> nn.Module:
+def _lowered(subject: MeasurementContext) -> nn.Module:
     settings, layout = subject.layer, subject.layout
     return lower(
         subject.genome,
@@ -117,7 +117,7 @@ def _features(layout: str) -> int:
     return SHAPES[layout][1 if layout == "bchw" else -1]
 
 
-def stability_margin(subject: Subject) -> float:
+def measure_stability_margin(subject: MeasurementContext) -> float:
     """Largest of the learning rates 2, 4, ..., 64 times the default, in this order, up to which the layer trains.
 
     1 where it does not train at twice the default: that it trains at the default is known.
@@ -128,7 +128,7 @@ def stability_margin(subject: Subject) -> float:
     return margin
 
 
-def lr_sensitivity(subject: Subject) -> float:
+def measure_lr_sensitivity(subject: MeasurementContext) -> float:
     """LR sensitivity over 1/9, 1/3, 1, 3 and 9 times the default learning rate, in nats.
 
     Of short trainings and their training losses; see ``evonas.training.sensitivity``. Where nothing was learned it is
@@ -140,14 +140,14 @@ def lr_sensitivity(subject: Subject) -> float:
     return value if math.isfinite(value) else initial
 
 
-def activation_sparsity(subject: Subject) -> float:
+def activation_sparsity(subject: MeasurementContext) -> float:
     """Largest of the sparsities .05, .1, ..., .95, in this order, up to which the loss rises by .05 nats or less.
 
     0 where it rises by more at the first. The loss is -log of the metric, which for language models is the mean cross
     entropy on the validation text; where the metric is an accuracy, 95 % of it must be left.
     """
-    least, tolerated = subject.sparse_metric(0.0) * math.exp(-TOLERANCE), 0.0
-    for sparsity in SPARSITIES:
+    least, tolerated = subject.sparse_metric(0.0) * math.exp(-_TOLERANCE), 0.0
+    for sparsity in TRIED_SPARSITIES:
         if not subject.sparse_metric(sparsity) >= least:
             break
         tolerated = sparsity
@@ -170,8 +170,8 @@ OBJECTIVES = Registry(
     (
         Objective("latency", -1.0, latency, "forward and backward time / that of BN-ReLU, of tokens LN-GELU"),
         Objective("parameters", -1.0, parameters, "trainable values per channel"),
-        Objective("stability_margin", 1.0, stability_margin, "largest learning rate that trains / the default"),
-        Objective("lr_sensitivity", -1.0, lr_sensitivity, "mean loss over learning rates minus the best"),
+        Objective("stability_margin", 1.0, measure_stability_margin, "largest learning rate that trains / the default"),
+        Objective("lr_sensitivity", -1.0, measure_lr_sensitivity, "mean loss over learning rates minus the best"),
         Objective(
             "activation_sparsity", 1.0, activation_sparsity, "share of the linear layers' inputs that may be dropped"
         ),

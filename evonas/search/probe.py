@@ -19,7 +19,7 @@ from evonas.graph.references import Array, Average
 
 CHANNELS, GROUPS = 8, 4
 TRAINABLE = {"v0": 0.0, "v1": 1.0}  # by name, their initial values
-Shape = tuple[int, int, int, int]
+MapShape = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Sample:
         spread: deviation of v1.
     """
 
-    shape: Shape
+    shape: MapShape
     scale: float
     noise: int
     parameters: int
@@ -136,7 +136,7 @@ def _average(index_set: IndexSet, samples: Sequence[Sample]) -> Average:
     return lambda x: (np.bincount(segment_of, x) / sizes)[segment_of]
 
 
-def _segments(index_set: IndexSet, shape: Shape) -> np.ndarray:
+def _segments(index_set: IndexSet, shape: MapShape) -> np.ndarray:
     """Which mean an element of [b, c, h, w] belongs to, numbered from 0."""
     sizes = dict(zip("bchw", shape, strict=True)) | dict.fromkeys(index_set.reduced, 1)
     if index_set.grouped:

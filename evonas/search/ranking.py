@@ -10,7 +10,7 @@ from evonas.graph.genome import Genome
 from evonas.registry import LOAD, UnknownNameError
 from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
-from evonas.search.individual import FULL, Individual
+from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.outcome import Evaluation
 from evonas.search.selection import pareto_front
 
@@ -117,7 +117,7 @@ def _read(run: RunFolder, rank: int, text: str) -> Genome | UnreadLayer:
 def undominated(entries: Sequence[Entry]) -> list[Entry]:
     """The entries nobody among them dominates on all recorded objectives, accuracies and extras; ranks are kept."""
     individuals = [
-        Individual.of(number, e.genome, e.evaluation.objectives, FULL, e.evaluation.extras)
+        Individual.of(number, e.genome, e.evaluation.objectives, FULL_TRAINING, e.evaluation.extras)
         for number, e in enumerate(entries)
     ]
     return [entries[individual.index] for individual in pareto_front(individuals)]

@@ -14,14 +14,14 @@ from evonas.config import LayerConfig, QualityConfig, TrainingConfig
 from evonas.graph.genome import Genome
 from evonas.search.outcome import Rejection
 from evonas.search.rungs import Hurdle, likelihood
-from evonas.surgery.install import install
+from evonas.surgery.install import with_layer
 from evonas.tasks.task import Task
 from evonas.training.fit import StopReason, fit
 
 ADAM_BETAS = (0.9, 0.95)
 
 
-def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Optimizer:
+def task_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, or AdamW; weight decay on matrices and kernels only, never on a layer's vectors."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
@@ -63,8 +63,8 @@ class Training:
         """The network with the layer in it, built on first use."""
         if self._model is None:
             fresh = self.task.build(self.seed)
-            self._model = install(fresh, self.genome, self.layer, self.task.norms).train()
-            self._optimizer = make_optimizer(self._model, self.settings)
+            self._model = with_layer(fresh, self.genome, self.layer, self.task.norms).train()
+            self._optimizer = task_optimizer(self._model, self.settings)
             self._schedule = _schedule(self._optimizer, self.settings)
             self._batches = self.task.batches(self.seed)
         return self._model

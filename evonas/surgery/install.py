@@ -12,7 +12,7 @@ from evonas.surgery.modules import replace_modules
 from evonas.surgery.sites import NormActSite, SurgeryWarning, features_of, replace_norm_act
 
 
-def install(model: nn.Module, genome: Genome, layer: LayerConfig, norms: Sequence[str] = ()) -> nn.Module:
+def with_layer(model: nn.Module, genome: Genome, layer: LayerConfig, norms: Sequence[str] = ()) -> nn.Module:
     """A copy of a network with a layer at every normalization-activation site, or in the place of the named norms.
 
     Norms of maps without an activation become affine. Those of tokens stand without one anyway: the layer takes their

@@ -6,7 +6,7 @@ from torch import nn
 
 from evonas.errors import InputError
 from evonas.layer.lower import NormActLayer
-from evonas.surgery.modules import SHOWN
+from evonas.surgery.modules import _SHOWN
 from evonas.surgery.tracing import NORMS
 
 
@@ -38,5 +38,5 @@ def without_sites(norms: Mapping[str, str], model: nn.Module) -> InputError:
 
 def listed(names: Mapping[str, str] | Sequence[str]) -> str:
     """The first names, and the classes where they are given."""
-    shown = [f"{n} ({names[n]})" if isinstance(names, Mapping) else n for n in list(names)[:SHOWN]]
-    return ", ".join(shown + (["..."] if len(names) > SHOWN else []))
+    shown = [f"{n} ({names[n]})" if isinstance(names, Mapping) else n for n in list(names)[:_SHOWN]]
+    return ", ".join(shown + (["..."] if len(names) > _SHOWN else []))

@@ -9,7 +9,7 @@ from torch import nn
 
 from evonas.errors import InputError
 
-SHOWN = 5  # names in an error message
+_SHOWN = 5  # names in an error message
 
 
 def replace_modules(model: nn.Module, factories: Mapping[str, Callable[[nn.Module], nn.Module | None]]) -> nn.Module:
@@ -64,7 +64,7 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
 def unmatched(pattern: str, names: Iterable[str], kind: str) -> InputError:
     """The error for a pattern that matches nothing; ``kind`` says what has the names: "modules of this ResNet"."""
     known = list(names)
-    close = get_close_matches(pattern, known, n=SHOWN, cutoff=0.4) or known[:SHOWN]
+    close = get_close_matches(pattern, known, n=_SHOWN, cutoff=0.4) or known[:_SHOWN]
     return InputError(
         f"pattern {pattern!r}",
         f"matches none of the {len(known)} {kind}",

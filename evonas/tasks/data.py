@@ -74,7 +74,7 @@ class Preparation:
         return ((x - mean) / std).expand(-1, 3, -1, -1).contiguous()
 
 
-def load(config: DataConfig) -> tuple[ImageData, Preparation]:
+def load_images(config: DataConfig) -> tuple[ImageData, Preparation]:
     """The training split of a data set, cut into training and validation images; test images score if asked for.
 
     The training images, and the statistics that normalize all images, are the same whichever images score.
@@ -138,7 +138,7 @@ def _require_labelled_images(where: str, images: NDArray[Any], labels: NDArray[A
         raise InputError(where, f"{labels.dtype} labels{least}", accepted="whole numbers from 0")
 
 
-def batches(
+def image_batches(
     data: LabelledImages, batch_size: int, seed: int, *, crop: int = 0, flip: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Shuffled batches without end: each epoch a fresh permutation, an incomplete last batch dropped."""

@@ -9,7 +9,7 @@ from evonas.config.task import require_names
 from evonas.tasks import data
 from evonas.tasks.custom import custom_task
 from evonas.tasks.language.task import language_task
-from evonas.tasks.language.text import load
+from evonas.tasks.language.text import load_text
 from evonas.tasks.task import Task, classification
 
 
@@ -20,7 +20,7 @@ def tasks_from_config(config: SearchConfig, device: torch.device) -> tuple[Task,
         InputError: missing data, a wrong architecture, or no such task of a user.
     """
     images = _images(config.data, device) if any(task.architecture for task in config.tasks) else None
-    text = load(config.text) if any(task.transformer for task in config.tasks) else None
+    text = load_text(config.text) if any(task.transformer for task in config.tasks) else None
     batch_size = config.training.batch_size
 
     def made(task: TaskConfig) -> Task:
@@ -34,7 +34,7 @@ def tasks_from_config(config: SearchConfig, device: torch.device) -> tuple[Task,
 
 
 def _images(section: DataConfig, device: torch.device) -> data.ImageData:
-    images, _ = data.load(section)
+    images, _ = data.load_images(section)
     return data.ImageData(images.name, images.train.to(device), images.scoring.to(device), images.num_classes)
 
 

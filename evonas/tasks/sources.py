@@ -7,7 +7,7 @@ from evonas.config import DataConfig, TaskConfig, TextConfig
 from evonas.runs.provenance import digest_of_arrays, source_digest
 from evonas.tasks.custom import source_file
 from evonas.tasks.data import load_arrays
-from evonas.tasks.language.text import load
+from evonas.tasks.language.text import load_text
 
 
 def digests_of(task: TaskConfig, data: DataConfig, text: TextConfig) -> Mapping[str, str]:
@@ -34,5 +34,5 @@ def images_digest(data: DataConfig) -> str:
 @lru_cache(maxsize=8)
 def text_digest(text: TextConfig) -> str:
     """A digest of the tokens of both splits."""
-    found = load(text)
+    found = load_text(text)
     return digest_of_arrays((found.train.numpy(), found.validation.numpy()))

@@ -64,14 +64,14 @@ def initialized(make: Callable[[], Model], seed: int) -> Model:
 def _build(
     spec: architectures.ArchitectureSpec, num_classes: int, image_size: int, device: torch.device, seed: int
 ) -> nn.Module:
-    make = partial(architectures.build, spec, num_classes=num_classes, image_size=image_size)
+    make = partial(architectures.build_architecture, spec, num_classes=num_classes, image_size=image_size)
     return initialized(make, seed).to(device)
 
 
 def _batches(
     images: data.LabelledImages, batch_size: int, section: DataConfig, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    return data.batches(images, batch_size, derive_seed(seed, "batches"), crop=section.crop, flip=section.flip)
+    return data.image_batches(images, batch_size, derive_seed(seed, "batches"), crop=section.crop, flip=section.flip)
 
 
 def cross_entropy(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:

@@ -9,11 +9,11 @@ import torch
 from evonas.graph.genome import Genome
 from evonas.graph.primitive import PRIMITIVES, IndexSet, average_over, register_index_set
 from evonas.testing import layers
-from evonas.testing.moments import GROUPS, MOMENT_CHECKS, SHAPE
+from evonas.testing.moments import _GROUPS, MOMENT_CHECKS, SHAPE
 from evonas.testing.sentences import require, saying
 
 
-def says_what_it_is(index_set: IndexSet) -> None:
+def index_set_says_what_it_is(index_set: IndexSet) -> None:
     """It has a meaning and a formula, and reduces something."""
     name = index_set.name
     require(index_set.meaning and index_set.latex, f"The index set {name!r} has no meaning or no latex.")
@@ -27,7 +27,7 @@ def says_what_it_is(index_set: IndexSet) -> None:
 def averages_over_its_axes(index_set: IndexSet) -> None:
     """Its average of an element is the mean of all elements that share the axes which stay."""
     x = np.random.default_rng(0).standard_normal(SHAPE)
-    found, size = average_over(index_set.name, GROUPS)(x), SHAPE[1] // GROUPS
+    found, size = average_over(index_set.name, _GROUPS)(x), SHAPE[1] // _GROUPS
     places = list(itertools.product(*map(range, SHAPE)))
 
     def of(place: tuple[int, ...]) -> tuple[int, ...]:
@@ -54,7 +54,7 @@ def looks_ahead_only_if_it_says_so(index_set: IndexSet) -> None:
 
 
 INDEX_SET_CHECKS: tuple[Callable[[IndexSet], None], ...] = (
-    says_what_it_is,
+    index_set_says_what_it_is,
     averages_over_its_axes,
     looks_ahead_only_if_it_says_so,
 )

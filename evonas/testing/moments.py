@@ -13,7 +13,7 @@ from evonas.testing import layers
 from evonas.testing.layers import EPS
 from evonas.testing.sentences import require, saying
 
-GROUPS = 2
+_GROUPS = 2
 SHAPE = (3, 4, 5, 2)
 
 
@@ -23,7 +23,7 @@ def apply_moment(moment: Primitive, index_set: IndexSet, x: Tensor) -> Tensor:
     assert moment.torch is not None
     if index_set.grouped:
         dims = (2, *("bgchw".index(letter) for letter in index_set.reduced))
-        grouped = moment.torch(functions.split_groups(x, GROUPS), dims, *extra)
+        grouped = moment.torch(functions.split_groups(x, _GROUPS), dims, *extra)
         return functions.merge_groups(grouped, x)
     return moment.torch(x, tuple("bchw".index(letter) for letter in index_set.reduced), *extra)
 
@@ -36,10 +36,10 @@ def _named(moment: Primitive, index_set: IndexSet) -> str:
     return f"{moment.name}[{index_set.name}]"
 
 
-def equals_numpy(moment: Primitive, index_set: IndexSet) -> None:
+def moment_equals_numpy(moment: Primitive, index_set: IndexSet) -> None:
     """The torch function gives what the numpy reference gives."""
     x = _noise(1)
-    expected = torch.from_numpy(reference(moment.name, [x.numpy()], index_set.name, GROUPS, EPS).copy())
+    expected = torch.from_numpy(reference(moment.name, [x.numpy()], index_set.name, _GROUPS, EPS).copy())
     with saying(f"The torch function of {_named(moment, index_set)!r} differs from its numpy reference"):
         torch.testing.assert_close(apply_moment(moment, index_set, x).expand_as(x), expected, rtol=1e-12, atol=1e-12)
 
@@ -55,19 +55,19 @@ def takes_reduced_shapes(moment: Primitive, index_set: IndexSet) -> None:
         )
 
 
-def has_the_gradient_of_finite_differences(moment: Primitive, index_set: IndexSet) -> None:
+def moment_has_the_gradient_of_finite_differences(moment: Primitive, index_set: IndexSet) -> None:
     """The gradient of the torch function is that of finite differences."""
     x = _noise(2, (2, 4, 2, 3)).requires_grad_()
     with saying(f"The gradient of {_named(moment, index_set)!r} differs from finite differences"):
         torch.autograd.gradcheck(lambda t: apply_moment(moment, index_set, t), (x,))
 
 
-def has_the_reverse_rule_of_autograd(moment: Primitive, index_set: IndexSet) -> None:
+def moment_has_the_reverse_rule_of_autograd(moment: Primitive, index_set: IndexSet) -> None:
     """The reverse-mode rule in numpy gives what torch's autograd gives."""
     x, gradient = _noise(4).requires_grad_(), _noise(5)
     value = apply_moment(moment, index_set, x).expand_as(x)
     (expected,) = torch.autograd.grad(value, x, gradient)
-    average = average_over(index_set.name, GROUPS)
+    average = average_over(index_set.name, _GROUPS)
     assert moment.reverse is not None
     with saying(f"The reverse rule of {_named(moment, index_set)!r} differs from autograd"):
         (found,) = moment.reverse(gradient.numpy(), value.detach().numpy(), x.detach().numpy(), average, EPS)
@@ -91,7 +91,7 @@ def widens_half_precision(moment: Primitive, index_set: IndexSet) -> None:
         torch.testing.assert_close(apply_moment(moment, index_set, half), apply_moment(moment, index_set, half.float()))
 
 
-def makes_layers(moment: Primitive, index_set: IndexSet) -> None:
+def moment_makes_layers(moment: Primitive, index_set: IndexSet) -> None:
     """Layers with it read back, are lowered, exported, pickled and screened as their numpy references say."""
     call = _named(moment, index_set)
     centred = f"a = mean[{index_set.name}](x); b = neg(a); c = add(x, b)"
@@ -109,13 +109,13 @@ def makes_layers(moment: Primitive, index_set: IndexSet) -> None:
 
 
 MOMENT_CHECKS: tuple[Callable[[Primitive, IndexSet], None], ...] = (
-    equals_numpy,
+    moment_equals_numpy,
     takes_reduced_shapes,
-    has_the_gradient_of_finite_differences,
-    has_the_reverse_rule_of_autograd,
+    moment_has_the_gradient_of_finite_differences,
+    moment_has_the_reverse_rule_of_autograd,
     is_finite_of_a_constant,
     widens_half_precision,
-    makes_layers,
+    moment_makes_layers,
 )
 
 

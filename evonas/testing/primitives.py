@@ -17,8 +17,8 @@ from evonas.testing.layers import EPS, GROUPS
 from evonas.testing.moments import check_moment
 from evonas.testing.sentences import require, saying
 
-GRID = (0.0, 1e-30, 1e-12, EPS, 0.01, 0.5, 1.0, 2.5, 40.0)
-POINTS = tuple(sign * value for value in GRID for sign in (1.0, -1.0))  # 0.0 and -0.0 included
+_GRID = (0.0, 1e-30, 1e-12, EPS, 0.01, 0.5, 1.0, 2.5, 40.0)
+_POINTS = tuple(sign * value for value in _GRID for sign in (1.0, -1.0))  # 0.0 and -0.0 included
 
 
 def apply(primitive: Primitive, *operands: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def apply(primitive: Primitive, *operands: Tensor) -> Tensor:
 
 def grid(primitive: Primitive) -> list[Tensor]:
     """All combinations of the sample points, one tensor per operand."""
-    rows = list(itertools.product(POINTS, repeat=primitive.arity))
+    rows = list(itertools.product(_POINTS, repeat=primitive.arity))
     return [torch.tensor(column) for column in zip(*rows, strict=True)]
 
 

@@ -11,10 +11,10 @@ from evonas.config import LayerConfig, ProtocolsConfig
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
-from evonas.search.objectives import Objective, Subject, register_objective
+from evonas.search.objectives import MeasurementContext, Objective, register_objective
 from evonas.search.outcome import Rejection
 from evonas.search.protocols import Protocol, register_protocol
-from evonas.surgery.install import install
+from evonas.surgery.install import with_layer
 from evonas.tasks.task import Task
 from evonas.testing.sentences import require, saying
 
@@ -32,7 +32,7 @@ def check_objective(objective: Objective) -> None:
     with saying(f"The objective {objective.name!r} cannot be registered"):
         register_objective(objective)
     for name in LAYERS:
-        subject = Subject(
+        subject = MeasurementContext(
             CATALOGUE[name],
             LayerConfig(),
             "bchw",
@@ -95,7 +95,7 @@ def check_task(task: Task, layer: str = "gn-relu") -> None:
     require(not _equal(first, other), f"The task {name!r} gives the same batches whatever the seed.")
     genome = CATALOGUE["rmsnorm" if task.norms else layer]
     with saying(f"The network of the task {name!r} takes no layers"):
-        model = install(task.build(1), genome, LayerConfig(), task.norms).train()
+        model = with_layer(task.build(1), genome, LayerConfig(), task.norms).train()
     with saying(f"The task {name!r} cannot be trained"):
         loss = task.loss(model, next(task.batches(1)))
         loss.backward()

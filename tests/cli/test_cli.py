@@ -204,7 +204,7 @@ def test_starting_from_adds_to_the_initial_layers_of_the_file(tmp_path: Path, ev
 
 
 def test_a_run_without_scores_is_nothing_to_start_from(tmp_path: Path, evonas: Callable[..., Outcome]) -> None:
-    empty = create_run(tmp_path / "empty", config.load(TINY)).path
+    empty = create_run(tmp_path / "empty", config.load_search(TINY)).path
     call = ("search", TINY, "--run", tmp_path / "run")
     one_line(evonas(*call, "--start-from", empty), "--start-from", str(empty), "no layer of the run has scores yet")
     one_line(evonas(*call, "--start-from", tmp_path), "--start-from", str(tmp_path), "holds no run")
@@ -439,7 +439,7 @@ def test_a_reranking_takes_tasks_steps_and_test_images_of_its_own(
     assert [layer["name"] for layer in found["layers"] if layer["kept"]] == ["#1"]
     score = found["layers"][0]["scores"]["densenet"]["2"]
     assert score * 360 == pytest.approx(round(score * 360))  # of the 360 test images
-    assert config.load(run / "config.toml") == config.load(finished / "config.toml")
+    assert config.load_search(run / "config.toml") == config.load_search(finished / "config.toml")
 
 
 def test_layers_can_be_chosen_by_the_network_that_suits_them_least(
@@ -490,7 +490,7 @@ def test_every_help_has_an_example(command: str, evonas: Callable[..., Outcome])
 @pytest.fixture
 def measured(tmp_path: Path) -> Path:
     """A run whose scores and extras are made up; few values, so that layers tie and dominate."""
-    folder, rng = create_run(tmp_path / "measured", config.load(TINY)), random.Random(2)
+    folder, rng = create_run(tmp_path / "measured", config.load_search(TINY)), random.Random(2)
     genomes = [Genome.from_text(f"{op}(x)") for op in ("tanh", "exp", "abs", "sqrt", "sigmoid", "square", "neg", "log")]
     with Archive.open(folder.archive_file) as archive:
         for index, genome in enumerate(genomes):

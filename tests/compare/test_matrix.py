@@ -28,7 +28,7 @@ pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "search_spaces" / "tiny.toml"
-TINY = config.load(FILE)
+TINY = config.load_search(FILE)
 S0 = CATALOGUE["evonorm-s0"]
 
 Outcome = tuple[int, str, str]

@@ -25,7 +25,7 @@ from evonas.tasks.sources import images_digest
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
 pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
 
-TINY = config.load(Path(__file__).parents[2] / "search_spaces" / "tiny.toml")
+TINY = config.load_search(Path(__file__).parents[2] / "search_spaces" / "tiny.toml")
 S0, BN, EXPLOSIVE = CATALOGUE["evonorm-s0"], CATALOGUE["bn-relu"], Genome.from_text("square(x)")
 TASKS = ("preact_resnet", "mobilenet_v2")
 

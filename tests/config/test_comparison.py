@@ -44,7 +44,7 @@ def refusal(path: Path | None, *overrides: str) -> str:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "search_spaces").glob("*.toml")), ids=lambda path: path.stem)
 def test_of_a_search_all_that_is_trained_is_read_and_the_rest_said(path: Path) -> None:
-    search, found = config.load(path), load_comparison(path)
+    search, found = config.load_search(path), load_comparison(path)
     assert {name: getattr(found.config, name) for name in READ} == {name: getattr(search, name) for name in READ}
     plain = SearchConfig(name="a", tasks=search.tasks)
     assert all(getattr(found.config, name) == getattr(plain, name) for name in UNREAD)
@@ -57,7 +57,7 @@ def test_of_a_search_all_that_is_trained_is_read_and_the_rest_said(path: Path) -
 @pytest.mark.parametrize("name", ["held_out", "cifar_held_out", "matrix"])
 def test_files_of_comparisons_are_read_whole(name: str) -> None:
     path = ROOT / "studies" / f"{name}.toml"
-    assert load_comparison(path) == config.ComparisonSettings(config.load(path))
+    assert load_comparison(path) == config.ComparisonSettings(config.load_search(path))
 
 
 def test_what_a_comparison_was_made_with_can_be_given_again(file: Path) -> None:

@@ -9,9 +9,9 @@ from evonas.config import section
 from evonas.config.section import Section
 from evonas.errors import InputError
 from evonas.studies.hypernet.settings import StudyConfig as HypernetStudy
-from evonas.studies.sparsity.study import StudyConfig as SparsityStudy
+from evonas.studies.sparsity.study import SparsityStudyConfig as SparsityStudy
 from evonas.studies.stability.study import StudyConfig as StabilityStudy
-from evonas.studies.steering.study import StudyConfig as SteeringStudy
+from evonas.studies.steering.study import SteeringStudyConfig as SteeringStudy
 
 ROOT = Path(__file__).parents[2]
 STUDIES: list[tuple[str, type[Section]]] = [
@@ -34,7 +34,9 @@ def test_studies_refuse_what_only_searches_read(name: str, kind: type[Section], 
 
 
 def test_searches_read_them() -> None:
-    settings = config.load(ROOT / "search_spaces" / "tiny.toml", ["execution.compile=always", "execution.cache=a.db"])
+    settings = config.load_search(
+        ROOT / "search_spaces" / "tiny.toml", ["execution.compile=always", "execution.cache=a.db"]
+    )
     assert (settings.execution.compile, settings.execution.cache) == ("always", "a.db")
 
 

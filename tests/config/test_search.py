@@ -29,29 +29,29 @@ def path(tmp_path: Path) -> Path:
 
 def refusal(path: Path, *overrides: str) -> str:
     with pytest.raises(InputError) as error:
-        config.load(path, overrides)
+        config.load_search(path, overrides)
     message = str(error.value)
     assert len(message.splitlines()) == 1
     return message
 
 
 def test_a_minimal_file_takes_the_defaults(path: Path) -> None:
-    search = config.load(path)
+    search = config.load_search(path)
     assert search == config.SearchConfig(name="tiny", tasks=(config.TaskConfig(architecture="preact_resnet"),))
     assert (search.seed, search.space.intermediate_nodes, search.layer.groups, search.layer.eps) == (1, 10, 32, 1e-5)
 
 
 def test_every_key_written_out_reads_back(path: Path) -> None:
-    search = config.load(path)
+    search = config.load_search(path)
     path.write_text(section.dump(search))
-    assert config.load(path) == search
+    assert config.load_search(path) == search
 
 
 @pytest.mark.parametrize("shipped", SHIPPED, ids=lambda file: file.stem)
 def test_shipped_search_files_load_and_read_back(shipped: Path, path: Path) -> None:
-    search = config.load(shipped)
+    search = config.load_search(shipped)
     path.write_text(section.dump(search))
-    assert config.load(path) == search
+    assert config.load_search(path) == search
     assert SearchSpace.load(shipped) == SearchSpace.from_config(search.space)
 
 
@@ -74,23 +74,23 @@ def test_values_that_are_not_defaults_read_back(path: Path) -> None:
         "evolution.algorithm=nsga2",
         "budget.minutes=1.5",
     ]
-    search = config.load(path, settings)
+    search = config.load_search(path, settings)
     assert (search.seed, search.space.index_sets, search.layer.eps) == (7, ("hw", "ghw"), 1e-3)
     assert (search.tasks[0].width, search.tasks[0].depth, search.tasks[0].head) == (0.25, (1, 1), 16)
     assert (search.data.name, search.data.path) == ("npz", "some folder/images.npz")
     assert (search.protocols.numerics.scales, search.evolution.algorithm) == ((0.5,), "nsga2")
     assert search.protocols.propagation.activation == (0.5, 2.0)
     path.write_text(section.dump(search))
-    assert config.load(path) == search
+    assert config.load_search(path) == search
 
 
 def test_a_whole_number_may_stand_for_a_decimal_one(path: Path) -> None:
-    assert config.load(path, ["training.learning_rate=1"]).training.learning_rate == 1.0
+    assert config.load_search(path, ["training.learning_rate=1"]).training.learning_rate == 1.0
 
 
 def test_configurations_are_immutable(path: Path) -> None:
     with pytest.raises(ValidationError):
-        config.load(path).seed = 2  # type: ignore[misc]
+        config.load_search(path).seed = 2  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_sections_that_do_not_go_together_are_refused_with_file_and_key(
 
 
 def test_a_task_may_have_the_name_of_an_objective_that_is_off(path: Path) -> None:
-    assert config.load(path, ["tasks.0.name=latency", "objectives.parameters=true"]).tasks[0].label == "latency"
+    assert config.load_search(path, ["tasks.0.name=latency", "objectives.parameters=true"]).tasks[0].label == "latency"
 
 
 def test_configurations_made_in_python_are_refused_too() -> None:
@@ -234,12 +234,12 @@ def test_a_bad_override_is_refused_with_what_was_typed(path: Path, override: str
 
 
 def test_an_override_may_make_a_section_and_change_a_listed_task(path: Path) -> None:
-    search = config.load(path, ["evolution.window=7", "tasks.0.name=small net", "tasks.0.unstrided=1"])
+    search = config.load_search(path, ["evolution.window=7", "tasks.0.name=small net", "tasks.0.unstrided=1"])
     assert (search.evolution.window, search.tasks[0].name, search.tasks[0].unstrided) == (7, "small net", 1)
 
 
 def test_a_later_override_wins(path: Path) -> None:
-    assert config.load(path, ["seed=2", "seed=3"]).seed == 3
+    assert config.load_search(path, ["seed=2", "seed=3"]).seed == 3
 
 
 @pytest.mark.parametrize("content", [b"name = ", b"[space\n", b"\xff\xfe", b"name = 1979-05-27\n[[tasks]]\n"])

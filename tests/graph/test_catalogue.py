@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 
 from evonas.errors import InputError
-from evonas.graph.catalogue import CATALOGUE, KNOWN, catalogued, catalogued_or_text
+from evonas.graph.catalogue import CATALOGUE, KNOWN, from_catalogue, parse_layer
 from evonas.graph.genome import Genome
 
 
 def test_names_and_text_forms() -> None:
-    assert catalogued("dyt", "layer") is CATALOGUE["dyt"] is catalogued_or_text("dyt", "layer")
-    assert catalogued_or_text("tanh(x)", "layer") == Genome.from_text("tanh(x)")
+    assert from_catalogue("dyt", "layer") is CATALOGUE["dyt"] is parse_layer("dyt", "layer")
+    assert parse_layer("tanh(x)", "layer") == Genome.from_text("tanh(x)")
 
 
 @pytest.mark.parametrize(
     ("find", "text", "message"),
     [
-        (catalogued, "evonorm-s9", "run.layer: unknown layer 'evonorm-s9'; accepted: bn-relu, "),
-        (catalogued, "tanh(x)", "run.layer: unknown layer 'tanh(x)'; accepted: bn-relu, "),
-        (catalogued_or_text, "evonorm-s9", "run.layer: 'evonorm-s9'; accepted: a text form such as 'sigmoid(x)', or "),
-        (catalogued_or_text, "tan(x)", "run.layer 'tan(x)': "),
+        (from_catalogue, "evonorm-s9", "run.layer: unknown layer 'evonorm-s9'; accepted: bn-relu, "),
+        (from_catalogue, "tanh(x)", "run.layer: unknown layer 'tanh(x)'; accepted: bn-relu, "),
+        (parse_layer, "evonorm-s9", "run.layer: 'evonorm-s9'; accepted: a text form such as 'sigmoid(x)', or "),
+        (parse_layer, "tan(x)", "run.layer 'tan(x)': "),
     ],
 )
 def test_what_is_neither_is_refused_where_it_stands(

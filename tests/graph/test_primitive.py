@@ -25,7 +25,7 @@ from evonas.graph.primitive import (
     primitive_of,
 )
 from evonas.testing import ELEMENTWISE_CHECKS, INDEX_SET_CHECKS, MOMENT_CHECKS, moments, primitives
-from evonas.testing.primitives import EPS, POINTS
+from evonas.testing.primitives import _POINTS, EPS
 
 ELEMENTWISE, MOMENTS = of_kind("elementwise"), of_kind("moment")
 
@@ -86,7 +86,7 @@ def test_a_division_by_zero_is_one_by_eps() -> None:
 
 
 def test_signed_root_and_logarithm_are_odd_and_zero_at_zero() -> None:
-    x = torch.tensor(POINTS)
+    x = torch.tensor(_POINTS)
     for op in ("sqrt", "log"):
         assert torch.equal(apply(op, -x), -apply(op, x))
         assert apply(op, torch.zeros(1)).item() == 0

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from evonas import Form, Genome, Primitive, lower, register_primitive
+from evonas import Genome, Primitive, PrintedForm, lower, register_primitive
 from evonas.errors import InputError
 from evonas.layer.export import source_of
 
@@ -66,7 +66,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 
 def exported(function: Callable[..., torch.Tensor], name: str = "own") -> str:
-    form = Form(name + "({0})")
+    form = PrintedForm(name + "({0})")
     register_primitive(
         Primitive(name, 1, function, lambda x, _: x, lambda g, *_: (g,), form, form, "any", source="these tests")
     )

@@ -22,7 +22,7 @@ TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
 
 
 def test_a_new_run_has_configuration_environment_and_archive(tmp_path: Path) -> None:
-    settings = config.load(TINY, ["evolution.window=7"])
+    settings = config.load_search(TINY, ["evolution.window=7"])
     run = create_run(tmp_path / "deep" / "run", settings)
     assert run.exists
     assert run.require() == run
@@ -32,17 +32,17 @@ def test_a_new_run_has_configuration_environment_and_archive(tmp_path: Path) -> 
 
 
 def test_an_existing_run_is_refused_and_left_alone(tmp_path: Path) -> None:
-    run = create_run(tmp_path / "run", config.load(TINY))
+    run = create_run(tmp_path / "run", config.load_search(TINY))
     before = {p.name: p.read_bytes() for p in run.path.iterdir()}
     with pytest.raises(InputError, match=r"already exists.*--resume"):
-        create_run(tmp_path / "run", config.load(TINY))
+        create_run(tmp_path / "run", config.load_search(TINY))
     assert {p.name: p.read_bytes() for p in run.path.iterdir()} == before
 
 
 def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("ten years of work")
     with pytest.raises(InputError, match="not empty"):
-        create_run(tmp_path, config.load(TINY))
+        create_run(tmp_path, config.load_search(TINY))
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -52,7 +52,7 @@ def test_nothing_half_written_stays_when_creation_fails(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(start.Archive, "create", fail)
     with pytest.raises(OSError, match="disk full"):
-        create_run(tmp_path / "run", config.load(TINY))
+        create_run(tmp_path / "run", config.load_search(TINY))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -66,7 +66,7 @@ def test_a_folder_without_a_run_is_named_with_the_remedy(tmp_path: Path, make: b
 
 
 def test_a_second_driver_is_refused_and_a_killed_one_lets_go(tmp_path: Path) -> None:
-    run = create_run(tmp_path / "run", config.load(TINY))
+    run = create_run(tmp_path / "run", config.load_search(TINY))
     script = (
         "import sys; from pathlib import Path; from evonas.runs.folder import RunFolder, locked\n"
         "with locked(RunFolder(Path(sys.argv[1]))):\n"

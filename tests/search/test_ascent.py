@@ -12,7 +12,7 @@ from torch import nn
 from evonas import config
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
-from evonas.search.ascent import ascend_gradient_norm, kernels
+from evonas.search.ascent import ascend_gradient_norm, weight_matrices
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 
 DESK = Path(__file__).parents[2] / "search_spaces" / "evonorm_b.toml"
@@ -58,7 +58,7 @@ def test_a_flat_gradient_norm_is_left_alone() -> None:
 
 def test_the_adversary_moves_kernels_only() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1), nn.Flatten(), nn.Linear(2, 2))
-    assert [tuple(w.shape) for w in kernels(model)] == [(4, 3, 3, 3), (2, 4, 1, 1)]
+    assert [tuple(w.shape) for w in weight_matrices(model)] == [(4, 3, 3, 3), (2, 4, 1, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def evaluator() -> Evaluator:
     pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
     # the shipped protocol, with trainings too short to reject anything
     overrides = ["training.steps=1", "protocols.quality.steps=1", "protocols.quality.min_accuracy=0.0"]
-    return evaluator_from_config(config.load(DESK, overrides))
+    return evaluator_from_config(config.load_search(DESK, overrides))
 
 
 @pytest.mark.parametrize("name", ["bn-relu", "evonorm-b0", "evonorm-s0"])

@@ -195,7 +195,7 @@ class Counting:
 
 
 def settings_with(cache: Path | str, *changes: str) -> SearchConfig:
-    return config.load(TINY, [*CHANGES, f"execution.cache={cache}", *changes])
+    return config.load_search(TINY, [*CHANGES, f"execution.cache={cache}", *changes])
 
 
 def searched(folder: Path, cache: Path | str, *changes: str) -> tuple[Archive, list[str], int]:
@@ -307,7 +307,7 @@ def test_failed_workers_are_never_kept(reason: str, tmp_path: Path) -> None:
 
 def test_there_is_no_cache_by_default_nor_where_repeats_are_wanted(tmp_path: Path) -> None:
     inner = InProcess(made(3), 1)
-    assert with_cache(inner, config.load(TINY)) is inner
+    assert with_cache(inner, config.load_search(TINY)) is inner
     off = settings_with(tmp_path / "cache.db", 'protocols.screens=["structure", "numerics"]')
     assert with_cache(inner, off) is inner
     assert list(tmp_path.iterdir()) == []
@@ -331,7 +331,7 @@ def test_there_is_no_cache_by_default_nor_where_repeats_are_wanted(tmp_path: Pat
     ],
 )
 def test_what_decides_an_evaluation_is_part_of_the_context(change: str) -> None:
-    assert context_of(config.load(TINY, [change])) != context_of(config.load(TINY))
+    assert context_of(config.load_search(TINY, [change])) != context_of(config.load_search(TINY))
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_what_decides_an_evaluation_is_part_of_the_context(change: str) -> None:
     ],
 )
 def test_what_decides_only_which_layers_are_trained_is_not(change: str) -> None:
-    assert context_of(config.load(TINY, [change])) == context_of(config.load(TINY))
+    assert context_of(config.load_search(TINY, [change])) == context_of(config.load_search(TINY))
 
 
 def test_the_images_count_and_not_where_they_lie(tmp_path: Path) -> None:
@@ -362,12 +362,12 @@ def test_the_images_count_and_not_where_they_lie(tmp_path: Path) -> None:
         changed = images.copy()
         changed[0, 0, 0] += other
         np.savez(tmp_path / f"{name}.npz", x_train=changed, y_train=labels, x_test=images, y_test=labels)
-    a, b, c = (context_of(config.load(TINY, ["data.name=npz", f"data.path={tmp_path / n}.npz"])) for n in "abc")
+    a, b, c = (context_of(config.load_search(TINY, ["data.name=npz", f"data.path={tmp_path / n}.npz"])) for n in "abc")
     assert a == b != c
 
 
 def test_the_code_counts_and_what_is_written_about_it_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings, copy = config.load(TINY), tmp_path / "evonas"
+    settings, copy = config.load_search(TINY), tmp_path / "evonas"
     shutil.copytree(Path(evonas.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(provenance, "_ROOT", copy)
     found = []

@@ -14,7 +14,7 @@ from evonas.report.board import Board
 from evonas.search import dashboard as module
 from evonas.search import selection
 from evonas.search.dashboard import SearchBoard
-from evonas.search.individual import FULL, Individual
+from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.outcome import Candidate, Evaluation, Proposal, Rejection
 
 TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
@@ -47,7 +47,7 @@ def scored(mean: float, latency: float, margin: float) -> Evaluation:
 
 def test_extras_have_a_best_value_a_mean_a_panel_and_a_column(tmp_path: Path) -> None:
     notes = Notes(tmp_path)
-    board = SearchBoard(notes, config.load(TINY))
+    board = SearchBoard(notes, config.load_search(TINY))
     board.baseline("bn-relu", scored(0.5, 1.0, 4.0))
     for index, evaluation in enumerate((scored(0.5, 3.0, 8.0), scored(0.7, 2.0, 1.0), scored(0.6, 4.0, 3.0))):
         board.told(Candidate(index, Proposal(GENOME, None, "random"), ""), evaluation, recorded=False)
@@ -88,13 +88,13 @@ def test_front_and_bests_are_those_of_everything_scored(monkeypatch: pytest.Monk
         return sort(individuals, *arguments, **more)
 
     notes, members = Notes(tmp_path), list[Individual]()
-    board = SearchBoard(notes, config.load(TINY))
+    board = SearchBoard(notes, config.load_search(TINY))
     for index, evaluation in enumerate(random_scores(120)):
         with monkeypatch.context() as patch:
             patch.setattr(selection.tools, "sortNondominated", counted)
             board.told(Candidate(index, Proposal(GENOME, None, "random"), ""), evaluation, recorded=False)
         if evaluation.objectives:
-            members.append(Individual.of(index, GENOME, evaluation.objectives, FULL, evaluation.extras))
+            members.append(Individual.of(index, GENOME, evaluation.objectives, FULL_TRAINING, evaluation.extras))
         assert notes.values["objective/a/best"] == max(i.objectives["a"] for i in members)
         assert notes.values["objective/b/best"] == max(i.objectives["b"] for i in members)
         assert notes.values["objective/latency/best"] == min(i.extras["latency"] for i in members)

@@ -61,11 +61,11 @@ def replayed(settings: SearchConfig, records: list[tuple[Candidate, Evaluation]]
 def test_a_search_with_every_objective_runs_resumes_and_goes_by_its_records(algorithm: str, tmp_path: Path) -> None:
     path = tmp_path / "archive.sqlite"
     overrides = [*EVERY, f"evolution.algorithm={algorithm}"]
-    assert run(path, config.load(TINY, [*overrides, "budget.evaluations=6"])) is Ending.BUDGET
+    assert run(path, config.load_search(TINY, [*overrides, "budget.evaluations=6"])) is Ending.BUDGET
     with Archive.open(path) as archive:
         before = list(archive.records(screened_out=True))
     assert len(before) == 6
-    settings = config.load(TINY, [*overrides, "budget.evaluations=12"])
+    settings = config.load_search(TINY, [*overrides, "budget.evaluations=12"])
     assert run(path, settings) is Ending.BUDGET
     with Archive.open(path) as archive:
         records, (reference,) = list(archive.records(screened_out=True)), archive.baselines().values()
@@ -84,7 +84,7 @@ def test_under_the_defaults_a_slow_machine_searches_as_a_fast_one_does(
     archives = []
     for name, saved in (("fast", 0.0), ("slow", 1e9)):
         monkeypatch.setattr(compiling, "SAVED_SHARE", saved)
-        run(tmp_path / name, config.load(TINY, [*LEARNS, "budget.evaluations=6"]))
+        run(tmp_path / name, config.load_search(TINY, [*LEARNS, "budget.evaluations=6"]))
         with Archive.open(tmp_path / name) as archive:
             archives.append((archive.content(), [evaluation.compiled for _, evaluation in archive.records()]))
     assert archives[0] == archives[1]
@@ -103,7 +103,7 @@ RUNGS = [
 
 
 def search(path: Path, *changes: str) -> Ending:
-    return run(path, config.load(TINY, [*RUNGS, *changes]))
+    return run(path, config.load_search(TINY, [*RUNGS, *changes]))
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def verdicts(evaluation: Evaluation, hurdles: tuple[Hurdle, ...], tasks: list[st
 
 
 def test_the_recorded_evaluations_are_what_successive_halving_makes_of_the_recorded_scores(finished: Path) -> None:
-    settings = config.load(TINY, RUNGS)
+    settings = config.load_search(TINY, RUNGS)
     with Archive.open(finished, read_only=True) as archive:
         told, reference = [e for _, e in archive.records()], archive.baselines()["gn-relu"]
     checked = 0
@@ -175,7 +175,7 @@ def test_two_workers_write_the_same_archive_as_one(finished: Path, tmp_path: Pat
 def test_a_killed_search_with_rungs_resumes_to_the_archive_of_an_uninterrupted_one(
     finished: Path, tmp_path: Path
 ) -> None:
-    run = create_run(tmp_path / "run", config.load(TINY, RUNGS))
+    run = create_run(tmp_path / "run", config.load_search(TINY, RUNGS))
     command = [sys.executable, "-m", "evonas", "search", "--run", str(run.path), "--resume"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
         deadline = time.monotonic() + 120
@@ -213,7 +213,7 @@ class Failing:
 
 def _small(*baselines: str) -> SearchConfig:
     names = ", ".join(f'"{name}"' for name in baselines)
-    return config.load(TINY, ["rungs.steps=[4]", f"baselines=[{names}]", "budget.evaluations=6"])
+    return config.load_search(TINY, ["rungs.steps=[4]", f"baselines=[{names}]", "budget.evaluations=6"])
 
 
 def test_the_rungs_go_by_the_first_baseline_that_could_be_trained(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_without_such_a_baseline_rungs_are_refused_in_one_line(tmp_path: Path) -
 def test_what_only_a_search_knows_to_be_wrong_is_refused_before_anything_is_trained(
     changes: list[str], words: str, tmp_path: Path
 ) -> None:
-    settings, executor = config.load(TINY, changes), Failing()
+    settings, executor = config.load_search(TINY, changes), Failing()
     with pytest.raises(InputError) as caught:
         require_searchable(settings)
     assert words in str(caught.value)

@@ -16,7 +16,7 @@ from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.search import selection
 from evonas.search.engine import Search, SearchExhaustedError
-from evonas.search.individual import FULL, Individual
+from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.outcome import Candidate, Evaluation, Rejection
 from evonas.search.protocols import Screens, silent
 from evonas.search.rungs import Hurdle, Ladder
@@ -293,7 +293,7 @@ def test_layers_stopped_beyond_the_first_rung_become_parents_with_the_scores_of_
     for index, evaluation in enumerate(told):
         steps = [at for at, _ in evaluation.rungs["a"] if at in dict(evaluation.rungs.get("b", ()))]
         if evaluation.rejection is None:
-            assert (members[index].steps, members[index].objectives) == (FULL, evaluation.objectives)
+            assert (members[index].steps, members[index].objectives) == (FULL_TRAINING, evaluation.objectives)
         elif len(steps) < 2:
             assert index not in members
             assert index not in parents

@@ -25,7 +25,7 @@ from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.search.evaluator import TRACE_POINTS, Evaluator, evaluator_from_config
 from evonas.search.outcome import COMPILED, Evaluation, Rejection
-from evonas.surgery.install import install
+from evonas.surgery.install import with_layer
 from evonas.tasks.task import Task
 
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
@@ -38,7 +38,7 @@ EXPLOSIVE = Genome.from_text("square(x)")
 
 @pytest.fixture(scope="module")
 def evaluator() -> Evaluator:
-    return evaluator_from_config(config.load(TINY))
+    return evaluator_from_config(config.load_search(TINY))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_an_evaluation_follows_a_training_by_hand(evaluator: Evaluator, of_b0: E
     assert settings.weight_decay > 0
     assert settings.schedule == "cosine"
     for task in evaluator.tasks:
-        model, batches, losses = install(task.build(1), B0, evaluator.layer).train(), task.batches(1), list[float]()
+        model, batches, losses = with_layer(task.build(1), B0, evaluator.layer).train(), task.batches(1), list[float]()
         velocity = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
         for step in range(settings.steps):
             rate = settings.learning_rate * (1 + math.cos(math.pi * step / settings.steps)) / 2
@@ -105,7 +105,7 @@ def test_an_evaluation_is_reproducible_bit_by_bit(evaluator: Evaluator, of_b0: E
 
 
 def test_a_second_evaluator_of_the_configuration_agrees(of_b0: Evaluation) -> None:
-    assert timeless(evaluator_from_config(config.load(TINY))(B0)) == timeless(of_b0)
+    assert timeless(evaluator_from_config(config.load_search(TINY))(B0)) == timeless(of_b0)
 
 
 def test_an_evaluation_leaves_the_global_generator_alone(evaluator: Evaluator) -> None:
@@ -115,7 +115,7 @@ def test_an_evaluation_leaves_the_global_generator_alone(evaluator: Evaluator) -
 
 
 def test_another_seed_trains_another_network(of_b0: Evaluation) -> None:
-    other = evaluator_from_config(config.load(TINY, ["seed=2"]))(B0)
+    other = evaluator_from_config(config.load_search(TINY, ["seed=2"]))(B0)
     assert other.seed == 2
     for name, trace in of_b0.traces.items():
         assert trace != other.traces[name]
@@ -123,7 +123,7 @@ def test_another_seed_trains_another_network(of_b0: Evaluation) -> None:
 
 def test_all_layers_start_from_the_same_weights(evaluator: Evaluator) -> None:
     for task in evaluator.tasks:
-        one, other = (install(task.build(1), genome, evaluator.layer).state_dict() for genome in (B0, GN))
+        one, other = (with_layer(task.build(1), genome, evaluator.layer).state_dict() for genome in (B0, GN))
         kernels = [name for name, value in one.items() if value.ndim > 1 and "running" not in name]
         assert len(kernels) > 4
         assert all(torch.equal(one[name], other[name]) for name in kernels)
@@ -240,7 +240,7 @@ def test_a_training_that_ends_early_has_the_first_points_of_a_whole_one() -> Non
 
 def test_wrong_devices_are_told_before_data_are_loaded() -> None:
     with pytest.raises(InputError, match=r"^execution\.device"):
-        evaluator_from_config(config.load(TINY, ["execution.device=gpu", "data.name=npz"]))
+        evaluator_from_config(config.load_search(TINY, ["execution.device=gpu", "data.name=npz"]))
 
 
 @pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="needs a C++ compiler")

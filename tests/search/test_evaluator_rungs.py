@@ -96,7 +96,7 @@ def timeless(evaluation: Evaluation, **changes: Any) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def tiny() -> Evaluator:
-    return evaluator_from_config(config.load(TINY))
+    return evaluator_from_config(config.load_search(TINY))
 
 
 @pytest.mark.parametrize("rungs", [(2,), (3,), (1, 2, 3, 4, 5), (5,)])

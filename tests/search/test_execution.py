@@ -19,7 +19,7 @@ from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.search import execution
 from evonas.search.evaluator import Evaluator, evaluator_from_config
-from evonas.search.execution import InProcess, Job, LocalPool, make_executor
+from evonas.search.execution import EvaluationJob, InProcess, LocalPool, make_executor
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.training.allocator import keep_memory
 
@@ -37,7 +37,7 @@ def timeless(evaluation: Evaluation) -> Evaluation:
 def evaluator() -> Evaluator:
     pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
     pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
-    return evaluator_from_config(config.load(TINY))
+    return evaluator_from_config(config.load_search(TINY))
 
 
 @pytest.fixture(scope="module")
@@ -48,22 +48,22 @@ def here(evaluator: Evaluator) -> list[Evaluation]:
 
 
 def test_workers_repeat_the_evaluations_of_this_process_number_for_number(here: list[Evaluation]) -> None:
-    with make_executor(config.load(TINY, ["execution.workers=2"])) as executor:
+    with make_executor(config.load_search(TINY, ["execution.workers=2"])) as executor:
         assert isinstance(executor, LocalPool)
         pending = [executor.submit(genome, gated=gated) for genome, gated in SUBMITTED]
         found = [wait() for wait in reversed(pending)][::-1]
         again, reseeded = executor.submit(S0)(), executor.submit(S0, seed=7)()
     assert list(map(timeless, found)) == list(map(timeless, here))
-    assert timeless(reseeded) == timeless(evaluator_from_config(config.load(TINY, ["seed=7"]))(S0))
+    assert timeless(reseeded) == timeless(evaluator_from_config(config.load_search(TINY, ["seed=7"]))(S0))
     assert timeless(again) == timeless(here[0])
     assert [bool(evaluation.objectives) for evaluation in here] == [True, False, True, False]
     assert all(evaluation.seconds > 0 for evaluation in found)
 
 
-def accidents(_: SearchConfig) -> Callable[[Job], Evaluation]:
+def accidents(_: SearchConfig) -> Callable[[EvaluationJob], Evaluation]:
     """In place of evaluations, in workers."""
 
-    def evaluate(job: Job) -> Evaluation:
+    def evaluate(job: EvaluationJob) -> Evaluation:
         if job.genome == S0:
             os._exit(3)
         if job.genome == B0:
@@ -75,7 +75,7 @@ def accidents(_: SearchConfig) -> Callable[[Job], Evaluation]:
 
 def test_what_fails_in_a_worker_is_a_rejection_of_its_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "evaluations", accidents)
-    with LocalPool(config.load(TINY, ["execution.workers=2", f"execution.timeout_seconds={TIMEOUT}"])) as pool:
+    with LocalPool(config.load_search(TINY, ["execution.workers=2", f"execution.timeout_seconds={TIMEOUT}"])) as pool:
         died, hung, went_well = (pool.submit(g, gated=False, seed=s) for g, s in ((S0, None), (B0, 7), (EXPLOSIVE, 2)))
         assert died() == Evaluation(S0.key, 1, rejection=Rejection("execution", "worker died", detail="exit code 3"))
         late = Rejection("execution", "took too long", measured=TIMEOUT, limit=TIMEOUT)
@@ -134,11 +134,11 @@ def test_keeping_memory_changes_no_number(evaluator: Evaluator, here: list[Evalu
 
 def test_one_worker_is_this_process() -> None:
     pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
-    assert isinstance(make_executor(config.load(TINY, ["execution.workers=1"])), InProcess)
+    assert isinstance(make_executor(config.load_search(TINY, ["execution.workers=1"])), InProcess)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_missing_data_are_told_before_any_worker_starts(count: int) -> None:
     overrides = ["data.name=npz", "data.path=none.npz", f"execution.workers={count}"]
     with pytest.raises(InputError, match=r"^data\.path: no such file: none\.npz"):
-        make_executor(config.load(TINY, overrides))
+        make_executor(config.load_search(TINY, overrides))

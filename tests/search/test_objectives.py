@@ -19,13 +19,13 @@ from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.search.evaluator import Evaluator
-from evonas.search.individual import FULL, Individual
+from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.making import require_searchable
 from evonas.search.objectives import (
     OBJECTIVES,
     SHAPES,
+    MeasurementContext,
     Objective,
-    Subject,
     latency,
     parameters,
     reference_layer,
@@ -46,8 +46,8 @@ def subject(
     losses: Callable[[float], tuple[float, float]] = lambda _: (1.0, 1.0),
     sparse_metric: Callable[[float], float] = lambda _: 1.0,
     layout: str = "bchw",
-) -> Subject:
-    return Subject(genome, LayerConfig(), layout, CPU, trains, losses, sparse_metric)
+) -> MeasurementContext:
+    return MeasurementContext(genome, LayerConfig(), layout, CPU, trains, losses, sparse_metric)
 
 
 def bn_relu() -> nn.Module:
@@ -229,7 +229,7 @@ def test_an_objective_of_a_user_is_measured_where_it_is_named() -> None:
         require_searchable(loads('name = "a"\nobjectives.own = ["node"]\n[[tasks]]\narchitecture = "densenet"\n'))
     found = evaluate(parabola(1.0), objectives=("nodes",))
     assert found.extras == {"nodes": len(S0.nodes)}
-    better, worse = (Individual.of(n, S0, {"a": 0.5}, FULL, {"nodes": float(n)}) for n in (5, 6))
+    better, worse = (Individual.of(n, S0, {"a": 0.5}, FULL_TRAINING, {"nodes": float(n)}) for n in (5, 6))
     assert [i.index for i in pareto_front([better, worse])] == [5]
 
 

@@ -6,13 +6,13 @@ import pytest
 
 from evonas.graph.catalogue import CATALOGUE
 from evonas.search import selection
-from evonas.search.individual import FULL, Individual
+from evonas.search.individual import FULL_TRAINING, Individual
 
 GENOME = CATALOGUE["evonorm-s0"]
 
 
 def population_of(*values: tuple[float, ...]) -> list[Individual]:
-    return [Individual.of(i, GENOME, dict(zip("abc", v, strict=False)), FULL) for i, v in enumerate(values)]
+    return [Individual.of(i, GENOME, dict(zip("abc", v, strict=False)), FULL_TRAINING) for i, v in enumerate(values)]
 
 
 def mixed_population(count: int, seed: int) -> list[Individual]:
@@ -21,7 +21,7 @@ def mixed_population(count: int, seed: int) -> list[Individual]:
     for index in range(count):
         extras = {name: float(rng.randrange(1, 4)) for name in ("latency", "parameters", "stability_margin")}
         objectives = {task: rng.randrange(4) / 4 for task in "ab"}
-        individuals.append(Individual.of(index, GENOME, objectives, FULL, extras))
+        individuals.append(Individual.of(index, GENOME, objectives, FULL_TRAINING, extras))
     return individuals
 
 
@@ -72,22 +72,22 @@ def test_nsga2_keeps_better_fronts_of_mixed_directions(seed: int) -> None:
 
 
 def test_extras_do_not_enter_the_mean_and_win_nothing_on_average() -> None:
-    fast = Individual.of(0, GENOME, {"a": 0.5, "b": 0.5}, FULL, {"latency": 0.1, "stability_margin": 64.0})
-    good = Individual.of(1, GENOME, {"a": 0.5, "b": 0.6}, FULL, {"latency": 9.0, "stability_margin": 1.0})
+    fast = Individual.of(0, GENOME, {"a": 0.5, "b": 0.5}, FULL_TRAINING, {"latency": 0.1, "stability_margin": 64.0})
+    good = Individual.of(1, GENOME, {"a": 0.5, "b": 0.6}, FULL_TRAINING, {"latency": 9.0, "stability_margin": 1.0})
     assert (fast.mean, good.mean) == (0.5, 0.55)
     assert selection.average_winner([fast, good], 60, random.Random(0)) is good
     assert selection.pareto_front([fast, good]) == [fast, good]
 
 
 def test_the_order_in_which_extras_are_given_does_not_matter() -> None:
-    first = Individual.of(0, GENOME, {"a": 0.5}, FULL, {"latency": 1.0, "stability_margin": 2.0})
-    second = Individual.of(1, GENOME, {"a": 0.5}, FULL, {"stability_margin": 1.0, "latency": 2.0})
+    first = Individual.of(0, GENOME, {"a": 0.5}, FULL_TRAINING, {"latency": 1.0, "stability_margin": 2.0})
+    second = Individual.of(1, GENOME, {"a": 0.5}, FULL_TRAINING, {"stability_margin": 1.0, "latency": 2.0})
     assert selection.pareto_front([second, first]) == [first]
 
 
 def test_layers_stopped_at_a_rung_have_no_extras_and_meet_their_like_only() -> None:
     stopped = [Individual.of(i, GENOME, {"a": 0.9, "b": i / 10}, 5) for i in range(3)]
-    full = [Individual.of(9, GENOME, {"a": 0.1, "b": 0.1}, FULL, {"latency": 5.0})]
+    full = [Individual.of(9, GENOME, {"a": 0.1, "b": 0.1}, FULL_TRAINING, {"latency": 5.0})]
     rng = random.Random(0)
     assert {selection.pareto_winner([*stopped, *full], 60, rng).index for _ in range(20)} == {9}
     assert {selection.pareto_winner(stopped, 60, rng).index for _ in range(20)} == {2}
@@ -128,7 +128,7 @@ def test_only_the_entrants_trained_furthest_can_win(size: int) -> None:
                 assert winner.mean == max(i.mean for i in furthest)
             assert not any(dominates(other, winner) for other in furthest)
             met.add(winner.steps)
-    assert met == {20, 40, FULL} or size == 6
+    assert met == {20, 40, FULL_TRAINING} or size == 6
 
 
 def test_a_layer_stopped_early_loses_to_any_that_was_trained_to_the_end() -> None:

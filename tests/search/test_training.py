@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from evonas.config import LayerConfig, TrainingConfig
 from evonas.graph.catalogue import CATALOGUE
 from evonas.layer.lower import NormActLayer
-from evonas.search.training import Training, make_optimizer
-from evonas.surgery.install import install
+from evonas.search.training import Training, task_optimizer
+from evonas.surgery.install import with_layer
 
 
 @pytest.mark.parametrize("name", MAP_LAYERS)
 def test_weight_decay_spares_the_vectors(name: str) -> None:
-    model = install(network(), CATALOGUE[name], LayerConfig())
-    decayed, spared = make_optimizer(model, TrainingConfig(weight_decay=0.25)).param_groups
+    model = with_layer(network(), CATALOGUE[name], LayerConfig())
+    decayed, spared = task_optimizer(model, TrainingConfig(weight_decay=0.25)).param_groups
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.25, 0.0)
     ids = {key: {id(p) for p in group["params"]} for key, group in (("decayed", decayed), ("spared", spared))}
     assert not ids["decayed"] & ids["spared"]
@@ -32,7 +32,7 @@ def test_weight_decay_spares_the_vectors(name: str) -> None:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_the_optimizer_takes_its_numbers_from_the_configuration(momentum: float) -> None:
-    optimizer = make_optimizer(network(), TrainingConfig(learning_rate=0.3, momentum=momentum))
+    optimizer = task_optimizer(network(), TrainingConfig(learning_rate=0.3, momentum=momentum))
     for group in optimizer.param_groups:
         assert (group["lr"], group["momentum"], group["nesterov"]) == (0.3, momentum, momentum > 0)
 

@@ -41,7 +41,7 @@ from evonas.studies.stability.report import stability_report
 from evonas.studies.steering import study as steering
 from evonas.studies.steering.report import steering_report
 
-TINY = config.load(Path(__file__).parents[2] / "search_spaces" / "tiny.toml")
+TINY = config.load_search(Path(__file__).parents[2] / "search_spaces" / "tiny.toml")
 FAILED = Outcome(None, "worker died")
 NUMBERS = np.random.default_rng(0)
 
@@ -80,7 +80,7 @@ def made_stability() -> Made:
 
 def made_hypernet() -> Made:
     study = hypernet.StudyConfig.model_validate_json('{"name": "a", "task": {"name": "registration"}}')
-    base, outcomes = hypernet.pieces_of(study)[0], {}
+    base, outcomes = hypernet.hypernet_runs(study)[0], {}
     final = [number(), number()]
     for form in ("default", "mip"):
         for rate in (1e-3, 1e-2):
@@ -95,14 +95,14 @@ def made_hypernet() -> Made:
 
 
 def made_steering() -> Made:
-    pieces: dict[steering.SteeringCell, steering.MeasurePiece] = {}
-    outcomes: dict[steering.Piece, Outcome] = {}
+    pieces: dict[steering.SteeringCell, steering.SteeringMeasurement] = {}
+    outcomes: dict[steering.SteeringJob, Outcome] = {}
     scores = [number(), number()]
     for seed in (1, 2):
         for sparsity_, strength in ((0.0, 0.0), (0.0, 0.5), (0.0, 1.0), (0.1, 1.0)):
-            fit = steering.FitPiece(fitting="f", task="t", fit=steering.FitConfig(), sparsity=sparsity_, seed=seed)
+            fit = steering.MapFit(fitting="f", task="t", fit=steering.FitConfig(), sparsity=sparsity_, seed=seed)
             maps = fit if strength else None
-            piece = steering.MeasurePiece(maps=maps, measuring="m", task="t", strength=strength, seed=seed)
+            piece = steering.SteeringMeasurement(maps=maps, measuring="m", task="t", strength=strength, seed=seed)
             method = "lineas" if strength else steering.NONE
             place = {"task": "t", "method": method, "sparsity": sparsity_, "strength": strength, "seed": seed}
             pieces[steering.SteeringCell(**place)] = piece
@@ -114,16 +114,16 @@ def made_steering() -> Made:
 
 
 def made_sparsity() -> Made:
-    study = sparsity.StudyConfig(name="s", model="m", methods=("wina", "teal"), sparsities=(0.25, 0.5))
+    study = sparsity.SparsityStudyConfig(name="s", model="m", methods=("wina", "teal"), sparsities=(0.25, 0.5))
     source = sparsity.Source(model="m", dtype="float32", device="cpu")
     grid = sparsity.grid_of(study, source, {"austen": "1", "topics": "2"}, "c", None, "here")
     ratios, outcomes = [number(), number(), number()], {}
     for piece in grid.pieces:
         value: dict[str, Any] = {"tokens": [1, 1, 1], "nll": [2.0, 3.0, 4.0], "achieved": 0.3, "macs": number()}
-        if isinstance(piece, sparsity.SpeedPiece):
+        if isinstance(piece, sparsity.SpeedMeasurement):
             value = {"dense": 10.0, "sparse": 11.0 + number(), "ratios": [1.1, 1.2, 1.3], "bound": 2.0}
             value |= {"sparse_layers": 3, "layers": 9}
-        elif isinstance(piece, sparsity.QualityPiece) and piece.setting:
+        elif isinstance(piece, sparsity.QualityMeasurement) and piece.setting:
             rises = ratios if (piece.text, piece.sparsity, piece.setting.method) == ("1", 0.25, "wina") else [0.1] * 3
             value |= {"nll": [base + rise for base, rise in zip((2.0, 3.0, 4.0), rises, strict=True)]}
         outcomes[piece] = Outcome(value)

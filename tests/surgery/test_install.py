@@ -13,7 +13,7 @@ from evonas.graph.catalogue import CATALOGUE
 from evonas.layer.lower import NormActLayer
 from evonas.layer.ops import BatchMoment
 from evonas.search.evaluator import evaluator_from_config
-from evonas.surgery.install import install
+from evonas.surgery.install import with_layer
 
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
 pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
@@ -25,7 +25,7 @@ B0 = CATALOGUE["evonorm-b0"]
 def test_installing_fills_every_site_of_a_copy() -> None:
     original = network()
     before = {name: value.clone() for name, value in original.state_dict().items()}
-    model = install(original, B0, LayerConfig(groups=3, eps=1e-3, momentum=0.25))
+    model = with_layer(original, B0, LayerConfig(groups=3, eps=1e-3, momentum=0.25))
     layers = [module for module in model.modules() if isinstance(module, NormActLayer)]
     assert [(layer.num_features, layer.act, layer.genome) for layer in layers] == [(8, True, B0), (4, False, B0)]
     assert [layer.groups for layer in layers] == [2, 2]  # the largest number up to 3 that divides the channels
@@ -37,9 +37,9 @@ def test_installing_fills_every_site_of_a_copy() -> None:
 
 
 def test_a_layer_with_batch_statistics_works_in_evaluation_mode() -> None:
-    evaluator = evaluator_from_config(config.load(TINY))
+    evaluator = evaluator_from_config(config.load_search(TINY))
     task = evaluator.tasks[0]
-    model = install(task.build(1), B0, evaluator.layer).train()
+    model = with_layer(task.build(1), B0, evaluator.layer).train()
     images, labels = next(task.batches(1))
     running = [value.clone() for name, value in model.named_buffers() if "running" in name]
     task.loss(model, (images, labels)).backward()

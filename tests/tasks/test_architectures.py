@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.surgery.sites import NormActSite, norm_act_sites, replace_norm_act
-from evonas.tasks.architectures import ARCHITECTURES, ArchitectureSpec, build, unstride
+from evonas.tasks.architectures import ARCHITECTURES, ArchitectureSpec, build_architecture, unstride
 
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
 pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
@@ -40,7 +40,7 @@ def seeded(spec: ArchitectureSpec, seed: int = 0, **options: int) -> nn.Module:
     sizes = {"num_classes": 10, "image_size": 8, **options}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build(spec, **sizes)
+        return build_architecture(spec, **sizes)
 
 
 def parameters(model: nn.Module) -> int:
@@ -72,7 +72,7 @@ def published(name: str) -> nn.Module:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_unscaled_networks_are_the_published_ones(name: str) -> None:
     with torch.device("meta"):
-        built = build(ArchitectureSpec(name, unstrided=0), num_classes=10, image_size=224)
+        built = build_architecture(ArchitectureSpec(name, unstrided=0), num_classes=10, image_size=224)
         shapes = {key: value.shape for key, value in published(name).state_dict().items()}
     assert {key: value.shape for key, value in built.state_dict().items()} == shapes
 
@@ -83,7 +83,7 @@ def test_unscaled_networks_are_the_published_ones(name: str) -> None:
 def test_each_unstrided_reduction_keeps_the_image_twice_as_large(name: str, unstrided: int, image_size: int) -> None:
     depth = (1, 1, 1, 1) if name in ("preact_resnet", "densenet") else (1, 1, 1, 1, 1, 1)  # five reductions each
     spec = ArchitectureSpec(name, width=1 / 16, depth=depth, head=None, unstrided=unstrided)
-    model = build(spec, num_classes=2, image_size=image_size)
+    model = build_architecture(spec, num_classes=2, image_size=image_size)
     expected = math.ceil(image_size / 2 ** max(5 - unstrided, 0))
     assert size_before_the_head(model, image_size) == expected
 
@@ -198,10 +198,10 @@ def test_head_sets_the_channels_of_the_last_convolution(name: str) -> None:
 )
 def test_a_wrong_setting_is_named_with_what_is_accepted(spec: ArchitectureSpec, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        build(spec, num_classes=10, image_size=8)
+        build_architecture(spec, num_classes=10, image_size=8)
 
 
 def test_a_missing_package_is_named_with_the_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm.models.resnetv2", None)
     with pytest.raises(InputError, match=r"preact_resnet needs the package timm.*pip install 'evonas\[vision\]'"):
-        build(ArchitectureSpec("preact_resnet"), num_classes=10, image_size=8)
+        build_architecture(ArchitectureSpec("preact_resnet"), num_classes=10, image_size=8)

@@ -20,7 +20,7 @@ from torch import Tensor
 from evonas.config import DataConfig
 from evonas.errors import InputError
 from evonas.tasks import data
-from evonas.tasks.data import DEBIAN_FASHION_MNIST, LabelledImages, batches, load, load_arrays
+from evonas.tasks.data import DEBIAN_FASHION_MNIST, LabelledImages, image_batches, load_arrays, load_images
 
 Bytes = NDArray[np.uint8]
 
@@ -54,7 +54,7 @@ def occurrences(images: Bytes, labels: NDArray[np.int64]) -> dict[tuple[bytes, i
 
 def error_of(config: DataConfig, where: str, *, test: bool = False) -> str:
     """The message of the refusal, which is one line that begins with the key at fault."""
-    read = partial(load_arrays, config, test=True) if test else partial(load, config)
+    read = partial(load_arrays, config, test=True) if test else partial(load_images, config)
     with pytest.raises(InputError) as caught:
         read()
     message = str(caught.value)
@@ -64,7 +64,7 @@ def error_of(config: DataConfig, where: str, *, test: bool = False) -> str:
 
 
 def test_digits_are_normalized_images_with_labels() -> None:
-    images, _ = load(DataConfig())
+    images, _ = load_images(DataConfig())
     assert (images.name, images.num_classes, images.image_size) == ("digits", 10, 8)
     assert len(images.train) + len(images.scoring) == 1797 - 360
     for split in (images.train, images.scoring):
@@ -80,7 +80,7 @@ def test_digits_are_normalized_images_with_labels() -> None:
 
 def test_colour_channels_are_normalized_one_by_one_with_statistics_of_training_images(tmp_path: Path) -> None:
     colours = pictures(50, 6, 6, 3) // np.array([1, 2, 5], np.uint8) + np.array([0, 100, 7], np.uint8)
-    images, preparation = load(npz(tmp_path / "colours.npz", x_train=colours, y_train=classes(50)))
+    images, preparation = load_images(npz(tmp_path / "colours.npz", x_train=colours, y_train=classes(50)))
     std, mean = torch.std_mean(images.train.images, (0, 2, 3), correction=0)
     torch.testing.assert_close(mean, torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(std, torch.ones(3), atol=1e-5, rtol=0)
@@ -93,13 +93,13 @@ def test_colour_channels_are_normalized_one_by_one_with_statistics_of_training_i
 def test_a_blank_channel_stays_finite(tmp_path: Path) -> None:
     images = pictures(20, 4, 4, 3)
     images[..., 1] = 77
-    prepared, _ = load(npz(tmp_path / "blank.npz", x_train=images, y_train=classes(20)))
+    prepared, _ = load_images(npz(tmp_path / "blank.npz", x_train=images, y_train=classes(20)))
     assert torch.isfinite(prepared.train.images).all()
     assert prepared.train.images[:, 1].abs().max() < 1e-5
 
 
 def test_training_and_validation_cut_the_training_part_in_two() -> None:
-    images, preparation = load(DataConfig())
+    images, preparation = load_images(DataConfig())
     train, validation = (
         occurrences(raw(split.images, preparation)[..., :1], split.labels.numpy())
         for split in (images.train, images.scoring)
@@ -122,8 +122,8 @@ def test_digits_for_tests_are_those_a_search_never_sees() -> None:
 
 
 def test_scoring_on_test_images_changes_neither_training_nor_normalization() -> None:
-    usual, preparation = load(DataConfig(train=300))
-    tested, same = load(DataConfig(train=300, score_on="test"))
+    usual, preparation = load_images(DataConfig(train=300))
+    tested, same = load_images(DataConfig(train=300, score_on="test"))
     assert torch.equal(tested.train.images, usual.train.images)
     assert torch.equal(tested.train.labels, usual.train.labels)
     assert same == preparation
@@ -142,11 +142,11 @@ def test_test_images_of_another_shape_are_an_error(tmp_path: Path) -> None:
 def test_the_split_is_the_same_for_every_run_and_size() -> None:
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002
-    first, _ = load(DataConfig(train=300, validation=100))
+    first, _ = load_images(DataConfig(train=300, validation=100))
     torch.manual_seed(2)
     np.random.seed(2)  # noqa: NPY002
-    again, _ = load(DataConfig(train=300, validation=100))
-    fewer, _ = load(DataConfig(train=200, validation=100))
+    again, _ = load_images(DataConfig(train=300, validation=100))
+    fewer, _ = load_images(DataConfig(train=200, validation=100))
     assert torch.equal(first.train.images, again.train.images)
     assert torch.equal(first.scoring.labels, again.scoring.labels)
     assert torch.equal(first.scoring.labels, fewer.scoring.labels)
@@ -155,7 +155,7 @@ def test_the_split_is_the_same_for_every_run_and_size() -> None:
 
 def test_numbers_of_images_are_those_asked_for() -> None:
     def counts(**asked: int) -> tuple[int, int]:
-        images, _ = load(DataConfig(**asked))
+        images, _ = load_images(DataConfig(**asked))
         return len(images.train), len(images.scoring)
 
     assert counts() == (1437 - 287, 287)  # a fifth validates
@@ -176,7 +176,7 @@ def test_too_few_images_to_train_and_validate_is_an_error(tmp_path: Path, count:
 
 
 def test_the_smallest_set_has_an_image_in_each_part(tmp_path: Path) -> None:
-    images, _ = load(npz(tmp_path / "two.npz", x_train=pictures(2, 4, 4), y_train=classes(2)))
+    images, _ = load_images(npz(tmp_path / "two.npz", x_train=pictures(2, 4, 4), y_train=classes(2)))
     assert (len(images.train), len(images.scoring)) == (1, 1)
 
 
@@ -187,7 +187,7 @@ def test_a_crop_larger_than_the_image_is_an_error(asked: dict[str, int], limit: 
 
 def test_a_crop_must_fit_the_shorter_side(tmp_path: Path) -> None:
     config = npz(tmp_path / "wide.npz", x_train=pictures(10, 9, 6), y_train=classes(10))
-    assert load(config)[0].image_size == 6
+    assert load_images(config)[0].image_size == 6
     assert "up to the image size 6" in error_of(config.model_copy(update={"crop": 7}), "data.crop: ")
 
 
@@ -213,7 +213,7 @@ def test_npz_files_read_back(
 
 
 def test_grey_images_become_three_equal_channels(tmp_path: Path) -> None:
-    images, _ = load(npz(tmp_path / "grey.npz", x_train=pictures(20, 5, 5), y_train=classes(20)))
+    images, _ = load_images(npz(tmp_path / "grey.npz", x_train=pictures(20, 5, 5), y_train=classes(20)))
     first, second, third = images.train.images.unbind(1)
     assert torch.equal(first, second)
     assert torch.equal(first, third)
@@ -222,7 +222,7 @@ def test_grey_images_become_three_equal_channels(tmp_path: Path) -> None:
 def test_the_number_of_classes_counts_labels_outside_the_chosen_images(tmp_path: Path) -> None:
     labels = np.arange(20) % 7
     config = npz(tmp_path / "classes.npz", x_train=pictures(20, 4, 4), y_train=labels)
-    assert load(config.model_copy(update={"train": 1, "validation": 1}))[0].num_classes == 7
+    assert load_images(config.model_copy(update={"train": 1, "validation": 1}))[0].num_classes == 7
 
 
 def test_compressed_npz_files_read_back(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_a_missing_array_is_named(tmp_path: Path, missing: str) -> None:
 
 def test_a_file_without_test_images_trains_but_does_not_test(tmp_path: Path) -> None:
     config = npz(tmp_path / "train.npz", x_train=pictures(10, 4, 4), y_train=classes(10))
-    load(config)
+    load_images(config)
     assert "'x_test'" in error_of(config, "data.path: ", test=True)
 
 
@@ -467,7 +467,7 @@ def take(source: Iterator[tuple[Tensor, Tensor]], count: int) -> list[tuple[Tens
 
 
 def test_every_epoch_is_a_new_permutation() -> None:
-    drawn = take(batches(numbered(12), 4, seed=5), 9)
+    drawn = take(image_batches(numbered(12), 4, seed=5), 9)
     epochs = [torch.cat([labels for _, labels in drawn[start : start + 3]]).tolist() for start in (0, 3, 6)]
     assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in (*epochs, range(12))}) == 4
@@ -476,14 +476,14 @@ def test_every_epoch_is_a_new_permutation() -> None:
 
 
 def test_an_incomplete_last_batch_is_dropped() -> None:
-    drawn = take(batches(numbered(11), 4, seed=5), 8)
+    drawn = take(image_batches(numbered(11), 4, seed=5), 8)
     assert all(images.shape == (4, 3, 1, 1) for images, _ in drawn)
     for start in range(0, 8, 2):
         assert len(set(torch.cat([labels for _, labels in drawn[start : start + 2]]).tolist())) == 8
 
 
 def test_a_batch_is_never_larger_than_the_data() -> None:
-    for _, labels in take(batches(numbered(3), 64, seed=0), 2):
+    for _, labels in take(image_batches(numbered(3), 64, seed=0), 2):
         assert sorted(labels.tolist()) == [0, 1, 2]
 
 
@@ -491,7 +491,7 @@ def test_a_batch_is_never_larger_than_the_data() -> None:
 def test_batches_follow_from_the_seed_alone(options: dict[str, Any]) -> None:
     def draw(seed: int, noise: int) -> list[tuple[Tensor, Tensor]]:
         torch.manual_seed(noise)
-        source, drawn = batches(numbered(40, 6, 6), 8, seed, **options), []
+        source, drawn = image_batches(numbered(40, 6, 6), 8, seed, **options), []
         for _ in range(7):
             torch.rand(noise)
             drawn.append(next(source))
@@ -504,14 +504,14 @@ def test_batches_follow_from_the_seed_alone(options: dict[str, Any]) -> None:
 
 def test_drawing_batches_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
-    take(batches(numbered(40, 6, 6), 8, seed=1, crop=3, flip=True), 3)
+    take(image_batches(numbered(40, 6, 6), 8, seed=1, crop=3, flip=True), 3)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_crops_are_windows_of_their_image_at_every_place(flip: bool) -> None:
     whole, seen = numbered(10, 5, 7), set[tuple[int, int, bool]]()
-    for images, labels in take(batches(whole, 10, seed=2, crop=3, flip=flip), 60):
+    for images, labels in take(image_batches(whole, 10, seed=2, crop=3, flip=flip), 60):
         assert images.shape == (10, 3, 3, 3)
         assert images.is_contiguous()
         for image, label in zip(images, labels, strict=True):
@@ -527,7 +527,7 @@ def test_crops_are_windows_of_their_image_at_every_place(flip: bool) -> None:
 def test_about_half_of_the_images_are_flipped() -> None:
     flipped = [
         bool(image[0, 0, 0] > image[0, 0, 1])
-        for images, _ in take(batches(numbered(50, 2, 2), 50, seed=0, flip=True), 20)
+        for images, _ in take(image_batches(numbered(50, 2, 2), 50, seed=0, flip=True), 20)
         for image in images
     ]
     assert len(flipped) == 1000
@@ -537,7 +537,7 @@ def test_about_half_of_the_images_are_flipped() -> None:
 def test_augmentation_leaves_the_data_as_they_were() -> None:
     whole = numbered(10, 4, 4)
     before = whole.images.clone()
-    for images, _ in take(batches(whole, 10, seed=0, crop=2, flip=True), 3):
+    for images, _ in take(image_batches(whole, 10, seed=0, crop=2, flip=True), 3):
         images.zero_()
     assert torch.equal(whole.images, before)
 
@@ -546,7 +546,7 @@ def test_augmentation_leaves_the_data_as_they_were() -> None:
 def test_pooling_takes_block_means(tmp_path: Path, colours: int) -> None:
     images = pictures(20, 12, 12, colours)
     config = npz(tmp_path / "large.npz", x_train=images, y_train=classes(20))
-    prepared, preparation = load(config.model_copy(update={"size": 4}))
+    prepared, preparation = load_images(config.model_copy(update={"size": 4}))
     assert prepared.image_size == 4
     blocks = images.reshape(20, 4, 3, 4, 3, colours).mean((2, 4)) / 255
     expected = (blocks - preparation.mean) / np.array(preparation.std)
@@ -560,7 +560,7 @@ def test_pooling_takes_block_means(tmp_path: Path, colours: int) -> None:
 
 def test_pooling_makes_any_image_square(tmp_path: Path) -> None:
     config = npz(tmp_path / "tall.npz", x_train=pictures(20, 12, 8), y_train=classes(20))
-    images, _ = load(config.model_copy(update={"size": 8}))
+    images, _ = load_images(config.model_copy(update={"size": 8}))
     assert images.train.images.shape[1:] == (3, 8, 8)
 
 

@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def search() -> SearchConfig:
-    return config.load(TINY)
+    return config.load_search(TINY)
 
 
 @pytest.fixture(scope="module")

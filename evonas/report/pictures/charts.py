@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
 from evonas.report.pictures.figure import FAINT, INK, new_figure
-from evonas.report.pictures.placement import Point
+from evonas.report.pictures.placement import Position
 
 DOT, FRONT, BASELINE, RUG = "#b4bdc8", "#c13b2e", "#2f6db3", "#d98a82"
 PANEL = 4.2  # inches, the side of one pair of objectives
@@ -126,15 +126,15 @@ def styled(axes: Axes) -> Axes:
     return axes
 
 
-def _pick(scores: Sequence[Mapping[str, float]], first: str, second: str) -> list[Point]:
+def _pick(scores: Sequence[Mapping[str, float]], first: str, second: str) -> list[Position]:
     return [(each[first], each[second]) for each in scores]
 
 
-def _xy(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+def _xy(points: Sequence[Position]) -> tuple[list[float], list[float]]:
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _scatter(axes: Axes, points: Sequence[Point], *, label: str, **style: Any) -> None:
+def _scatter(axes: Axes, points: Sequence[Position], *, label: str, **style: Any) -> None:
     if points:
         axes.scatter(*_xy(points), label=f"{label} ({len(points)})", **style)
 

@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 from evonas.graph.genome import Genome
 from evonas.graph.primitive import INDEX_SETS, primitive_of
 from evonas.report.pictures.figure import DPI, FAINT, INK, canvas_of, new_figure
-from evonas.report.pictures.placement import BOX_HEIGHT, BOX_WIDTH, Layout, Point, layout, order_matters
+from evonas.report.pictures.placement import BOX_HEIGHT, BOX_WIDTH, Layout, Position, layout, order_matters
 
 MARGIN = 0.25
 HEADER_GAP = 0.17
@@ -160,7 +160,7 @@ def _extent(places: Layout) -> tuple[float, float, float, float]:
     return min(lefts), min(*bottoms, *ys), max(rights), max(*tops, *ys)
 
 
-def _draw_graph(axes: Axes, genome: Genome, places: Layout, shift: Point) -> None:
+def _draw_graph(axes: Axes, genome: Genome, places: Layout, shift: Position) -> None:
     dx, dy = shift
     for route in places.routes:
         points = [(x + dx, y + dy) for x, y in route.points]
@@ -172,7 +172,7 @@ def _draw_graph(axes: Axes, genome: Genome, places: Layout, shift: Point) -> Non
         _draw_box(axes, genome, name, (box.x + dx, box.y + dy))
 
 
-def _arrow(points: Sequence[Point], color: str) -> FancyArrowPatch:
+def _arrow(points: Sequence[Position], color: str) -> FancyArrowPatch:
     vertices, codes = [points[0]], [Outline.MOVETO]
     for (x0, y0), (x1, y1) in zip(points[::2], points[1::2], strict=True):
         middle = (x0 + x1) / 2
@@ -190,7 +190,7 @@ def _arrow(points: Sequence[Point], color: str) -> FancyArrowPatch:
     )
 
 
-def _draw_box(axes: Axes, genome: Genome, name: int, centre: Point) -> None:
+def _draw_box(axes: Axes, genome: Genome, name: int, centre: Position) -> None:
     x, y = centre
     style = _STYLES[_kind(genome, name)]
     node = genome.graph.nodes[name]

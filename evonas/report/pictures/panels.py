@@ -16,7 +16,7 @@ from evonas.report.pictures.figure import FAINT, INK, new_figure
 Points = Sequence[tuple[float, float, float]]  # x, mean, deviation
 Panels = Mapping[str, Mapping[str, Points]]
 
-LINES = ("-", "--", ":")
+_MOST_LINES = ("-", "--", ":")
 A_ROW = 3  # panels
 LARGE = 10_000
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP, GAP = 3.3, 2.9, 0.75, 2.2, 0.65, 0.75, 0.45  # inches
@@ -110,7 +110,7 @@ def draw_panels(
 def _style(number: int) -> dict[str, Any]:
     """A colour for each of the first series, then the same again in other lines."""
     again, colour = divmod(number, len(COLOURS))
-    return {"color": COLOURS[colour], "linestyle": LINES[again % len(LINES)]}
+    return {"color": COLOURS[colour], "linestyle": _MOST_LINES[again % len(_MOST_LINES)]}
 
 
 def _name_few_decades(axis: Axis, limits: tuple[float, float]) -> None:

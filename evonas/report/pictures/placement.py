@@ -24,7 +24,7 @@ ROW_GAP = 0.20  # free height between neighbours in a column
 PORT = 0.10  # two operands arrive this far above and below the middle
 RESTARTS = 24  # random orders that the search for few crossings begins from
 
-Point = tuple[float, float]
+Position = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Route:
     source: int
     target: int
     slot: int
-    points: tuple[Point, ...]
+    points: tuple[Position, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ def _stiffness(hop: _Hop, columns: Mapping[int, int]) -> float:
 def _routes(genome: Genome, columns: Mapping[int, int], heights: Mapping[_Stop, float]) -> Iterator[Route]:
     for source, target, slot in sorted(genome.graph.edges(keys=True)):
         offset = _port(genome, target, slot, columns, heights)
-        points: list[Point] = []
+        points: list[Position] = []
         for column in range(columns[source], columns[target]):
             last = column + 1 == columns[target]
             end = heights[target, column + 1] + offset if last else heights[source, column + 1]

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from evonas.errors import InputError
 from evonas.seeding import derive_seed
 
-NORMS = ("layer", "weight")
+BODY_NORMS = ("layer", "weight")
 SLOPE = 0.01
 
 
@@ -53,8 +53,8 @@ def make_body(size: int, hidden: Sequence[int], *, activation: str, norm: str | 
     """
     if activation not in ACTIVATIONS:
         raise InputError("activation", repr(activation), accepted=", ".join(ACTIVATIONS))
-    if norm is not None and norm not in NORMS:
-        raise InputError("norm", repr(norm), accepted=f"None, {', '.join(NORMS)}")
+    if norm is not None and norm not in BODY_NORMS:
+        raise InputError("norm", repr(norm), accepted=f"None, {', '.join(BODY_NORMS)}")
     if any(width < 1 for width in hidden) or (norm is not None and not hidden):
         accepted = "widths of 1 or more" if hidden else "at least one hidden layer, for a norm"
         raise InputError("hidden", str(tuple(hidden)), accepted=accepted)

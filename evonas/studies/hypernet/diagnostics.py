@@ -11,7 +11,7 @@ from evonas.errors import InputError
 from evonas.studies.hypernet.network import HyperNetwork
 
 RAY_START = 0.1  # where on the diagonal of [0, 1]^d the slope is measured; to 1
-POINTS = 8
+_POINTS = 8
 PREFIX = "hypernet"
 GRADIENT_VARIANCE, GRADIENT_MEAN_SQUARED = "gradient variance", "gradient mean squared"
 
@@ -34,7 +34,7 @@ def log_log_slope(x: Tensor, y: Tensor) -> float:
     return float(deviation @ (log_y - log_y.mean()) / square)
 
 
-def ray(model: HyperNetwork, count: int = POINTS) -> Tensor:
+def ray(model: HyperNetwork, count: int = _POINTS) -> Tensor:
     """Gammas [count, d] for which all coordinates of z are equal, from 0.1 to 1 in equal ratios."""
     return model.inputs.diagonal(RAY_START ** torch.linspace(1, 0, count))
 

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from evonas.errors import InputError
 
-Range = tuple[float, float]
+InputRange = tuple[float, float]
 Gamma = Tensor | float | Mapping[str, Tensor | float]
 
 ONLY = "gamma"  # the name of an input that was given by its size alone
-UNIT: Range = (0.0, 1.0)
+UNIT: InputRange = (0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class Inputs:
     """
 
     sizes: Mapping[str, int]
-    ranges: Mapping[str, Range]
+    ranges: Mapping[str, InputRange]
 
     @classmethod
-    def of(cls, sizes: int | Mapping[str, int], ranges: Range | Mapping[str, Range] = UNIT) -> "Inputs":
+    def of(cls, sizes: int | Mapping[str, int], ranges: InputRange | Mapping[str, InputRange] = UNIT) -> "Inputs":
         """Inputs as users write them.
 
         Args:

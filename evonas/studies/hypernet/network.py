@@ -16,7 +16,7 @@ from evonas.seeding import derive_seed
 from evonas.studies.hypernet.body import make_body
 from evonas.studies.hypernet.calling import InDims, call_with
 from evonas.studies.hypernet.heads import Heads, fan_out_stds, matched_stds
-from evonas.studies.hypernet.inputs import ONLY, UNIT, Gamma, Inputs, Range, cos_sin
+from evonas.studies.hypernet.inputs import ONLY, UNIT, Gamma, InputRange, Inputs, cos_sin
 from evonas.studies.hypernet.targets import predicted_parameters
 
 CALIBRATION = 1024  # gammas over which the size of the hidden output is measured
@@ -50,7 +50,7 @@ class Options(TypedDict, total=False):
     activation: str
     norm: str | None
     predict: str | Sequence[str]
-    ranges: Range | Mapping[str, Range]
+    ranges: InputRange | Mapping[str, InputRange]
     correction: float | None
     head_gain: float | None
     randomness: str
@@ -122,7 +122,7 @@ class HyperNetwork(nn.Module):
         activation: str = "relu",
         norm: str | None = None,
         predict: str | Sequence[str] = "**",
-        ranges: Range | Mapping[str, Range] = UNIT,
+        ranges: InputRange | Mapping[str, InputRange] = UNIT,
         correction: float | None = None,
         head_gain: float | None = None,
         randomness: str = "different",

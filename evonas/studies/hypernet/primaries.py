@@ -11,7 +11,7 @@ GROUPS = 4
 POOLED = 2  # pixels a side that the classifier looks at
 
 
-class Classifier(nn.Module):
+class ImageClassifier(nn.Module):
     """Two convolutions with rescaled maps in between; then pooling to 2 x 2 pixels, dropout and a linear layer.
 
     Shapes: images [b, 3, h, w] -> logits [b, classes].

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from evonas.tasks.data import LabelledImages
 
-BEYOND = 2.0  # surely outside of an image, which reaches from -1 to 1
+_OUTSIDE = 2.0  # surely outside of an image, which reaches from -1 to 1
 
 
 def pairs_of_one_class(images: LabelledImages, batch_size: int, seed: int) -> Iterator[Tensor]:
@@ -41,7 +41,7 @@ def warp(images: Tensor, field: Tensor) -> Tensor:
     places = functional.affine_grid(identity, list(images.shape), align_corners=False)
     moved = places + field.movedim(1, -1) * field.new_tensor((2 / width, 2 / height))
     # the backward pass of grid_sample reads outside of memory at numbers that no integer holds
-    moved = moved.nan_to_num().clamp(-BEYOND, BEYOND)
+    moved = moved.nan_to_num().clamp(-_OUTSIDE, _OUTSIDE)
     warped = functional.grid_sample(images, moved, padding_mode="border", align_corners=False)
     return warped.masked_fill(~field.isfinite().all(1, keepdim=True), torch.nan)
 

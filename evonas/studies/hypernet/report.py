@@ -15,16 +15,16 @@ from evonas.studies.hypernet.results import (
     RunValue,
     TunedRuns,
     along,
+    default_runs,
     hypernet_json,
     points_along,
-    reference,
     relative_spread,
     separate_of,
     slope,
     speedup,
     tuned_runs,
 )
-from evonas.studies.hypernet.settings import SEPARATE, Piece
+from evonas.studies.hypernet.settings import SEPARATE, HypernetRun
 from evonas.studies.hypernet.study import HypernetSetting
 
 LOSS: dict[str, Any] = {"ylabel": "loss on fixed batches", "logx": 0}
@@ -35,7 +35,7 @@ FASTER = "{:.2f}x"
 Separate = Mapping[str, Mapping[int, RunValue]]  # networks for one gamma each, by optimizer and seed
 
 
-def hypernet_report(name: str, outcomes: Mapping[Piece, Outcome]) -> Report:
+def hypernet_report(name: str, outcomes: Mapping[HypernetRun, Outcome]) -> Report:
     """The report of a study from the outcomes of all its runs."""
     tuned, separate = tuned_runs(outcomes), separate_of(outcomes)
     details = [
@@ -117,7 +117,7 @@ def title_of(setting: HypernetSetting) -> str:
     )
 
 
-def _runs(outcomes: Mapping[Piece, Outcome]) -> Table:
+def _runs(outcomes: Mapping[HypernetRun, Outcome]) -> Table:
     def numbers(value: RunValue) -> dict[str, float | None]:
         return {"final_loss": value["curve"][-1][1], "metric": fmean(value["metric"]) if value["metric"] else None}
 
@@ -129,13 +129,13 @@ def _runs(outcomes: Mapping[Piece, Outcome]) -> Table:
     )
 
 
-def _folder(piece: Piece) -> str:
+def _folder(piece: HypernetRun) -> str:
     place = f"correction_{piece.correction:g}" if piece.place is None else f"place_{piece.place}"
     network = (piece.parametrization, piece.optimizer, piece.activation, piece.norm, f"noise_{piece.noise}", place)
     return "/".join(filter(None, (*network, f"lr_{piece.learning_rate:g}", f"seed_{piece.seed}")))
 
 
-def _log(piece: Piece, value: RunValue) -> RunLog:
+def _log(piece: HypernetRun, value: RunValue) -> RunLog:
     curves = {"loss": value["curve"]}
     for step, numbers in value.get("scalars", ()):  # older records have none
         for tag, number in numbers.items():
@@ -176,7 +176,7 @@ def _pictures(name: str, tuned: Sequence[TunedRuns], separate: Separate) -> dict
 
 def steps_by_rate(runs: TunedRuns, tuned: Sequence[TunedRuns]) -> Points:
     """Learning rates with the steps to the final loss of the default at its best one, where it is reached."""
-    best = reference(runs, tuned)
+    best = default_runs(runs, tuned)
     if best is None or best.final is None:
         return []
     found = [(rate, runs.steps_to(best.final.mean, rate)) for rate in sorted(runs.rates)]

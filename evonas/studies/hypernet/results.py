@@ -14,7 +14,7 @@ from evonas.report.statistics import Summary, finite_summary, mean_points
 from evonas.report.table import grouped
 from evonas.runs.store import Outcome
 from evonas.studies.hypernet.diagnostics import GRADIENT_MEAN_SQUARED, GRADIENT_VARIANCE, PREFIX, log_log_slope
-from evonas.studies.hypernet.settings import SEPARATE, Piece
+from evonas.studies.hypernet.settings import SEPARATE, HypernetRun
 from evonas.studies.hypernet.study import HypernetSetting
 
 DEFAULT = "default"
@@ -83,7 +83,7 @@ class TunedRuns:
         return mean_points(value["magnitudes"] for value in self.best.values())
 
 
-def tuned_runs(outcomes: Mapping[Piece, Outcome]) -> list[TunedRuns]:
+def tuned_runs(outcomes: Mapping[HypernetRun, Outcome]) -> list[TunedRuns]:
     """The hypernetworks by parametrization, correction and setting, in the order of the grid."""
     groups = grouped(
         (piece for piece in outcomes if piece.place is None),
@@ -92,7 +92,7 @@ def tuned_runs(outcomes: Mapping[Piece, Outcome]) -> list[TunedRuns]:
     return [_tuned(*key, {piece: outcomes[piece] for piece in pieces}) for key, pieces in groups.items()]
 
 
-def separate_of(outcomes: Mapping[Piece, Outcome]) -> dict[str, dict[int, RunValue]]:
+def separate_of(outcomes: Mapping[HypernetRun, Outcome]) -> dict[str, dict[int, RunValue]]:
     """Plain networks trained for one gamma each, each at the best of its learning rates.
 
     By optimizer and seed they are ``losses``, ``metric`` and ``costs`` along the grid, where no network failed or
@@ -117,7 +117,9 @@ def _joined(parts: Iterable[list[float] | None]) -> list[float] | None:
     return None if None in lists else [number for part in lists for number in part or ()]
 
 
-def _tuned(form: str, correction: float, setting: HypernetSetting, outcomes: Mapping[Piece, Outcome]) -> TunedRuns:
+def _tuned(
+    form: str, correction: float, setting: HypernetSetting, outcomes: Mapping[HypernetRun, Outcome]
+) -> TunedRuns:
     whole: dict[float, dict[int, RunValue]] = {}
     for rate, pieces in grouped(outcomes, lambda piece: piece.learning_rate).items():
         ended = {p.seed: value for p in pieces if (value := outcomes[p].value) and value["metric"]}
@@ -145,7 +147,7 @@ def points_along(values: Mapping[int, RunValue], what: str) -> Points:
     return mean_points(along(value, what) for value in values.values())
 
 
-def reference(group: TunedRuns, groups: Sequence[TunedRuns]) -> TunedRuns | None:
+def default_runs(group: TunedRuns, groups: Sequence[TunedRuns]) -> TunedRuns | None:
     """The default parametrization under the same setting, with the best of its corrections; None if all diverged."""
     defaults = [g for g in groups if g.parametrization == DEFAULT and g.setting == group.setting and g.best]
     return min(defaults, key=lambda g: g.final.mean if g.final else math.inf, default=None)
@@ -161,7 +163,7 @@ def speedup(group: TunedRuns, groups: Sequence[TunedRuns], rate: float | None = 
         groups: all of the study.
         rate: a learning rate of the group where no seed diverged; the best unless given.
     """
-    best = reference(group, groups)
+    best = default_runs(group, groups)
     if best is None or best.final is None or not group.best:
         return None
     steps, total = group.steps_to(best.final.mean, rate), best.mean_curve()[-1][0]

@@ -7,14 +7,14 @@ from pydantic import Field
 from evonas.config import DataConfig, ExecutionConfig
 from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Section, StudySection
 
-Form = Literal["default", "encoding-only", "additive-only", "mip"]
+ParametrizationName = Literal["default", "encoding-only", "additive-only", "mip"]
 OptimizerName = Literal["sgd", "momentum", "adam"]
 
 SEPARATE: Literal["separate"] = "separate"  # in place of a parametrization: one plain network for one gamma
 NO_NORM = "none"
 
 
-class TaskConfig(Section):
+class HypernetTaskConfig(Section):
     """``[task]``: the problem; ``layer``, a catalogue name or a text form, follows each convolution of the primary."""
 
     name: Literal["regularized_classification", "rescaled_classification", "registration"]
@@ -23,7 +23,7 @@ class TaskConfig(Section):
     batch_size: PositiveInt = 32
 
 
-class RunConfig(Section):
+class HypernetRunConfig(Section):
     """``[run]``: what all runs share.
 
     The loss is taken every ``check_every`` steps on ``fixed`` batches that are drawn once. ``predict`` are patterns of
@@ -38,7 +38,7 @@ class RunConfig(Section):
     head_gain: float | None = None
 
 
-class GridConfig(Section):
+class HypernetGrid(Section):
     """``[grid]``: a correction of 0 is the parametrization's own default, see ``HyperNetwork``.
 
     ``noise`` are numbers of coordinates of gamma beside the task's own, see ``with_noise`` of ``variants``.
@@ -46,7 +46,7 @@ class GridConfig(Section):
     adds plain networks, each trained at one place of the range for all steps of a run.
     """
 
-    parametrizations: Annotated[tuple[Form, ...], Field(min_length=1)] = (
+    parametrizations: Annotated[tuple[ParametrizationName, ...], Field(min_length=1)] = (
         "default",
         "encoding-only",
         "additive-only",
@@ -63,27 +63,27 @@ class GridConfig(Section):
     separate: bool = False
 
 
-class StudyConfig(StudySection):
+class HypernetStudyConfig(StudySection):
     """A study file."""
 
-    task: TaskConfig
+    task: HypernetTaskConfig
     data: DataConfig = DataConfig()
-    run: RunConfig = RunConfig()
-    grid: GridConfig = GridConfig()
+    run: HypernetRunConfig = HypernetRunConfig()
+    grid: HypernetGrid = HypernetGrid()
     execution: ExecutionConfig = ExecutionConfig()
 
 
-class Piece(Section):
+class HypernetRun(Section):
     """One run: everything its outcome depends on.
 
     ``place`` is where in the task's grid a separate network is trained, None for a hypernetwork. What a separate
     network does not have is empty.
     """
 
-    task: TaskConfig
+    task: HypernetTaskConfig
     data: DataConfig
-    run: RunConfig
-    parametrization: Form | Literal["separate"]
+    run: HypernetRunConfig
+    parametrization: ParametrizationName | Literal["separate"]
     optimizer: OptimizerName
     learning_rate: float
     activation: str = ""

@@ -4,32 +4,32 @@ from functools import partial
 from itertools import product
 
 from evonas.errors import InputError
-from evonas.graph.catalogue import catalogued_or_text
+from evonas.graph.catalogue import parse_layer
 from evonas.runs.jobs import Jobs
-from evonas.studies.hypernet.body import ACTIVATIONS, NORMS
-from evonas.studies.hypernet.settings import NO_NORM, SEPARATE, GridConfig, OptimizerName, Piece
-from evonas.studies.hypernet.settings import StudyConfig as StudyConfig
+from evonas.studies.hypernet.body import ACTIVATIONS, BODY_NORMS
+from evonas.studies.hypernet.settings import NO_NORM, SEPARATE, HypernetGrid, HypernetRun, OptimizerName
+from evonas.studies.hypernet.settings import HypernetStudyConfig as HypernetStudyConfig
 from evonas.studies.hypernet.tasks import GRID
-from evonas.studies.hypernet.train import build, work
+from evonas.studies.hypernet.train import build_run, do_hypernet_run
 from evonas.tasks.sources import images_digest
 
 HypernetSetting = tuple[OptimizerName, str, str, int]  # optimizer, activation, norm, noise
 
 
-def pieces_of(study: StudyConfig) -> list[Piece]:
+def hypernet_runs(study: HypernetStudyConfig) -> list[HypernetRun]:
     """Every run of the grid.
 
     Raises:
         InputError: an unknown layer, activation or norm, missing data, or patterns that match no parameter.
     """
     grid = study.grid
-    known = {"activations": tuple(ACTIVATIONS), "norms": (NO_NORM, *NORMS)}
+    known = {"activations": tuple(ACTIVATIONS), "norms": (NO_NORM, *BODY_NORMS)}
     for key, accepted in known.items():
         for name in getattr(grid, key):
             if name not in accepted:
                 raise InputError(f"grid.{key}", repr(name), accepted=", ".join(accepted))
-    catalogued_or_text(study.task.layer, "task.layer")
-    piece = partial(Piece, task=study.task, data=study.data, run=study.run, device=study.execution.device)
+    parse_layer(study.task.layer, "task.layer")
+    piece = partial(HypernetRun, task=study.task, data=study.data, run=study.run, device=study.execution.device)
     found = [
         piece(
             parametrization=form,
@@ -42,10 +42,10 @@ def pieces_of(study: StudyConfig) -> list[Piece]:
             seed=seed,
         )
         for (optimizer, activation, norm, noise), form, rate, correction, seed in product(
-            settings_of(grid), grid.parametrizations, grid.learning_rates, grid.corrections, grid.seeds
+            hypernet_settings(grid), grid.parametrizations, grid.learning_rates, grid.corrections, grid.seeds
         )
     ]
-    build(found[0])
+    build_run(found[0])
     places = range(GRID if grid.separate else 0)
     return found + [
         piece(parametrization=SEPARATE, optimizer=optimizer, learning_rate=rate, place=place, seed=seed)
@@ -53,7 +53,7 @@ def pieces_of(study: StudyConfig) -> list[Piece]:
     ]
 
 
-def settings_of(grid: GridConfig) -> list[HypernetSetting]:
+def hypernet_settings(grid: HypernetGrid) -> list[HypernetSetting]:
     """Optimizers, activations, norms and noise: all combinations, or those that differ from the first in one at most.
 
     One of each is what is compared between parametrizations.
@@ -67,6 +67,8 @@ def settings_of(grid: GridConfig) -> list[HypernetSetting]:
     ]
 
 
-def jobs_of(pieces: list[Piece]) -> Jobs[Piece]:
+def hypernet_jobs(pieces: list[HypernetRun]) -> Jobs[HypernetRun]:
     """The runs as jobs."""
-    return Jobs(pieces, work, ("studies/hypernet",), data=lambda piece: {"images": images_digest(piece.data)})
+    return Jobs(
+        pieces, do_hypernet_run, ("studies/hypernet",), data=lambda piece: {"images": images_digest(piece.data)}
+    )

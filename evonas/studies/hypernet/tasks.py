@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.seeding import derive_seed
-from evonas.studies.hypernet.inputs import Inputs, Range
+from evonas.studies.hypernet.inputs import InputRange, Inputs
 from evonas.studies.hypernet.network import HyperNetwork, Options
-from evonas.studies.hypernet.primaries import Classifier, Displacement
+from evonas.studies.hypernet.primaries import Displacement, ImageClassifier
 from evonas.studies.hypernet.registration import pairs_of_one_class, roughness, warp
 from evonas.tasks import data
 from evonas.tasks.task import accuracy, initialized
@@ -23,8 +23,8 @@ from evonas.tasks.task import accuracy, initialized
 GN_RELU = CATALOGUE["gn-relu"]
 GAMMAS = 4  # settings a training batch is seen under
 GRID = 5  # settings the metric is taken at
-RATES: Mapping[str, Range] = {"weight_decay": (-5.0, -2.0), "smoothing": (0.0, 0.3), "dropout": (0.0, 0.5)}
-FACTORS: Range = (0.0, 0.5)  # the rescale factors of arXiv 2304.05448
+RATES: Mapping[str, InputRange] = {"weight_decay": (-5.0, -2.0), "smoothing": (0.0, 0.3), "dropout": (0.0, 0.5)}
+FACTORS: InputRange = (0.0, 0.5)  # the rescale factors of arXiv 2304.05448
 SCORED_PAIRS = 256
 
 
@@ -84,7 +84,7 @@ def regularized_classification(
     return _task(
         "regularized_classification",
         inputs,
-        partial(Classifier, layer, width=width, num_classes=images.num_classes),
+        partial(ImageClassifier, layer, width=width, num_classes=images.num_classes),
         partial(_classified, images.train, batch_size, inputs, gammas),
         regularized_loss,
         partial(_accuracies, images.scoring),
@@ -92,7 +92,12 @@ def regularized_classification(
 
 
 def rescaled_classification(
-    images: data.ImageData, *, layer: Genome = GN_RELU, width: int = 8, batch_size: int = 32, factors: Range = FACTORS
+    images: data.ImageData,
+    *,
+    layer: Genome = GN_RELU,
+    width: int = 8,
+    batch_size: int = 32,
+    factors: InputRange = FACTORS,
 ) -> HyperTask:
     """Classification at all rescale factors of the feature maps at once: accuracy against computation.
 
@@ -112,7 +117,7 @@ def rescaled_classification(
     task = _task(
         "rescaled_classification",
         inputs,
-        partial(Classifier, layer, width=width, num_classes=images.num_classes),
+        partial(ImageClassifier, layer, width=width, num_classes=images.num_classes),
         partial(_classified, images.train, batch_size, inputs, 1),
         rescaled_loss,
         partial(_rescaled_accuracies, images.scoring),
@@ -200,7 +205,7 @@ def _classified(
     images: data.LabelledImages, batch_size: int, inputs: Inputs, gammas: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     settings = _settings(inputs, gammas, images.images.device, seed)
-    for batch, labels in data.batches(images, batch_size, derive_seed(seed, "batches")):
+    for batch, labels in data.image_batches(images, batch_size, derive_seed(seed, "batches")):
         yield next(settings), batch, labels
 
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from evonas.config import DataConfig
-from evonas.graph.catalogue import catalogued_or_text
+from evonas.graph.catalogue import parse_layer
 from evonas.seeding import derive_seed
 from evonas.studies.hypernet.diagnostics import magnitudes, ray, scalars
 from evonas.studies.hypernet.network import HyperNetwork
-from evonas.studies.hypernet.settings import NO_NORM, Piece
+from evonas.studies.hypernet.settings import NO_NORM, HypernetRun
 from evonas.studies.hypernet.tasks import HyperTask, registration, regularized_classification, rescaled_classification
 from evonas.studies.hypernet.variants import at_gamma, with_noise
 from evonas.tasks import data
@@ -29,7 +29,7 @@ TASKS: Mapping[str, Callable[..., HyperTask]] = {
 }
 
 
-def build(piece: Piece) -> tuple[HyperTask, HyperNetwork]:
+def build_run(piece: HypernetRun) -> tuple[HyperTask, HyperNetwork]:
     """The task and a fresh network.
 
     A plain network is a hypernetwork that predicts its theta0 for every gamma; hidden layers and heads are frozen.
@@ -39,7 +39,7 @@ def build(piece: Piece) -> tuple[HyperTask, HyperNetwork]:
     make = TASKS[piece.task.name]
     task = make(
         images,
-        layer=catalogued_or_text(piece.task.layer, "task.layer"),
+        layer=parse_layer(piece.task.layer, "task.layer"),
         width=piece.task.width,
         batch_size=piece.task.batch_size,
     )
@@ -62,7 +62,7 @@ def build(piece: Piece) -> tuple[HyperTask, HyperNetwork]:
     return task, network.to(device)
 
 
-def work(piece: Piece, _needed: Mapping[Piece, Any] = MappingProxyType({})) -> dict[str, Any]:
+def do_hypernet_run(piece: HypernetRun, _needed: Mapping[HypernetRun, Any] = MappingProxyType({})) -> dict[str, Any]:
     """One run, as the record keeps it.
 
     ``curve``: steps and losses on the fixed batches; ``magnitudes``: norms of z and theta along a ray at the start;
@@ -74,8 +74,8 @@ def work(piece: Piece, _needed: Mapping[Piece, Any] = MappingProxyType({})) -> d
         return _work(piece)
 
 
-def _work(piece: Piece) -> dict[str, Any]:
-    task, network = build(piece)
+def _work(piece: HypernetRun) -> dict[str, Any]:
+    task, network = build_run(piece)
     fixed = task.batches(derive_seed(0, "fixed batches"))  # the same for all seeds
     kept = [next(fixed) for _ in range(piece.run.fixed)]
     batches: Iterator[Any] = task.batches(piece.seed)
@@ -87,7 +87,7 @@ def _work(piece: Piece) -> dict[str, Any]:
         grid = gamma[None]
         kept, batches = [at_gamma(batch, gamma) for batch in kept], (at_gamma(batch, gamma) for batch in batches)
     measured = [] if piece.place is not None else [[0, _scalars(task, network, kept[0])]]
-    optimizer = make_optimizer(network, piece)
+    optimizer = hypernet_optimizer(network, piece)
     curve, done, stop = [[0, _loss(task, network, kept)]], 0, StopReason.COMPLETED
     while done < piece.run.steps and stop is StopReason.COMPLETED:
         steps = min(piece.run.check_every, piece.run.steps - done)
@@ -105,7 +105,7 @@ def _work(piece: Piece) -> dict[str, Any]:
     return value | {"losses": losses, "metric": _floats(task.metric(network, grid)), "costs": costs}
 
 
-def make_optimizer(network: HyperNetwork, piece: Piece) -> torch.optim.Optimizer:
+def hypernet_optimizer(network: HyperNetwork, piece: HypernetRun) -> torch.optim.Optimizer:
     """SGD, SGD with Nesterov momentum .9, or Adam."""
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if piece.optimizer == "adam":
@@ -133,7 +133,7 @@ def _scalars(task: HyperTask, network: HyperNetwork, batch: Any) -> dict[str, fl
 
 @lru_cache(maxsize=2)
 def _images(section: DataConfig, device: torch.device) -> data.ImageData:
-    images, _ = data.load(section)
+    images, _ = data.load_images(section)
     return data.ImageData(images.name, images.train.to(device), images.scoring.to(device), images.num_classes)
 
 

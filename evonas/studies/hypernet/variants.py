@@ -11,7 +11,7 @@ from evonas.seeding import derive_seed
 from evonas.studies.hypernet.inputs import UNIT, Inputs
 from evonas.studies.hypernet.tasks import HyperTask
 
-NOISE = "noise"  # the input of coordinates that a problem does not depend on
+_NOISE = "noise"  # the input of coordinates that a problem does not depend on
 
 
 def with_noise(task: HyperTask, count: int) -> HyperTask:
@@ -25,7 +25,7 @@ def with_noise(task: HyperTask, count: int) -> HyperTask:
     """
     if not count:
         return task
-    inputs = Inputs({**task.inputs.sizes, NOISE: count}, {**task.inputs.ranges, NOISE: UNIT})
+    inputs = Inputs({**task.inputs.sizes, _NOISE: count}, {**task.inputs.ranges, _NOISE: UNIT})
     grid = inputs.diagonal(torch.linspace(0, 1, len(task.grid)))
     return replace(task, inputs=inputs, grid=grid, batches=partial(_noisy, task.batches, count))
 

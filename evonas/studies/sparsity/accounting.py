@@ -20,7 +20,7 @@ ATTENTION, ROTATION, LOW_RANK = "attention", "rotation", "low rank"
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class LayerCost:
     """One layer, or all of a kind: dense, and as it is now.
 
     Attributes:
@@ -39,8 +39,8 @@ class Cost:
     dense_bytes: float
     bytes: float
 
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
+    def __add__(self, other: "LayerCost") -> "LayerCost":
+        return LayerCost(
             self.name,
             self.kind,
             self.dense_macs + other.dense_macs,
@@ -62,7 +62,7 @@ class Cost:
 
 def decode_costs(
     model: nn.Module, report: SparsityReport | None = None, *, context: int = 0, as_run: bool = False
-) -> tuple[Cost, ...]:
+) -> tuple[LayerCost, ...]:
     """Costs of one token, layer by layer.
 
     Of a sparse layer the share counts that it dropped while decoding; before that, what it dropped elsewhere, or what
@@ -79,7 +79,7 @@ def decode_costs(
         InputError: a context for a model whose configuration does not tell its attention's shape, or a layer whose
             sparsity is not known yet.
     """
-    costs: list[Cost] = []
+    costs: list[LayerCost] = []
     rotations: dict[nn.Module, str] = {}
     by_rows = _dropped_outputs(model, report) if report is not None and not as_run else {}
     for name, module in model.named_modules(remove_duplicate=False):
@@ -92,26 +92,26 @@ def decode_costs(
                 rotations.setdefault(module.rotation, f"{name}.rotation")
             if module.low_rank is not None:
                 extra = module.low_rank.rank * (module.inputs + module.outputs)
-                costs.append(Cost(f"{name}.low_rank", LOW_RANK, 0, extra, 0, extra * size))
+                costs.append(LayerCost(f"{name}.low_rank", LOW_RANK, 0, extra, 0, extra * size))
         elif is_linear(module):
             site = site_at(name, module)
             share = by_rows.get(name, 0.0)
             costs.append(_weights(name, kind, site.inputs * site.outputs, share, site.weight.itemsize))
     for rotation, name in rotations.items():
         matrix = rotation.get_buffer("matrix")
-        costs.append(Cost(name, ROTATION, 0, matrix.numel(), 0, matrix.numel() * matrix.itemsize))
+        costs.append(LayerCost(name, ROTATION, 0, matrix.numel(), 0, matrix.numel() * matrix.itemsize))
     if context:
         costs.append(_attention(model, context))
     return tuple(costs)
 
 
-def total(costs: Iterable[Cost]) -> Cost:
+def total(costs: Iterable[LayerCost]) -> LayerCost:
     """The sum of all."""
-    return sum(costs, Cost("total", "total", 0, 0, 0, 0))
+    return sum(costs, LayerCost("total", "total", 0, 0, 0, 0))
 
 
-def _weights(name: str, kind: str, count: int, share: float, size: int) -> Cost:
-    return Cost(name, kind, count, (1 - share) * count, size * count, (1 - share) * size * count)
+def _weights(name: str, kind: str, count: int, share: float, size: int) -> LayerCost:
+    return LayerCost(name, kind, count, (1 - share) * count, size * count, (1 - share) * size * count)
 
 
 def _share(name: str, layer: SparseLinear) -> float:
@@ -129,7 +129,7 @@ def _dropped_outputs(model: nn.Module, report: SparsityReport) -> dict[str, floa
     }
 
 
-def _attention(model: nn.Module, context: int) -> Cost:
+def _attention(model: nn.Module, context: int) -> LayerCost:
     config: Any = getattr(model, "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
     layers, heads, width = (
@@ -142,4 +142,4 @@ def _attention(model: nn.Module, context: int) -> Cost:
     shared = getattr(config, "num_key_value_heads", None) or heads
     macs = 2 * layers * heads * size * context
     read = 2 * layers * shared * size * context * next(model.parameters()).itemsize
-    return Cost(ATTENTION, ATTENTION, macs, macs, read, read)
+    return LayerCost(ATTENTION, ATTENTION, macs, macs, read, read)

@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from evonas.errors import InputError
-from evonas.studies.sparsity.sites import Site
+from evonas.studies.sparsity.sites import LinearSite
 from evonas.surgery.calls import call, inference, output_of
 
 UNIFORM, BEST = "uniform", "fisher"
@@ -25,7 +25,7 @@ LEVELS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 STEP = 0.025  # of the smallest layer, the step of WINA's released search
 LAST_SHARE = 0.25  # errors are taken over the last quarter of the positions, as in TEAL
 
-Make = Callable[[Site, float], nn.Module]
+Make = Callable[[LinearSite, float], nn.Module]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Curve:
         return float(np.interp(sparsity, self.levels, np.sqrt(self.errors))) ** 2
 
 
-Costs = Mapping[str, Mapping[str, Curve]]  # by block and layer
+ErrorCurves = Mapping[str, Mapping[str, Curve]]  # by block and layer
 
 
 def greedy(curves: Mapping[str, Curve], sizes: Mapping[str, int], target: float) -> dict[str, float]:
@@ -84,12 +84,12 @@ def greedy(curves: Mapping[str, Curve], sizes: Mapping[str, int], target: float)
     return shares
 
 
-def blocks_of(sites: Sequence[Site]) -> dict[str, list[Site]]:
+def blocks_of(sites: Sequence[LinearSite]) -> dict[str, list[LinearSite]]:
     """The layers by the block that holds them: its name ends with the first number in theirs, as ``model.layers.3``.
 
     Layers without a number, and those that are themselves numbered, belong to the whole model, whose name is empty.
     """
-    blocks: dict[str, list[Site]] = {}
+    blocks: dict[str, list[LinearSite]] = {}
     for site in sites:
         parts = site.name.split(".")
         number = next((place for place, part in enumerate(parts) if part.isdecimal()), len(parts))
@@ -98,7 +98,7 @@ def blocks_of(sites: Sequence[Site]) -> dict[str, list[Site]]:
 
 
 def block_curves(
-    model: nn.Module, sites: Sequence[Site], make: Make, batches: Sequence[Any]
+    model: nn.Module, sites: Sequence[LinearSite], make: Make, batches: Sequence[Any]
 ) -> dict[str, dict[str, Curve]]:
     """By block and layer: the squared error of the block's output, relative to the square of that output.
 
@@ -115,7 +115,7 @@ def block_curves(
 
 
 def _curves(
-    model: nn.Module, block: str, sites: Sequence[Site], make: Make, batches: Sequence[Any]
+    model: nn.Module, block: str, sites: Sequence[LinearSite], make: Make, batches: Sequence[Any]
 ) -> dict[str, Curve]:
     layers = [(site, place, make(site, LEVELS[place])) for site in sites for place in range(1, len(LEVELS))]
     squares, total = {site.name: [0.0] * len(LEVELS) for site in sites}, 0.0
@@ -147,7 +147,7 @@ def _runs(model: nn.Module, block: str, batch: Any) -> list[Callable[[], Any]]:
 
 
 @contextmanager
-def _exchanged(model: nn.Module, site: Site, layer: nn.Module) -> Iterator[None]:
+def _exchanged(model: nn.Module, site: LinearSite, layer: nn.Module) -> Iterator[None]:
     """Another layer in place of one, while the context lasts."""
     put(model, site, layer)
     try:
@@ -156,7 +156,7 @@ def _exchanged(model: nn.Module, site: Site, layer: nn.Module) -> Iterator[None]
         put(model, site, site.module)
 
 
-def put(model: nn.Module, site: Site, module: nn.Module) -> None:
+def put(model: nn.Module, site: LinearSite, module: nn.Module) -> None:
     """Put a module under all names of a site."""
     for name in site.names:
         model.set_submodule(name, module)

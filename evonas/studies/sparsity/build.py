@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from evonas.studies.sparsity.calibration import require_reached, threshold_at
 from evonas.studies.sparsity.layer import LowRank, SparseLinear, low_rank_factors
-from evonas.studies.sparsity.rotation import Turned
-from evonas.studies.sparsity.scores import Magnitude, Method, Scored
+from evonas.studies.sparsity.rotation import RotatedLayers
+from evonas.studies.sparsity.scores import Magnitude, ScoreContext, ScoreMethod
 from evonas.studies.sparsity.selection import Prefill, Selector
-from evonas.studies.sparsity.sites import Site
+from evonas.studies.sparsity.sites import LinearSite
 from evonas.training.topk import kept_count
 
 RANK_SHARE = 0.25
@@ -36,15 +36,20 @@ class Builder:
     """
 
     def __init__(
-        self, method: Method, sites: Sequence[Site], turned: Mapping[str, Turned], prefill: Prefill, seed: int
+        self,
+        method: ScoreMethod,
+        sites: Sequence[LinearSite],
+        turned: Mapping[str, RotatedLayers],
+        prefill: Prefill,
+        seed: int,
     ) -> None:
         self.method, self.turned, self.prefill = method, turned, prefill
         self.scores = {site: self._score(site, seed) for site in sites}
         self.samples: Mapping[str, Tensor] | None = None
         self._selectors: dict[tuple[object, ...], Selector] = {}
-        self._factors: dict[Site, tuple[Tensor, Tensor]] = {}
+        self._factors: dict[LinearSite, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, site: Site, sparsity: float, *, sparse: bool = False) -> SparseLinear:
+    def __call__(self, site: LinearSite, sparsity: float, *, sparse: bool = False) -> SparseLinear:
         """The layer.
 
         Raises:
@@ -67,21 +72,21 @@ class Builder:
             sparse=sparse,
         )
 
-    def sample_score(self, site: Site, x: Tensor) -> Tensor:
+    def sample_score(self, site: LinearSite, x: Tensor) -> Tensor:
         """Scores of a layer's input [..., n], as its selector will see them."""
         turned = self.turned.get(site.name)
         scores: Tensor = self.scores[site](x if turned is None else turned.rotation(x))
         return scores
 
-    def _score(self, site: Site, seed: int) -> nn.Module:
+    def _score(self, site: LinearSite, seed: int) -> nn.Module:
         turned = self.turned.get(site.name)
         if turned is None:
             matrix, basis = site.matrix, None
         else:
             matrix, basis = turned.matrix, turned.basis
-        return self.method.score(Scored(site.name, matrix, basis, bool(self.turned), seed))
+        return self.method.score(ScoreContext(site.name, matrix, basis, bool(self.turned), seed))
 
-    def _selector(self, site: Site, sparsity: float) -> Selector:
+    def _selector(self, site: LinearSite, sparsity: float) -> Selector:
         score = self.scores[site]
         if self.samples is None:
             keep, threshold = kept_count(site.inputs, sparsity), 0.0

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.seeding import derive_seed
-from evonas.studies.sparsity.sites import Site
+from evonas.studies.sparsity.sites import LinearSite
 from evonas.surgery.calls import call, inference
 
 SAMPLES = 2**18  # scores kept of a layer; the share below a quantile of them is right to about 0.001
@@ -27,19 +27,19 @@ class Group:
         gain: what the normalization multiplied with last [n]; None where it has no such weight.
     """
 
-    sites: tuple[Site, ...]
+    sites: tuple[LinearSite, ...]
     gain: Tensor | None
 
 
-def normalized_groups(model: nn.Module, sites: Sequence[Site], batch: Any) -> tuple[Group, ...]:
+def normalized_groups(model: nn.Module, sites: Sequence[LinearSite], batch: Any) -> tuple[Group, ...]:
     """The layers that read a normalization's output, grouped by that output, as one forward pass shows them.
 
     A normalization is a module whose class has "norm" in its name.
     """
-    read: dict[Site, Tensor] = {}  # held, so that no two tensors have one identity
+    read: dict[LinearSite, Tensor] = {}  # held, so that no two tensors have one identity
     written: dict[int, tuple[nn.Module, Tensor]] = {}
 
-    def note_input(site: Site, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def note_input(site: LinearSite, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         read.setdefault(site, inputs[0])
 
     def note_output(norm: nn.Module, _inputs: object, output: object) -> None:
@@ -54,7 +54,7 @@ def normalized_groups(model: nn.Module, sites: Sequence[Site], batch: Any) -> tu
             if "norm" in type(part).__name__.lower():
                 hooks.enter_context(part.register_forward_hook(note_output))
         call(model, batch)
-    found: dict[int, list[Site]] = {}
+    found: dict[int, list[LinearSite]] = {}
     for site, x in read.items():
         if id(x) in written:
             found.setdefault(id(x), []).append(site)
@@ -67,7 +67,7 @@ def _gain(norm: nn.Module, features: int) -> Tensor | None:
 
 
 @contextmanager
-def reached(sites: Sequence[Site]) -> Iterator[set[str]]:
+def reached(sites: Sequence[LinearSite]) -> Iterator[set[str]]:
     """The names of the layers that are called while the context lasts."""
     seen = set[str]()
     with ExitStack() as hooks:
@@ -88,14 +88,14 @@ def require_reached(name: str, seen: Container[str]) -> None:
 
 
 def score_samples(
-    model: nn.Module, scores: Sequence[tuple[Site, Callable[[Tensor], Tensor]]], batches: Sequence[Any]
+    model: nn.Module, scores: Sequence[tuple[LinearSite, Callable[[Tensor], Tensor]]], batches: Sequence[Any]
 ) -> dict[str, Tensor]:
     """By name of a layer that was called, about ``SAMPLES`` sorted scores of its inputs, drawn from all batches."""
     share = math.ceil(SAMPLES / len(batches))
     drawn: dict[str, list[Tensor]] = {site.name: [] for site, _ in scores}
 
     def note(
-        number: int, site: Site, score: Callable[[Tensor], Tensor], _module: nn.Module, inputs: tuple[Tensor, ...]
+        number: int, site: LinearSite, score: Callable[[Tensor], Tensor], _module: nn.Module, inputs: tuple[Tensor, ...]
     ) -> None:
         values = score(site.features(inputs[0])).reshape(-1).cpu()
         if len(values) > share:  # the same places for all layers, so that those that share an input share a threshold

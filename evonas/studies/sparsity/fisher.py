@@ -25,13 +25,13 @@ from torch.nn import functional
 from evonas.errors import InputError
 from evonas.seeding import derive_seed
 from evonas.studies.sparsity.allocation import LEVELS, Curve, Make
-from evonas.studies.sparsity.sites import Site
+from evonas.studies.sparsity.sites import LinearSite
 from evonas.surgery.calls import call, is_distribution, output_of
 from evonas.training.modes import evaluating
 
 
 def fisher_curves(
-    model: nn.Module, sites: Sequence[Site], make: Make, batches: Sequence[Any]
+    model: nn.Module, sites: Sequence[LinearSite], make: Make, batches: Sequence[Any]
 ) -> dict[str, dict[str, Curve]]:
     """By layer, under the empty name of the whole model: the expected error of the model's output, see above.
 
@@ -66,17 +66,17 @@ def fisher_curves(
 class _Done:
     """A call of a layer, and the gradient at its output."""
 
-    site: Site
+    site: LinearSite
     input: Tensor
     output: Tensor
     gradient: Tensor
 
 
-def _run(model: nn.Module, sites: Sequence[Site], batch: Any, seed: int) -> tuple[list[_Done], int]:
+def _run(model: nn.Module, sites: Sequence[LinearSite], batch: Any, seed: int) -> tuple[list[_Done], int]:
     """The calls of a batch in their order, and the number of positions of its output."""
-    seen: list[tuple[Site, Tensor, Tensor, Tensor]] = []
+    seen: list[tuple[LinearSite, Tensor, Tensor, Tensor]] = []
 
-    def note(site: Site, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def note(site: LinearSite, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         probe = torch.zeros_like(output, requires_grad=True)  # gradients, whether or not parameters have them
         seen.append((site, inputs[0].detach(), output.detach(), probe))
         return output + probe

@@ -9,7 +9,7 @@ from torch.nn import functional
 from evonas.studies.sparsity.kernels import gather_mv, masked_mv
 from evonas.studies.sparsity.memo import Memo
 from evonas.studies.sparsity.selection import Selector
-from evonas.studies.sparsity.sites import Site, as_matrix, features_last
+from evonas.studies.sparsity.sites import LinearSite, as_matrix, features_last
 
 
 class Rotation(nn.Module):
@@ -67,7 +67,7 @@ def low_rank_factors(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(slots=True)
-class Tally:
+class DropCounter:
     """How many input numbers a layer saw and dropped, at all positions and at single positions (decoding)."""
 
     seen: int = 0
@@ -108,7 +108,7 @@ class SparseLinear(nn.Module):
 
     def __init__(
         self,
-        site: Site,
+        site: LinearSite,
         selector: Selector,
         *,
         weight: Tensor | None = None,
@@ -122,7 +122,7 @@ class SparseLinear(nn.Module):
         self.weight = site.weight if weight is None else nn.Parameter(weight, requires_grad=False)
         self.register_parameter("bias", site.module.bias)  # type: ignore[arg-type]  # a parameter or None
         self.selector, self.rotation, self.low_rank = selector, rotation, low_rank
-        self.tally = Tally()
+        self.tally = DropCounter()
         self.train(site.module.training)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,27 +15,27 @@ from torch import Tensor, nn
 from evonas.errors import InputError
 from evonas.runs.jobs import Jobs
 from evonas.studies.sparsity.accounting import decode_costs, total
-from evonas.studies.sparsity.allocation import Costs, Curve
+from evonas.studies.sparsity.allocation import Curve, ErrorCurves
 from evonas.studies.sparsity.decoding import Decoder, compiled, decode_rates
 from evonas.studies.sparsity.report import SparsityReport
 from evonas.studies.sparsity.selection import Prefill
 from evonas.studies.sparsity.sites import EXCLUDED, linear_sites
 from evonas.studies.sparsity.sparsify import Pays, sparsify
-from evonas.studies.sparsity.speed_table import SizeTable, machine_facts, measure_sizes
+from evonas.studies.sparsity.speed_table import SpeedTable, machine_facts, measure_speeds
 from evonas.studies.sparsity.study import (
     CONTEXT,
-    CostsPiece,
+    CostMeasurement,
     Grid,
-    Piece,
-    QualityPiece,
+    Measurement,
+    QualityMeasurement,
     Source,
     SparsitySetting,
-    SpeedPiece,
-    StudyConfig,
+    SparsityStudyConfig,
+    SpeedMeasurement,
     check,
     grid_of,
 )
-from evonas.studies.sparsity.texts import Windows, calibration_windows, scored_windows
+from evonas.studies.sparsity.texts import TextWindows, calibration_windows, scored_windows
 from evonas.tasks.language.perplexity import Window, perplexity, sliding
 from evonas.tasks.language.pretrained import LanguageModel, load_language_model
 from evonas.training.device import find_device
@@ -57,12 +57,12 @@ class Material:
     """
 
     language: LanguageModel
-    texts: Mapping[str, Windows]
-    calibration: Windows
+    texts: Mapping[str, TextWindows]
+    calibration: TextWindows
     source: Source
     device: torch.device
 
-    def grid(self, study: StudyConfig) -> Grid:
+    def grid(self, study: SparsityStudyConfig) -> Grid:
         """The pieces of the study."""
         machine = machine_facts(self.device, getattr(torch, self.source.dtype))
         machine["threads"] = str(study.execution.threads)
@@ -70,7 +70,7 @@ class Material:
         where = json.dumps(machine, sort_keys=True)
         return grid_of(study, self.source, digests, self.calibration.digest, self.language.bos, where)
 
-    def facts(self, study: StudyConfig) -> dict[str, str]:
+    def facts(self, study: SparsityStudyConfig) -> dict[str, str]:
         """What must be told with any figure of the study."""
         texts = (f"{len(windows.rows)} windows of {name}" for name, windows in self.texts.items())
         context, bos, first = self.calibration.rows.shape[1], self.language.bos, study.dense_first
@@ -89,7 +89,7 @@ class Material:
 
 
 @lru_cache(maxsize=1)
-def load(study: StudyConfig) -> Material:
+def load_material(study: SparsityStudyConfig) -> Material:
     """Load the model and cut the texts; what was loaded last is kept.
 
     Raises:
@@ -113,7 +113,7 @@ def load(study: StudyConfig) -> Material:
     return Material(language, texts, calibration, source, device)
 
 
-def jobs_of(study: StudyConfig, grid: Grid, folder: Path) -> Jobs[Piece]:
+def sparsity_jobs(study: SparsityStudyConfig, grid: Grid, folder: Path) -> Jobs[Measurement]:
     """The measurements as jobs; one that the model has no layers for fails with the reason, and the others go on.
 
     Args:
@@ -123,27 +123,29 @@ def jobs_of(study: StudyConfig, grid: Grid, folder: Path) -> Jobs[Piece]:
     """
     return Jobs(
         grid.pieces,
-        partial(work, study, folder),
+        partial(do_measurement, study, folder),
         ("studies/sparsity",),
         needs=partial(_needs, grid),
-        timed=lambda piece: isinstance(piece, SpeedPiece),
+        timed=lambda piece: isinstance(piece, SpeedMeasurement),
     )
 
 
-def _needs(grid: Grid, piece: Piece) -> tuple[Piece, ...]:
+def _needs(grid: Grid, piece: Measurement) -> tuple[Measurement, ...]:
     """An allocation goes by what dropping costs."""
-    costs = None if isinstance(piece, CostsPiece) or piece.setting is None else grid.costs.get(piece.setting)
+    costs = None if isinstance(piece, CostMeasurement) or piece.setting is None else grid.costs.get(piece.setting)
     return () if costs is None else (costs,)
 
 
-def work(study: StudyConfig, folder: Path, piece: Piece, needed: Mapping[Piece, Any]) -> dict[str, Any]:
+def do_measurement(
+    study: SparsityStudyConfig, folder: Path, piece: Measurement, needed: Mapping[Measurement, Any]
+) -> dict[str, Any]:
     """One measurement, as it is recorded."""
     return _measuring(study, folder)(piece, next(iter(needed.values()), None))
 
 
 @lru_cache(maxsize=1)
-def _measuring(study: StudyConfig, folder: Path) -> "Measuring":
-    return Measuring(load(study), folder)  # once in a process
+def _measuring(study: SparsityStudyConfig, folder: Path) -> "Measuring":
+    return Measuring(load_material(study), folder)  # once in a process
 
 
 class Measuring:
@@ -156,17 +158,17 @@ class Measuring:
         self.calibration = [_with_bos(row, self.bos)[None] for row in material.calibration.rows.to(self.device)]
         self.folder = folder
 
-    def __call__(self, piece: Piece, recorded: Mapping[str, Any] | None) -> dict[str, Any]:
+    def __call__(self, piece: Measurement, recorded: Mapping[str, Any] | None) -> dict[str, Any]:
         """Do it, by the recorded costs if there are any."""
         try:
-            if isinstance(piece, CostsPiece):
+            if isinstance(piece, CostMeasurement):
                 return self.costs(piece)
             costs = None if recorded is None else _costs(recorded)
-            return self.quality(piece, costs) if isinstance(piece, QualityPiece) else self.speed(piece, costs)
+            return self.quality(piece, costs) if isinstance(piece, QualityMeasurement) else self.speed(piece, costs)
         except InputError as error:  # of this model and this setting; the study goes on
             raise RuntimeError(str(error)) from None
 
-    def costs(self, piece: CostsPiece) -> dict[str, Any]:
+    def costs(self, piece: CostMeasurement) -> dict[str, Any]:
         """Errors by block and layer."""
         with self._sparse(self.model, piece.setting, 0.5) as report:
             assert report.costs is not None
@@ -174,7 +176,7 @@ class Measuring:
                 block: {name: _plain(curve) for name, curve in part.items()} for block, part in report.costs.items()
             }
 
-    def quality(self, piece: QualityPiece, costs: Costs | None) -> dict[str, Any]:
+    def quality(self, piece: QualityMeasurement, costs: ErrorCurves | None) -> dict[str, Any]:
         """Losses by window in nats, what was dropped, and what is left to be multiplied of the whole model."""
         rows = self.texts[piece.text]
         if piece.setting is None:
@@ -188,7 +190,7 @@ class Measuring:
                 "kinds": _by_kind(report),
             }
 
-    def speed(self, piece: SpeedPiece, costs: Costs | None) -> dict[str, Any]:
+    def speed(self, piece: SpeedMeasurement, costs: ErrorCurves | None) -> dict[str, Any]:
         """Tokens a second at batch 1 of the dense model and of a sparse copy, the two taking turns."""
         text = _with_bos(self.texts[piece.text][0], self.bos)[:DECODED]
         other = copy.deepcopy(self.model)
@@ -206,16 +208,16 @@ class Measuring:
             }
 
     @cached_property
-    def _sizes(self) -> SizeTable:
+    def _sizes(self) -> SpeedTable:
         shapes = {(site.inputs, site.outputs) for site in linear_sites(self.model)}
-        return measure_sizes(shapes, folder=self.folder, device=self.device, dtype=self.dtype)
+        return measure_speeds(shapes, folder=self.folder, device=self.device, dtype=self.dtype)
 
     def _sparse(
         self,
         model: nn.Module,
         setting: SparsitySetting,
         sparsity: float,
-        costs: Costs | None = None,
+        costs: ErrorCurves | None = None,
         pays: Pays | None = None,
     ) -> SparsityReport:
         return sparsify(
@@ -258,7 +260,7 @@ def _by_kind(report: SparsityReport) -> dict[str, float]:
     return {kind: dropped[kind] / weights[kind] for kind in weights}
 
 
-def _costs(recorded: Mapping[str, Any]) -> Costs:
+def _costs(recorded: Mapping[str, Any]) -> ErrorCurves:
     return {block: {name: _curve(value) for name, value in part.items()} for block, part in recorded.items()}
 
 

@@ -8,10 +8,10 @@ from typing import Self
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from evonas.studies.sparsity.allocation import Costs, put
-from evonas.studies.sparsity.layer import Rotation, SparseLinear, Tally
+from evonas.studies.sparsity.allocation import ErrorCurves, put
+from evonas.studies.sparsity.layer import DropCounter, Rotation, SparseLinear
 from evonas.studies.sparsity.selection import Prefill
-from evonas.studies.sparsity.sites import Site
+from evonas.studies.sparsity.sites import LinearSite
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class LayerSparsity:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SparsifySettings:
     """How a model was made sparse; with the achieved sparsities, what is to be told with any figure."""
 
     method: str
@@ -76,13 +76,13 @@ class SparsityReport:
     def __init__(
         self,
         model: nn.Module,
-        settings: Settings,
-        requested: Mapping[Site, float],
-        placed: Mapping[Site, SparseLinear],
+        settings: SparsifySettings,
+        requested: Mapping[LinearSite, float],
+        placed: Mapping[LinearSite, SparseLinear],
         *,
         hooks: Sequence[RemovableHandle] = (),
         partners: Mapping[str, str] | None = None,
-        costs: Costs | None = None,
+        costs: ErrorCurves | None = None,
     ) -> None:
         self.model, self.settings, self.partners, self.costs = model, settings, dict(partners or {}), costs
         self._requested, self._placed, self._hooks = dict(requested), dict(placed), hooks
@@ -121,7 +121,7 @@ class SparsityReport:
     def reset(self) -> None:
         """Count anew what is dropped."""
         for layer in self._placed.values():
-            layer.tally = Tally()
+            layer.tally = DropCounter()
 
     def restore(self) -> None:
         """Put the old layers back; a second call does nothing."""
@@ -153,7 +153,7 @@ def weighted_mean(layers: Sequence[LayerSparsity], shares: Sequence[float | None
     return sum(layer.weights * share for layer, share in zip(layers, known, strict=True)) / total
 
 
-def _of(site: Site, requested: float, layer: SparseLinear | None) -> LayerSparsity:
+def _of(site: LinearSite, requested: float, layer: SparseLinear | None) -> LayerSparsity:
     achieved: float | None = 0.0
     decode: float | None = 0.0
     kernel, rank = "dense", 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from evonas.report.statistics import Interval, t_interval
 from evonas.runs.store import Outcome
-from evonas.studies.sparsity.study import Grid, Piece, Place
+from evonas.studies.sparsity.study import Grid, Measurement, Place
 
 RATIO = {"ratio": "mean", "low": "low", "high": "high"}  # keys of JSON and what they say of the interval
 
@@ -69,7 +69,7 @@ class SparsityRow:
     failures: Mapping[str, str]
 
 
-def rows_of(grid: Grid, outcomes: Mapping[Piece, Outcome]) -> list[SparsityRow]:
+def rows_of(grid: Grid, outcomes: Mapping[Measurement, Outcome]) -> list[SparsityRow]:
     """The rows, the dense model first."""
     dense = {name: outcomes[piece] for name, piece in grid.quality[Place(None, 0.0)].items()}
     rows = []

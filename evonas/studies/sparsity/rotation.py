@@ -32,7 +32,7 @@ from torch import Tensor
 from evonas.errors import InputError
 from evonas.studies.sparsity.calibration import Group
 from evonas.studies.sparsity.layer import Rotation
-from evonas.studies.sparsity.sites import Site
+from evonas.studies.sparsity.sites import LinearSite
 from evonas.training.topk import column_norms
 
 # in this order; the published choice is the key and the gate projection, or the fused layer that holds them
@@ -44,7 +44,7 @@ SMALL_GAIN = 1e-6  # relative to the largest; gains below it, zeros among them, 
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
+class RotatedLayers:
     """A layer in its new basis.
 
     Attributes:
@@ -87,7 +87,7 @@ def nearest_to_axes(span: Tensor) -> Tensor:
     return nearest
 
 
-def turn(groups: Sequence[Group]) -> dict[str, Turned]:
+def rotate(groups: Sequence[Group]) -> dict[str, RotatedLayers]:
     """The layers of all groups in their new bases, by name.
 
     In each group the layer whose kind comes first in ``CHOSEN`` is chosen; where there is none, the basis makes the
@@ -99,13 +99,13 @@ def turn(groups: Sequence[Group]) -> dict[str, Turned]:
     if not groups:
         accepted = "layers that read a normalization's output, as in a pre-norm transformer"
         raise InputError("transform", "none of the layers reads the output of a normalization", accepted=accepted)
-    turned: dict[str, Turned] = {}
+    turned: dict[str, RotatedLayers] = {}
     for group in groups:
         turned.update(_turned(group))
     return turned
 
 
-def chosen(sites: Sequence[Site]) -> tuple[Site, ...]:
+def chosen(sites: Sequence[LinearSite]) -> tuple[LinearSite, ...]:
     """The layers whose columns are to be orthogonal: one, or all of them."""
     for kind in CHOSEN:
         for site in sites:
@@ -114,7 +114,7 @@ def chosen(sites: Sequence[Site]) -> tuple[Site, ...]:
     return tuple(sites)
 
 
-def _turned(group: Group) -> dict[str, Turned]:
+def _turned(group: Group) -> dict[str, RotatedLayers]:
     first = group.sites[0].matrix.detach()
     gain = _folded(group.gain) if group.gain is not None else torch.ones(first.shape[1], device=first.device)
     gain = gain.double()
@@ -124,7 +124,7 @@ def _turned(group: Group) -> dict[str, Turned]:
     rotation = Rotation((vectors / gain[:, None]).to(first.dtype))
     norms = column_norms(stacked @ vectors).to(torch.promote_types(first.dtype, torch.float32))
     return {
-        site.name: Turned(
+        site.name: RotatedLayers(
             rotation,
             (site.matrix.detach().double() * gain @ vectors).to(first.dtype),
             norms if site in ours else None,

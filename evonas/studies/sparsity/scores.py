@@ -44,7 +44,7 @@ class Noise(nn.Module):
         return torch.rand(x.shape, generator=generator, device=x.device)
 
 
-class Seen(nn.Module):
+class ActivationMagnitudes(nn.Module):
     """|h_i|, h what an activation module gave last; ``see`` is a forward hook of that module.
 
     Each h is used once. Shapes: x [..., n] -> that of h, which is the same.
@@ -67,7 +67,7 @@ class Seen(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoreContext:
     """What a score is made for.
 
     Attributes:
@@ -86,7 +86,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class ScoreMethod:
     """One way to choose inputs.
 
     Attributes:
@@ -102,13 +102,13 @@ class Method:
     name: str
     formula: str
     source: str
-    score: Callable[[Scored], nn.Module]
+    score: Callable[[ScoreContext], nn.Module]
     transforms: bool = False
     low_rank: bool = False
     gated: bool = False
 
 
-def _wina(scored: Scored) -> nn.Module:
+def _wina(scored: ScoreContext) -> nn.Module:
     """Without the transform the paper's formula, with the norms of every layer's own columns.
 
     The released code has them for key and gate projections only, and 1 elsewhere.
@@ -118,38 +118,38 @@ def _wina(scored: Scored) -> nn.Module:
     return Magnitude(column_norms(scored.matrix))
 
 
-METHODS = {
+SCORE_METHODS = {
     method.name: method
     for method in (
-        Method(
+        ScoreMethod(
             "teal",
             "|x_i|",
             "Liu et al. 2024, Training-Free Activation Sparsity in Large Language Models, arXiv 2408.14690",
             lambda _: Magnitude(),
             transforms=True,
         ),
-        Method(
+        ScoreMethod(
             "wina",
             "|x_i| ||W[:, i]||; with the transform |x_i| where the columns are not those it made orthogonal",
             "Chen et al. 2025, WINA: Weight Informed Neuron Activation, arXiv 2505.19427",
             _wina,
             transforms=True,
         ),
-        Method(
+        ScoreMethod(
             "cats",
             "|SiLU(W_gate x)_i|, for the up and down projections of a gated MLP",
             "Lee et al. 2024, CATS: Contextually-Aware Thresholding for Sparsity, arXiv 2404.08763",
-            lambda _: Seen(),
+            lambda _: ActivationMagnitudes(),
             gated=True,
         ),
-        Method(
+        ScoreMethod(
             "r-sparse",
             "|x_i| ||W[:, i]||, and a product of low rank for what is dropped",
             "Zhang et al. 2025, R-Sparse: Rank-Aware Activation Sparsity, arXiv 2504.19449",
             lambda scored: Magnitude(column_norms(scored.matrix)),
             low_rank=True,
         ),
-        Method(
+        ScoreMethod(
             "random",
             "a uniform number",
             "the floor that every method must beat",
@@ -160,14 +160,14 @@ METHODS = {
 }
 
 
-def method_named(name: str) -> Method:
+def method_named(name: str) -> ScoreMethod:
     """The method of that name.
 
     Raises:
         InputError: there is none.
     """
-    if name not in METHODS:
-        close = get_close_matches(name, METHODS, n=1)
+    if name not in SCORE_METHODS:
+        close = get_close_matches(name, SCORE_METHODS, n=1)
         remedy = f"did you mean {close[0]!r}?" if close else ""
-        raise InputError("method", repr(name), accepted=", ".join(METHODS), remedy=remedy)
-    return METHODS[name]
+        raise InputError("method", repr(name), accepted=", ".join(SCORE_METHODS), remedy=remedy)
+    return SCORE_METHODS[name]

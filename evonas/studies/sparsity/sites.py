@@ -13,7 +13,7 @@ SUPPORTED = "torch.nn.Linear, transformers' Conv1D, 1x1 torch.nn.Conv2d without 
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class LinearSite:
     """One layer y = W x + b of a model.
 
     Attributes:
@@ -74,7 +74,7 @@ def features_last(x: Tensor, stride: tuple[int, int] | None) -> Tensor:
 
 def linear_sites(
     model: nn.Module, include: str | Sequence[str] = "**", exclude: str | Sequence[str] = EXCLUDED
-) -> tuple[Site, ...]:
+) -> tuple[LinearSite, ...]:
     """The layers of ``model`` whose name matches a pattern of ``include`` and none of ``exclude``, in order.
 
     Subclasses, such as quantized layers, are not taken: their arithmetic is their own.
@@ -116,14 +116,14 @@ def is_linear(module: nn.Module) -> bool:
     return (type(module) is nn.Linear or _is_conv1d(module)) and module.weight.is_floating_point()  # type: ignore[operator]
 
 
-def site_at(name: str, module: nn.Module) -> Site:
+def site_at(name: str, module: nn.Module) -> LinearSite:
     """The site of one layer, under one name."""
     return _site(module, [name])
 
 
-def _site(module: nn.Module, names: list[str]) -> Site:
+def _site(module: nn.Module, names: list[str]) -> LinearSite:
     stride = module.stride if isinstance(module, nn.Conv2d) else None
-    return Site(names[0], tuple(names), module, _is_conv1d(module), stride)  # type: ignore[arg-type]  # two numbers
+    return LinearSite(names[0], tuple(names), module, _is_conv1d(module), stride)  # type: ignore[arg-type]  # two numbers
 
 
 def _is_conv1d(module: nn.Module) -> bool:

@@ -9,16 +9,16 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from evonas.errors import InputError
-from evonas.studies.sparsity.allocation import BEST, LEVELS, UNIFORM, Costs, block_curves, greedy
+from evonas.studies.sparsity.allocation import BEST, LEVELS, UNIFORM, ErrorCurves, block_curves, greedy
 from evonas.studies.sparsity.build import Builder
 from evonas.studies.sparsity.calibration import normalized_groups, reached, require_reached, score_samples
 from evonas.studies.sparsity.fisher import fisher_curves
 from evonas.studies.sparsity.layer import SparseLinear
-from evonas.studies.sparsity.report import Settings, SparsityReport
-from evonas.studies.sparsity.rotation import turn
-from evonas.studies.sparsity.scores import METHODS, Method, Seen, method_named
+from evonas.studies.sparsity.report import SparsifySettings, SparsityReport
+from evonas.studies.sparsity.rotation import rotate
+from evonas.studies.sparsity.scores import SCORE_METHODS, ActivationMagnitudes, ScoreMethod, method_named
 from evonas.studies.sparsity.selection import Prefill
-from evonas.studies.sparsity.sites import EXCLUDED, Site, linear_sites
+from evonas.studies.sparsity.sites import EXCLUDED, LinearSite, linear_sites
 
 SELECTIONS = ("topk", "threshold")
 MEASURED = {"greedy": block_curves, "fisher": fisher_curves}  # allocations that go by what dropping costs
@@ -36,7 +36,7 @@ def sparsify(
     sparsity: float | Mapping[str, float] = 0.5,
     selection: str = "topk",
     allocation: str | None = None,
-    costs: Costs | None = None,
+    costs: ErrorCurves | None = None,
     transform: bool = False,
     include: str | Sequence[str] = "**",
     exclude: str | Sequence[str] = EXCLUDED,
@@ -93,12 +93,12 @@ def sparsify(
         allocation = BEST if split else UNIFORM
     _check(model, rule, sparsity, selection, allocation, transform)
     sites = linear_sites(model, include, exclude)
-    activations, partners = dict[Site, nn.Module](), dict[str, str]()
+    activations, partners = dict[LinearSite, nn.Module](), dict[str, str]()
     if rule.gated:
         activations, partners = _gated(model, sites)
         sites = tuple(activations)
     _need(batches, selection, allocation if costs is None else UNIFORM, transform)
-    turned = turn(normalized_groups(model, sites, batches[0])) if transform else {}
+    turned = rotate(normalized_groups(model, sites, batches[0])) if transform else {}
     build = Builder(rule, sites, turned, prefill, seed)
     hooks = {site: _see(activation, build.scores[site]) for site, activation in activations.items()}
     try:
@@ -119,13 +119,13 @@ def sparsify(
     _remove(hook for site, hook in hooks.items() if site not in placed)
     total = sum(site.inputs * site.outputs for site in sites)
     mean = sum(share * site.inputs * site.outputs for site, share in shares.items()) / total
-    settings = Settings(method, mean, selection, allocation, transform, prefill)
+    settings = SparsifySettings(method, mean, selection, allocation, transform, prefill)
     return SparsityReport(model, settings, shares, placed, hooks=tuple(hooks.values()), partners=partners, costs=costs)
 
 
 def _check(
     model: nn.Module,
-    method: Method,
+    method: ScoreMethod,
     sparsity: float | Mapping[str, float],
     selection: str,
     allocation: str,
@@ -146,7 +146,7 @@ def _check(
     if allocation == "fisher" and method.gated:  # its scores are made while the model runs
         raise InputError("allocation", f"method {method.name} has no fisher", accepted="uniform, greedy")
     if transform and not method.transforms:
-        able = ", ".join(other.name for other in METHODS.values() if other.transforms)
+        able = ", ".join(other.name for other in SCORE_METHODS.values() if other.transforms)
         raise InputError("transform", f"method {method.name} has none", accepted=able)
 
 
@@ -158,9 +158,9 @@ def _need(batches: Sequence[Any], selection: str, allocation: str, transform: bo
             raise InputError("calibration", f"no batches, and {purpose} needs them", remedy="give a few inputs")
 
 
-def _gated(model: nn.Module, sites: Sequence[Site]) -> tuple[dict[Site, nn.Module], dict[str, str]]:
+def _gated(model: nn.Module, sites: Sequence[LinearSite]) -> tuple[dict[LinearSite, nn.Module], dict[str, str]]:
     """The last layers of MLPs with the module of their activation, and with the layer whose outputs they drop."""
-    activations, partners = dict[Site, nn.Module](), dict[str, str]()
+    activations, partners = dict[LinearSite, nn.Module](), dict[str, str]()
     for site in sites:
         parent = site.name.rpartition(".")[0]
         siblings = dict(model.get_submodule(parent).named_children())
@@ -178,7 +178,7 @@ def _gated(model: nn.Module, sites: Sequence[Site]) -> tuple[dict[Site, nn.Modul
 
 
 def _see(activation: nn.Module, score: nn.Module) -> RemovableHandle:
-    assert isinstance(score, Seen)
+    assert isinstance(score, ActivationMagnitudes)
     return activation.register_forward_hook(score.see)
 
 
@@ -187,7 +187,7 @@ def _remove(hooks: Iterable[RemovableHandle]) -> None:
         hook.remove()
 
 
-def _named(sparsity: Mapping[str, float], sites: Sequence[Site]) -> dict[Site, float]:
+def _named(sparsity: Mapping[str, float], sites: Sequence[LinearSite]) -> dict[LinearSite, float]:
     names = {site.name for site in sites}
     for name in sparsity:
         if name not in names:
@@ -195,7 +195,7 @@ def _named(sparsity: Mapping[str, float], sites: Sequence[Site]) -> dict[Site, f
     return {site: sparsity.get(site.name, 0.0) for site in sites}
 
 
-def _costs(sites: Sequence[Site], costs: Costs) -> Costs:
+def _costs(sites: Sequence[LinearSite], costs: ErrorCurves) -> ErrorCurves:
     names, known = {site.name for site in sites}, {name for curves in costs.values() for name in curves}
     if names != known:
         different = min(names ^ known)
@@ -205,8 +205,8 @@ def _costs(sites: Sequence[Site], costs: Costs) -> Costs:
 
 
 def _measured(
-    model: nn.Module, sites: Sequence[Site], allocation: str, build: Builder, batches: Sequence[Any]
-) -> Costs:
+    model: nn.Module, sites: Sequence[LinearSite], allocation: str, build: Builder, batches: Sequence[Any]
+) -> ErrorCurves:
     with reached(sites) as seen:
         costs = MEASURED[allocation](model, sites, build, batches)
     for site in sites:
@@ -214,7 +214,7 @@ def _measured(
     return costs
 
 
-def _split(sites: Sequence[Site], costs: Costs, sparsity: float) -> dict[Site, float]:
+def _split(sites: Sequence[LinearSite], costs: ErrorCurves, sparsity: float) -> dict[LinearSite, float]:
     sizes = {site.name: site.inputs * site.outputs for site in sites}
     shares: dict[str, float] = {}
     for curves in costs.values():
@@ -223,8 +223,8 @@ def _split(sites: Sequence[Site], costs: Costs, sparsity: float) -> dict[Site, f
 
 
 def _placed(
-    model: nn.Module, shares: Mapping[Site, float], build: Builder, sparse_when: Pays | None
-) -> dict[Site, SparseLinear]:
+    model: nn.Module, shares: Mapping[LinearSite, float], build: Builder, sparse_when: Pays | None
+) -> dict[LinearSite, SparseLinear]:
     holders = Counter(id(p) for part in model.modules() for p in part.parameters(recurse=False))
     placed = {}
     for site, share in shares.items():

@@ -22,18 +22,18 @@ from evonas.studies.sparsity.sites import site_at
 from evonas.training.timing import relative_time
 from evonas.training.topk import kept_count
 
-LEVELS = (0.0, 0.25, 0.5, 0.65, 0.8, 0.9)
+_TIMED_SPARSITIES = (0.0, 0.25, 0.5, 0.65, 0.8, 0.9)
 COLD = (
     64 * 2**20
 )  # bytes of weights that take turns, so that they come from memory, as in a model, and not from a cache
 COPIES = 200  # of one layer at most
 GAIN = 0.95  # a sparse product must take less than this of the dense one's time
 
-Shape = tuple[int, int]  # inputs, outputs
+LayerSize = tuple[int, int]  # inputs, outputs
 
 
 @dataclass(frozen=True, slots=True)
-class SizeTable:
+class SpeedTable:
     """Time of a sparse layer over that of the dense one, at batch 1, by shape and sparsity, selection included.
 
     Attributes:
@@ -42,22 +42,22 @@ class SizeTable:
     """
 
     machine: dict[str, str]
-    ratios: dict[Shape, tuple[float, ...]]
+    ratios: dict[LayerSize, tuple[float, ...]]
 
     def pays(self, inputs: int, outputs: int, sparsity: float) -> bool:
         """Whether the sparse product is faster; a shape that was not measured stays dense."""
         ratios = self.ratios.get((inputs, outputs))
-        return ratios is not None and float(np.interp(sparsity, LEVELS, ratios)) < GAIN
+        return ratios is not None and float(np.interp(sparsity, _TIMED_SPARSITIES, ratios)) < GAIN
 
 
-def measure_sizes(
-    shapes: Iterable[Shape],
+def measure_speeds(
+    shapes: Iterable[LayerSize],
     *,
     folder: Path | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     cold: int = COLD,
-) -> SizeTable:
+) -> SpeedTable:
     """Measure the shapes; some seconds each.
 
     Args:
@@ -81,11 +81,11 @@ def measure_sizes(
         ratios[shape] = _measure(shape, device, dtype, cold)
     if path and missing:
         rows = [{"inputs": shape[0], "outputs": shape[1], "ratios": values} for shape, values in ratios.items()]
-        write_text(path, json.dumps({"machine": machine, "levels": LEVELS, "rows": rows}, indent=1) + "\n")
-    return SizeTable(machine, ratios)
+        write_text(path, json.dumps({"machine": machine, "levels": _TIMED_SPARSITIES, "rows": rows}, indent=1) + "\n")
+    return SpeedTable(machine, ratios)
 
 
-def _measure(shape: Shape, device: torch.device, dtype: torch.dtype, cold: int) -> tuple[float, ...]:
+def _measure(shape: LayerSize, device: torch.device, dtype: torch.dtype, cold: int) -> tuple[float, ...]:
     inputs, outputs = shape
     count = max(1, min(COPIES, math.ceil(cold / (inputs * outputs * dtype.itemsize))))
     dense = [
@@ -111,7 +111,7 @@ def _measure(shape: Shape, device: torch.device, dtype: torch.dtype, cold: int) 
                 layer(x)
 
     ratios = []
-    for level in LEVELS:
+    for level in _TIMED_SPARSITIES:
         for layer in sparse:
             layer.selector = Selector(Magnitude(), keep=kept_count(inputs, level))
         ratios.append(relative_time(lambda: run([*sparse], x), lambda: run([*dense], x), device, wall=True))
@@ -132,10 +132,10 @@ def machine_facts(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
     }
 
 
-def _read(path: Path) -> dict[Shape, tuple[float, ...]]:
+def _read(path: Path) -> dict[LayerSize, tuple[float, ...]]:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        if tuple(table["levels"]) != LEVELS:
+        if tuple(table["levels"]) != _TIMED_SPARSITIES:
             return {}  # of an older version
         return {(row["inputs"], row["outputs"]): tuple(map(float, row["ratios"])) for row in table["rows"]}
     except (ValueError, KeyError, TypeError) as error:

@@ -11,11 +11,11 @@ from evonas.config import ExecutionConfig
 from evonas.config.section import Count, NamedSection, PositiveInt, Section
 from evonas.errors import InputError
 from evonas.studies.sparsity.allocation import BEST, LEVELS, UNIFORM
-from evonas.studies.sparsity.scores import METHODS, method_named
+from evonas.studies.sparsity.scores import SCORE_METHODS, method_named
 from evonas.studies.sparsity.texts import text_name
 
 METHODS_SHOWN = ("teal", "wina")
-SPARSITIES = (0.25, 0.4, 0.5, 0.65)  # those of WINA's tables
+SHOWN_SPARSITIES = (0.25, 0.4, 0.5, 0.65)  # those of WINA's tables
 ALL = "all"
 PLAIN = ("random",)  # a floor needs neither a basis nor a split
 CONTEXT = 512
@@ -23,7 +23,7 @@ CONTEXT = 512
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 
 
-class StudyConfig(NamedSection):
+class SparsityStudyConfig(NamedSection):
     """A study. ``tokens`` are scored of each text, in windows of ``context`` that see nothing but themselves.
 
     ``transform`` says whether models are measured without it, with it, or both. Combinations that a method does not
@@ -34,7 +34,7 @@ class StudyConfig(NamedSection):
 
     model: Annotated[str, Field(min_length=1)]
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = METHODS_SHOWN
-    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = SPARSITIES
+    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = SHOWN_SPARSITIES
     allocations: Annotated[tuple[Literal["uniform", "greedy", "fisher"], ...], Field(min_length=1)] | None = None
     transform: Literal["off", "on", "both"] = "off"
     selection: Literal["topk", "threshold"] = "topk"
@@ -79,7 +79,7 @@ class Source(Section):
     device: str
 
 
-class CostsPiece(Section):
+class CostMeasurement(Section):
     """What dropping costs, layer by layer, by which an allocation goes; the same for all sparsities and texts."""
 
     source: Source
@@ -87,7 +87,7 @@ class CostsPiece(Section):
     calibration: str
 
 
-class QualityPiece(Section):
+class QualityMeasurement(Section):
     """The losses of a model at a sparsity on a text; without a setting, of the dense model."""
 
     source: Source
@@ -98,7 +98,7 @@ class QualityPiece(Section):
     bos: int | None
 
 
-class SpeedPiece(Section):
+class SpeedMeasurement(Section):
     """How fast a model at a sparsity decodes beside the dense one, on one machine with so many threads."""
 
     source: Source
@@ -110,7 +110,7 @@ class SpeedPiece(Section):
     machine: str
 
 
-Piece = CostsPiece | QualityPiece | SpeedPiece
+Measurement = CostMeasurement | QualityMeasurement | SpeedMeasurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +131,12 @@ class Grid:
         speed: by row; none where speed is not asked for.
     """
 
-    costs: Mapping[SparsitySetting, CostsPiece]
-    quality: Mapping[Place, Mapping[str, QualityPiece]]
-    speed: Mapping[Place, SpeedPiece]
+    costs: Mapping[SparsitySetting, CostMeasurement]
+    quality: Mapping[Place, Mapping[str, QualityMeasurement]]
+    speed: Mapping[Place, SpeedMeasurement]
 
     @property
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[Measurement]:
         """All of them, in an order in which each finds what it needs; a broken study has whole sparsities."""
         dense = [piece for place, found in self.quality.items() if not place.setting for piece in found.values()]
         places = sorted((place for place in self.quality if place.setting), key=lambda place: place.sparsity)
@@ -144,14 +144,14 @@ class Grid:
         return [*dense, *self.costs.values(), *rest, *self.speed.values()]
 
 
-def check(study: StudyConfig) -> None:
+def check(study: SparsityStudyConfig) -> None:
     """Refuse what can be seen to be wrong before anything is loaded.
 
     Raises:
         InputError: an unknown method, a method without any of the combinations, a sparsity beyond what a split reaches,
             or two texts of one name.
     """
-    settings = settings_of(study)
+    settings = sparsity_settings(study)
     highest = max(study.sparsities)
     if highest > LEVELS[-1] and (split := [each.allocation for each in settings if each.allocation != UNIFORM]):
         raise InputError("sparsity", f"{highest:g}, with allocation {split[0]}", accepted=f"up to {LEVELS[-1]}")
@@ -161,7 +161,7 @@ def check(study: StudyConfig) -> None:
             raise InputError("text", f"two are called {name!r}", remedy="rename one of the files")
 
 
-def settings_of(study: StudyConfig) -> list[SparsitySetting]:
+def sparsity_settings(study: SparsityStudyConfig) -> list[SparsitySetting]:
     """The settings, in the order of the table.
 
     Raises:
@@ -170,7 +170,7 @@ def settings_of(study: StudyConfig) -> list[SparsitySetting]:
     transforms = {"off": (False,), "on": (True,), "both": (False, True)}[study.transform]
     found = []
     every = ALL in study.methods
-    for name in METHODS if every else dict.fromkeys(study.methods):
+    for name in SCORE_METHODS if every else dict.fromkeys(study.methods):
         method = method_named(name)
         splits = not (method.gated or name in PLAIN)
         allocations = study.allocations or (BEST if splits else UNIFORM,)
@@ -180,7 +180,7 @@ def settings_of(study: StudyConfig) -> list[SparsitySetting]:
             if not (transform and (not method.transforms or name in PLAIN)) and (allocation == UNIFORM or splits)
         ]
         if not combinations and not every:
-            able = [other.name for other in METHODS.values() if other.transforms and other.name not in PLAIN]
+            able = [other.name for other in SCORE_METHODS.values() if other.transforms and other.name not in PLAIN]
             asked = f"transform {study.transform} and allocation {', '.join(allocations)}"
             raise InputError(f"method {name}", f"has no {asked}", accepted=f"these with {', '.join(able)}")
         found += [
@@ -197,7 +197,12 @@ def settings_of(study: StudyConfig) -> list[SparsitySetting]:
 
 
 def grid_of(
-    study: StudyConfig, source: Source, texts: Mapping[str, str], calibration: str, bos: int | None, machine: str
+    study: SparsityStudyConfig,
+    source: Source,
+    texts: Mapping[str, str],
+    calibration: str,
+    bos: int | None,
+    machine: str,
 ) -> Grid:
     """All pieces.
 
@@ -209,26 +214,26 @@ def grid_of(
         bos: the id before each window.
         machine: on which speed is measured.
     """
-    settings, sparsities = settings_of(study), dict.fromkeys(study.sparsities)
+    settings, sparsities = sparsity_settings(study), dict.fromkeys(study.sparsities)
     calibrations = {setting: calibration if setting.calibrated else "" for setting in settings}
     places = [Place(None, 0.0), *(Place(setting, sparsity) for setting in settings for sparsity in sparsities)]
     first = next(iter(texts.values()))
 
-    def quality(place: Place, text: str) -> QualityPiece:
+    def quality(place: Place, text: str) -> QualityMeasurement:
         used = calibrations[place.setting] if place.setting else ""
-        return QualityPiece(
+        return QualityMeasurement(
             source=source, setting=place.setting, sparsity=place.sparsity, calibration=used, text=text, bos=bos
         )
 
     return Grid(
         {
-            setting: CostsPiece(source=source, setting=setting, calibration=calibration)
+            setting: CostMeasurement(source=source, setting=setting, calibration=calibration)
             for setting in settings
             if setting.allocation != UNIFORM
         },
         {place: {name: quality(place, text) for name, text in texts.items()} for place in places},
         {
-            place: SpeedPiece(
+            place: SpeedMeasurement(
                 source=source,
                 setting=place.setting,
                 sparsity=place.sparsity,

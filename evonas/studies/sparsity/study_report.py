@@ -11,12 +11,12 @@ from evonas.report.save import Report
 from evonas.report.table import Datum, Table
 from evonas.runs.store import Outcome
 from evonas.studies.sparsity.results import Score, SparsityRow, rows_of, sparsity_json
-from evonas.studies.sparsity.study import Grid, Piece
+from evonas.studies.sparsity.study import Grid, Measurement
 
-BEYOND = 10.0  # times the dense model's perplexity; what is above is not drawn
+_LARGEST_RATIO = 10.0  # times the dense model's perplexity; what is above is not drawn
 
 
-def sparsity_report(name: str, grid: Grid, outcomes: Mapping[Piece, Outcome], facts: Mapping[str, str]) -> Report:
+def sparsity_report(name: str, grid: Grid, outcomes: Mapping[Measurement, Outcome], facts: Mapping[str, str]) -> Report:
     """The report of a study from the outcomes of all its runs, with what must be told with any of its figures."""
     rows = rows_of(grid, outcomes)
     failures = [
@@ -97,11 +97,11 @@ def draw_perplexity(rows: Sequence[SparsityRow], title: str) -> Figure:
             if setting is None:
                 continue
             points = panel.setdefault(setting.label, [(0.0, start, 0.0)] if start else [])
-            if score is None or score.perplexity is None or (start and score.perplexity > BEYOND * start):
+            if score is None or score.perplexity is None or (start and score.perplexity > _LARGEST_RATIO * start):
                 left_out = True
             elif row.macs is not None and (row.place.sparsity or not start):
                 points.append((100 * (1 - row.macs), score.perplexity, _half_width(score, start)))
-    title += f"; not drawn: beyond {BEYOND:g} times the dense model's" if left_out else ""
+    title += f"; not drawn: beyond {_LARGEST_RATIO:g} times the dense model's" if left_out else ""
     return draw_panels(
         panels, xlabel="multiply-accumulates saved, %", ylabel="perplexity", title=title, logx=0, logy=True
     )

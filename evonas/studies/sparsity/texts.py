@@ -14,7 +14,7 @@ from torch import Tensor
 
 from evonas.config import TextConfig
 from evonas.errors import InputError
-from evonas.tasks.language.text import read, windows
+from evonas.tasks.language.text import read_text, windows
 
 PASSAGE = 64  # tokens in a row that a calibration window may not share with what is scored
 CANDIDATES = 8  # calibration windows to choose from, for each that is wanted
@@ -23,7 +23,7 @@ Encode = Callable[[str], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
+class TextWindows:
     """Windows of a text, spread evenly over it; none overlaps another.
 
     Attributes:
@@ -47,17 +47,19 @@ def text_name(text: str) -> str:
     return Path(text).name if name == "file" else name
 
 
-def scored_windows(text: str, encode: Encode, context: int, tokens: int) -> Windows:
+def scored_windows(text: str, encode: Encode, context: int, tokens: int) -> TextWindows:
     """The windows of a text that are scored: as many as hold ``tokens``, one at least, or what there is.
 
     Raises:
         InputError: the text cannot be read or has no window.
     """
     name, encoded = text_name(text), encode(_part(text, 1))
-    return Windows(name, _cut(name, encoded, context, tokens // context))
+    return TextWindows(name, _cut(name, encoded, context, tokens // context))
 
 
-def calibration_windows(text: str, encode: Encode, context: int, tokens: int, scored: Sequence[Windows]) -> Windows:
+def calibration_windows(
+    text: str, encode: Encode, context: int, tokens: int, scored: Sequence[TextWindows]
+) -> TextWindows:
     """The windows that calibrate; none shares ``PASSAGE`` tokens in a row with one that is scored.
 
     Raises:
@@ -73,7 +75,7 @@ def calibration_windows(text: str, encode: Encode, context: int, tokens: int, sc
         remedy = "calibrate on another text"
         raise InputError(f"calibration {name}", "all of it is among what is scored", remedy=remedy)
     count = min(count, len(apart))
-    return Windows(name, torch.stack([apart[number * len(apart) // count] for number in range(count)]))
+    return TextWindows(name, torch.stack([apart[number * len(apart) // count] for number in range(count)]))
 
 
 def _config(text: str) -> TextConfig:
@@ -87,7 +89,7 @@ def _part(text: str, number: int) -> str:
     """The first or the second part of a text; of a file all of it."""
     config = _config(text)
     try:
-        parts = read(config)
+        parts = read_text(config)
     except InputError as error:
         raise InputError(f"text {text}", error.found, accepted=error.accepted, remedy=error.remedy) from None
     return "".join(parts) if config.name == "file" else parts[number]

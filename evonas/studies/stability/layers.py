@@ -3,7 +3,7 @@
 from functools import partial
 
 from evonas.errors import InputError
-from evonas.graph.catalogue import catalogued_or_text
+from evonas.graph.catalogue import parse_layer
 from evonas.graph.primitive import INDEX_SETS
 from evonas.layer.lower import lower
 from evonas.layer.plan import layout_of
@@ -21,7 +21,7 @@ def norm_of(layer: str, groups: int, eps: float) -> NormFactory:
     Raises:
         InputError: neither of these, a layer of maps, or one that would see the tokens that a causal model predicts.
     """
-    genome = catalogued_or_text(layer, "layer").active()
+    genome = parse_layer(layer, "layer").active()
     layout_of(genome, "btd")
     for node in genome.nodes:
         if node.axes and INDEX_SETS[node.axes].over_tokens:

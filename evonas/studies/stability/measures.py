@@ -14,7 +14,7 @@ ROWS = 32  # queries whose logits are in memory at once
 
 
 @torch.no_grad()
-def rms(x: Tensor) -> Tensor:
+def tensor_rms(x: Tensor) -> Tensor:
     """Root of the mean square of all elements, a scalar; in double precision, as squares of gradients underflow."""
     root: Tensor = torch.linalg.vector_norm(x, dtype=torch.float64) / x.numel() ** 0.5
     return root

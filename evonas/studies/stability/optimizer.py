@@ -14,7 +14,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from evonas.errors import InputError
-from evonas.studies.stability.measures import rms
+from evonas.studies.stability.measures import tensor_rms
 from evonas.studies.stability.settings import OptimizerConfig
 from evonas.surgery.modules import matching
 from evonas.tasks.language.model import Transformer
@@ -22,7 +22,7 @@ from evonas.tasks.language.model import Transformer
 LEAST_RMS = 1e-3  # of a tensor that scales its learning rate
 
 
-def make_optimizer(model: Transformer, config: OptimizerConfig) -> AdamW:
+def transformer_optimizer(model: Transformer, config: OptimizerConfig) -> AdamW:
     """AdamW on all parameters.
 
     Independent decay: theta <- theta - s_t (eta Delta + lambda theta). Coupled: theta <- theta - s_t eta (Delta +
@@ -112,7 +112,7 @@ def _scale_by_rms(optimizer: AdamW, *, keep_decay: bool) -> None:
     def before(*_: object) -> None:
         kept.extend((group["lr"], group["weight_decay"]) for group in optimizer.param_groups)
         for group in optimizer.param_groups:
-            scale = max(float(rms(group["params"][0])), LEAST_RMS)
+            scale = max(float(tensor_rms(group["params"][0])), LEAST_RMS)
             group["lr"] *= scale
             if keep_decay:
                 group["weight_decay"] /= scale

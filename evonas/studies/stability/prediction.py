@@ -20,7 +20,7 @@ from scipy import stats
 from evonas.errors import InputError
 
 LOSS_SUFFERS, ALL_DIVERGED = 1e3, 1e4  # largest attention logits, of the paper
-LEVEL = 0.95
+_LEVEL = 0.95
 FURTHEST = 10.0  # a size beyond this many times the largest one fitted is doubtful
 ROUGHEST = math.log(2)  # residuals of a factor of two
 
@@ -82,7 +82,7 @@ class ScalingFit:
     sizes: tuple[float, ...]
     deviation: float
 
-    def predict(self, size: float, level: float = LEVEL) -> Prediction:
+    def predict(self, size: float, level: float = _LEVEL) -> Prediction:
         """The value at a size, with Student's interval for one new point there.
 
         Raises:
@@ -164,7 +164,7 @@ def fit_scaling(values: Mapping[float, float], degree: int = 2) -> ScalingFit:
     )
 
 
-def hold_out(values: Mapping[float, float], degree: int = 2, level: float = LEVEL) -> HeldOut:
+def hold_out(values: Mapping[float, float], degree: int = 2, level: float = _LEVEL) -> HeldOut:
     """Fit all sizes but the largest, and foretell that one.
 
     Raises:

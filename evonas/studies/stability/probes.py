@@ -24,7 +24,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from evonas.studies.stability.measures import entropies, log_z, max_logits, rms
+from evonas.studies.stability.measures import entropies, log_z, max_logits, tensor_rms
 from evonas.tasks.language.attention import Attend
 from evonas.tasks.language.model import Transformer
 
@@ -89,13 +89,13 @@ class Probes:
         if not self._every or step >= self._steps or (step % self._every and step != self._steps - 1):
             return
         self._rate = float(self._optimizer.param_groups[0]["lr"])
-        self._on(self._model.embedding, "embedding_rms", rms)
+        self._on(self._model.embedding, "embedding_rms", tensor_rms)
         self._on(self._model, "log_z", log_z)
         for number, block in enumerate(self._model.blocks):
             place = f"blocks.{number}"
-            self._on(block, f"{place}.rms", rms)
-            self._on(block.attention, f"{place}.attention_rms", rms)
-            self._on(block.mlp, f"{place}.mlp_rms", rms)
+            self._on(block, f"{place}.rms", tensor_rms)
+            self._on(block.attention, f"{place}.attention_rms", tensor_rms)
+            self._on(block.mlp, f"{place}.mlp_rms", tensor_rms)
             self._handles.append(block.attention.attend.register_forward_pre_hook(partial(self._see_attention, place)))
         self._handles.append(self._optimizer.register_step_pre_hook(self._before_step))
 
@@ -107,7 +107,7 @@ class Probes:
 
     def _see_attention(self, place: str, attend: Attend, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
         query, key, _ = inputs
-        self._values[f"{place}.query_rms"], self._values[f"{place}.key_rms"] = rms(query), rms(key)
+        self._values[f"{place}.query_rms"], self._values[f"{place}.key_rms"] = tensor_rms(query), tensor_rms(key)
         largest = max_logits(query, key, attend.scale)
         spread = entropies(query, key, attend.scale, attend.softcap)
         for head in range(len(largest)):
@@ -117,15 +117,15 @@ class Probes:
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
         for name, parameter in self._model.named_parameters():
             if parameter.grad is not None:
-                self._values[f"gradient_rms.{name}"] = gradient = rms(parameter.grad)
+                self._values[f"gradient_rms.{name}"] = gradient = tensor_rms(parameter.grad)
                 self._values[f"gradient_over_epsilon.{name}"] = gradient / optimizer.param_groups[0]["eps"]
-            self._values[f"parameter_rms.{name}"] = rms(parameter)
+            self._values[f"parameter_rms.{name}"] = tensor_rms(parameter)
             self._before[name] = parameter.detach().clone()
 
     @torch.no_grad()
     def _read(self, step: int, loss: Tensor) -> None:
         for name, parameter in self._model.named_parameters():
-            self._values[f"update_rms.{name}"] = rms(parameter - self._before.pop(name))
+            self._values[f"update_rms.{name}"] = tensor_rms(parameter - self._before.pop(name))
         numbers = torch.stack([loss.double(), *(value.double() for value in self._values.values())]).tolist()
         values = dict(zip(self._values, numbers[1:], strict=True))
         self._values.clear()

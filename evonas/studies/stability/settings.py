@@ -54,7 +54,7 @@ class OptimizerConfig(Section):
         return 1e-4 if self.decay == "independent" else 0.1
 
 
-class RunConfig(Section):
+class TrainingRunConfig(Section):
     """One training.
 
     ``z_loss`` weighs log^2 Z in the loss; ``qk_clip`` is the largest attention logit a head may have after a step; 0

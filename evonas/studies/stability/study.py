@@ -16,18 +16,18 @@ from evonas.runs.jobs import Jobs
 from evonas.studies.stability.curves import diverges_slowly, spike_steps
 from evonas.studies.stability.layers import norm_of
 from evonas.studies.stability.probes import Reading
-from evonas.studies.stability.settings import Decay, RunConfig
-from evonas.studies.stability.train import train
+from evonas.studies.stability.settings import Decay, TrainingRunConfig
+from evonas.studies.stability.train import train_transformer
 from evonas.tasks.language.settings import width_and_depth
-from evonas.tasks.language.text import Text, batches, load, windows
+from evonas.tasks.language.text import Text, load_text, token_batches, windows
 from evonas.tasks.sources import text_digest
 from evonas.training.sensitivity import LEARNING_RATES
 
-CURVE_POINTS = 60  # of a loss curve that is kept
+_CURVE_POINTS = 60  # of a loss curve that is kept
 SPIKE_WINDOW = 100  # desk runs are shorter than the 1000 steps of the definition
 
 
-class GridConfig(Section):
+class StabilityGrid(Section):
     """``[grid]``: sizes are names of the ladder, or ``WIDTHxDEPTH``; learning rates are peaks."""
 
     sizes: Annotated[tuple[str, ...], Field(min_length=1)] = ("55k", "147k", "332k")
@@ -45,17 +45,17 @@ class StudyConfig(StudySection):
     """A study file. ``run`` holds what all runs share, an intervention what differs; the grid sets the rest."""
 
     text: TextConfig = TextConfig()
-    grid: GridConfig = GridConfig()
+    grid: StabilityGrid = StabilityGrid()
     run: dict[str, Any] = Field(default_factory=dict)
     interventions: Annotated[tuple[InterventionConfig, ...], Field(min_length=1)]
     execution: ExecutionConfig = ExecutionConfig()
 
 
-class Piece(Section):
+class StabilityRun(Section):
     """One run and its text: everything its outcome depends on."""
 
     text: TextConfig
-    run: RunConfig
+    run: TrainingRunConfig
 
 
 class StabilityCell(Section):
@@ -68,7 +68,7 @@ class StabilityCell(Section):
     decay: Decay = "independent"
 
 
-def pieces_of(study: StudyConfig) -> dict[StabilityCell, Piece]:
+def stability_runs(study: StudyConfig) -> dict[StabilityCell, StabilityRun]:
     """Every cell of the grid with its run, small sizes first.
 
     Raises:
@@ -85,23 +85,25 @@ def pieces_of(study: StudyConfig) -> dict[StabilityCell, Piece]:
         cell = StabilityCell(
             intervention=intervention.name, size=size, learning_rate=rate, seed=seed, decay=run.optimizer.decay
         )
-        found[cell] = Piece(text=study.text, run=run)
+        found[cell] = StabilityRun(text=study.text, run=run)
     text = _text(study.text)
     for context in {piece.run.model.context for piece in found.values()}:
-        batches(text.train, context, 1, 0)
+        token_batches(text.train, context, 1, 0)
         windows(text.validation, context, 1)
     return found
 
 
-def jobs_of(pieces: Mapping[StabilityCell, Piece]) -> Jobs[Piece]:
+def stability_jobs(pieces: Mapping[StabilityCell, StabilityRun]) -> Jobs[StabilityRun]:
     """The runs as jobs."""
-    return Jobs(list(pieces.values()), work, ("studies/stability",), data=lambda p: {"text": text_digest(p.text)})
+    return Jobs(
+        list(pieces.values()), do_stability_run, ("studies/stability",), data=lambda p: {"text": text_digest(p.text)}
+    )
 
 
-def work(piece: Piece, _needed: Mapping[Piece, Any] = MappingProxyType({})) -> dict[str, Any]:
+def do_stability_run(piece: StabilityRun, _needed: Mapping[StabilityRun, Any] = MappingProxyType({})) -> dict[str, Any]:
     """One run, as the record keeps it: numbers that are not finite are null."""
-    result = train(piece.run, _text(piece.text))
-    every = max(1, piece.run.steps // CURVE_POINTS)
+    result = train_transformer(piece.run, _text(piece.text))
+    every = max(1, piece.run.steps // _CURVE_POINTS)
     return {
         "size": result.size,
         "initial_loss": result.initial_loss,
@@ -139,7 +141,7 @@ def condensed(reading: Reading) -> dict[str, float | None]:
     return {name: _finite(value) for name, value in sorted(kept.items())}
 
 
-def _run(study: StudyConfig, intervention: InterventionConfig, size: str, rate: float, seed: int) -> RunConfig:
+def _run(study: StudyConfig, intervention: InterventionConfig, size: str, rate: float, seed: int) -> TrainingRunConfig:
     try:
         width, depth = width_and_depth(size)
     except InputError as error:
@@ -154,7 +156,7 @@ def _run(study: StudyConfig, intervention: InterventionConfig, size: str, rate: 
     }
     for key in _leaves(cell) & _leaves(data):
         raise InputError(f"run.{key}", "is set by hand", remedy="the grid, the text and [execution] set it")
-    run = parse_section(RunConfig, _merged(data, cell), f"interventions: {intervention.name}, size {size}")
+    run = parse_section(TrainingRunConfig, _merged(data, cell), f"interventions: {intervention.name}, size {size}")
     if run.layer:
         try:
             norm_of(run.layer, run.groups, run.model.norm_eps)
@@ -182,7 +184,7 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> set[str]:
 
 @lru_cache(maxsize=2)
 def _text(config: TextConfig) -> Text:
-    return load(config)
+    return load_text(config)
 
 
 def _finite(value: float) -> float | None:

@@ -10,13 +10,13 @@ from torch import Tensor
 from evonas.errors import InputError
 from evonas.seeding import derive_seed
 from evonas.studies.stability.layers import norm_of
-from evonas.studies.stability.optimizer import GradientClip, make_optimizer, make_schedule
+from evonas.studies.stability.optimizer import GradientClip, make_schedule, transformer_optimizer
 from evonas.studies.stability.probes import Probes, Reading
 from evonas.studies.stability.qk_clip import QkClip
-from evonas.studies.stability.settings import RunConfig
-from evonas.tasks.language.loss import cross_entropy
-from evonas.tasks.language.model import NormFactory, Transformer, build
-from evonas.tasks.language.text import Text, batches, windows
+from evonas.studies.stability.settings import TrainingRunConfig
+from evonas.tasks.language.loss import z_loss_cross_entropy
+from evonas.tasks.language.model import NormFactory, Transformer, build_transformer
+from evonas.tasks.language.text import Text, token_batches, windows
 from evonas.training.device import find_device
 from evonas.training.fit import StopReason, fit
 from evonas.training.modes import evaluating
@@ -24,7 +24,7 @@ from evonas.training.sensitivity import diverged
 
 CHECK_EVERY = 10  # steps between looks at the loss on a GPU, which wait for it
 
-Batch = tuple[Tensor, Tensor]
+TokenBatch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class RunResult:
         stop: why it ended.
     """
 
-    config: RunConfig
+    config: TrainingRunConfig
     size: int
     initial_loss: float
     final_loss: float
@@ -57,8 +57,8 @@ class RunResult:
         return diverged(self.final_loss, self.initial_loss)
 
 
-def train(
-    config: RunConfig,
+def train_transformer(
+    config: TrainingRunConfig,
     text: Text,
     *,
     make_norm: NormFactory | None = None,
@@ -86,21 +86,21 @@ def train(
     device = find_device(config.device, "device")
     context = config.model.context
     seed = derive_seed(config.seed, "batches")
-    stream = batches(text.train.to(device), context, config.batch_size, seed)
+    stream = token_batches(text.train.to(device), context, config.batch_size, seed)
     validation = windows(text.validation.to(device), context, config.validation)
     settings = config.model
     if config.layer and make_norm is None:
         make_norm = norm_of(config.layer, config.groups, settings.norm_eps)
         settings = settings.model_copy(update={"norm": f"layer {config.layer}"})
-    model = build(settings, config.seed, make_norm).to(device)
-    optimizer = make_optimizer(model, config.optimizer)
+    model = build_transformer(settings, config.seed, make_norm).to(device)
+    optimizer = transformer_optimizer(model, config.optimizer)
     schedule = make_schedule(optimizer, config.optimizer, config.steps)
     gradient_clip = GradientClip(optimizer, config.optimizer.clip)
     probes = Probes(model, optimizer, steps=config.steps, every=config.probe_every, on_reading=on_probe)
     qk_clip = QkClip(model, config.qk_clip) if config.qk_clip else None
 
-    def loss(batch: Batch) -> Tensor:
-        return cross_entropy(_logits(model, batch[0], config), batch[1], config.z_loss)
+    def loss(batch: TokenBatch) -> Tensor:
+        return z_loss_cross_entropy(_logits(model, batch[0], config), batch[1], config.z_loss)
 
     def after_step(step: int, value: Tensor) -> None:
         probes.after_step(step, value)  # first: the update it reads is the optimizer's
@@ -132,18 +132,18 @@ def train(
     )
 
 
-def _logits(model: Transformer, tokens: Tensor, config: RunConfig) -> Tensor:
+def _logits(model: Transformer, tokens: Tensor, config: TrainingRunConfig) -> Tensor:
     with torch.autocast(tokens.device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
         logits: Tensor = model(tokens)
     return logits
 
 
 @torch.no_grad()
-def _validation_loss(model: Transformer, validation: Batch, config: RunConfig) -> float:
+def _validation_loss(model: Transformer, validation: TokenBatch, config: TrainingRunConfig) -> float:
     """Mean cross entropy, without z-loss, in evaluation mode."""
     inputs, targets = validation
     total = 0.0
     with evaluating(model):
         for part, wanted in zip(inputs.split(config.batch_size), targets.split(config.batch_size), strict=True):
-            total += len(part) * float(cross_entropy(_logits(model, part, config), wanted))
+            total += len(part) * float(z_loss_cross_entropy(_logits(model, part, config), wanted))
     return total / len(inputs)

@@ -12,7 +12,7 @@ from evonas.studies.steering.maps import AffineMap
 from evonas.studies.steering.methods import LINEAS, METHODS
 from evonas.studies.steering.pooling import Pooling
 from evonas.studies.steering.recording import frozen, record, samples_of
-from evonas.studies.steering.sites import Batch, Site, find_sites, steered
+from evonas.studies.steering.sites import Batch, SteeringSite, find_sites, steered
 
 POST_NORMS = "**.*post*layernorm"
 
@@ -96,7 +96,7 @@ def fit(
         raise InputError("sparsity", f"{sparsity} with method {method!r}", accepted="0, or method 'lineas'")
     if neurons != 1 and method != LINEAS:
         raise InputError("neurons", f"{neurons} with method {method!r}", accepted="1, or method 'lineas'")
-    settings = lineas.Settings(steps, lr, sparsity, reduction, optimizer, neurons)
+    settings = lineas.LinEASSettings(steps, lr, sparsity, reduction, optimizer, neurons)
     pooling = Pooling(pool, skip_first)
     patterns = [sites] if isinstance(sites, str) else list(sites)
     if not patterns:
@@ -109,7 +109,7 @@ def fit(
         losses: tuple[float, ...] = ()
         if how.estimate is None:
             _require_sortable(sources)
-            maps, trace = lineas.train(model, found, sources, goals, pooling, settings, on_step)
+            maps, trace = lineas.train_maps(model, found, sources, goals, pooling, settings, on_step)
             losses = trace.losses
         else:
             settings_of = {"bounded": bounded, "pool": pool} if how.configured else {}
@@ -132,7 +132,7 @@ def _batches(what: str, batches: Iterable[Batch]) -> list[Batch]:
 
 def _one_after_another(
     model: nn.Module,
-    sites: Sequence[Site],
+    sites: Sequence[SteeringSite],
     source: Sequence[Batch],
     goals: Sequence[Tensor],
     pooling: Pooling,

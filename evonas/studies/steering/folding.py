@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.studies.steering.maps import AffineMap
-from evonas.studies.steering.sites import Site
+from evonas.studies.steering.sites import SteeringSite
 
 GAINS = (0.0, 1.0)  # a norm multiplies by its weight, or, as Gemma's, by 1 + weight
 _NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-TOLERANCE = 1e-4  # of the check; norms of language models compute in float32, whatever they are given
+_TOLERANCE = 1e-4  # of the check; norms of language models compute in float32, whatever they are given
 
 Weights = dict[str, Tensor]  # new values of a module's parameters, by name
 
 
-def folded_weights(model: nn.Module, site: Site, affine: AffineMap, *, add_bias: bool) -> Weights:
+def folded_weights(model: nn.Module, site: SteeringSite, affine: AffineMap, *, add_bias: bool) -> Weights:
     r"""Weights with which the module at a site puts out $w z + b$ where it puts out z now; the model is left alone.
 
     For a linear layer or convolution $(W, c) \to (w W, w c + b)$ by output neuron; for a norm with gain g and bias c,
@@ -69,7 +69,7 @@ def set_weights(module: nn.Module, weights: Weights) -> None:
             parameter.copy_(value)
 
 
-def _folded_norm(site: Site, module: nn.Module, weight: Tensor, affine: AffineMap, new: Weights) -> Weights:
+def _folded_norm(site: SteeringSite, module: nn.Module, weight: Tensor, affine: AffineMap, new: Weights) -> Weights:
     scale = affine.weight.to(weight.device, torch.float64)
     for gain in GAINS:
         value = (weight.double() + gain) * scale - gain
@@ -79,7 +79,7 @@ def _folded_norm(site: Site, module: nn.Module, weight: Tensor, affine: AffineMa
 
 
 @torch.no_grad()
-def _reproduces(site: Site, module: nn.Module, affine: AffineMap, new: Weights) -> bool:
+def _reproduces(site: SteeringSite, module: nn.Module, affine: AffineMap, new: Weights) -> bool:
     """Whether a copy of the module with new weights puts out what the map makes of the old one's output."""
     plain = copy.deepcopy(module).double().eval()
     for hooks in (plain._forward_hooks, plain._forward_pre_hooks):
@@ -93,10 +93,10 @@ def _reproduces(site: Site, module: nn.Module, affine: AffineMap, new: Weights) 
         wanted, found = affine(plain(x), site.axis), changed(x)
     except (RuntimeError, TypeError, ValueError):  # wants other inputs
         return False
-    return bool((found - wanted).abs().max() <= TOLERANCE * wanted.abs().max())
+    return bool((found - wanted).abs().max() <= _TOLERANCE * wanted.abs().max())
 
 
-def _per_neuron(site: Site, module: nn.Module, weight: Tensor) -> list[int]:
+def _per_neuron(site: SteeringSite, module: nn.Module, weight: Tensor) -> list[int]:
     """The shape in which one number per output neuron multiplies a weight of several axes."""
     shape = [1] * weight.ndim
     if type(module) in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d):
@@ -110,7 +110,7 @@ def _per_neuron(site: Site, module: nn.Module, weight: Tensor) -> list[int]:
     return shape
 
 
-def _require_unshared(model: nn.Module, site: Site, module: nn.Module) -> None:
+def _require_unshared(model: nn.Module, site: SteeringSite, module: nn.Module) -> None:
     owners = defaultdict[int, list[str]](list)
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners[id(parameter)].append(name)
@@ -120,5 +120,5 @@ def _require_unshared(model: nn.Module, site: Site, module: nn.Module) -> None:
             raise _not_exact(site, f"its {name} is shared with {others[0]}")
 
 
-def _not_exact(site: Site, why: str, remedy: str = "keep the hooks: intervention.on(model)") -> InputError:
+def _not_exact(site: SteeringSite, why: str, remedy: str = "keep the hooks: intervention.on(model)") -> InputError:
     return InputError(site.name, f"the map cannot be folded exactly: {why}", remedy=remedy)

@@ -17,7 +17,7 @@ from evonas.training.fit import Trace, fit
 from evonas.training.modes import seeded
 
 CLASSES, SIDE = 10, 8
-NOISE = 16
+_NOISE = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ class Generator(nn.Module):
     def __init__(self, width: int = 64) -> None:
         super().__init__()
         self.embedding = nn.Embedding(CLASSES, width)
-        self.dense = nn.Linear(width + NOISE, width)
+        self.dense = nn.Linear(width + _NOISE, width)
         self.norm = nn.LayerNorm(width)
         self.unfold = nn.Linear(width, 4 * width)
         self.blocks = nn.ModuleList(Upscale(width) for _ in range(2))
@@ -88,7 +88,7 @@ class Upscale(nn.Module):
 def inputs(label: int, count: int, seed: int) -> dict[str, Tensor]:
     """A batch for the generator: noise of the seed, all of one class; the noise does not depend on the class."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "noise"))
-    return {"noise": torch.randn(count, NOISE, generator=generator), "labels": torch.full((count,), label)}
+    return {"noise": torch.randn(count, _NOISE, generator=generator), "labels": torch.full((count,), label)}
 
 
 def energy_distance(real: Tensor, made: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def _batches(digits: Digits, per_class: int, seed: int) -> Iterator[tuple[Tensor
     classes = [digits.of(label).flatten(1) for label in range(CLASSES)]
     while True:
         chosen = [images[torch.randint(len(images), (per_class,), generator=rng)] for images in classes]
-        yield torch.stack(chosen), torch.randn(CLASSES * per_class, NOISE, generator=rng)
+        yield torch.stack(chosen), torch.randn(CLASSES * per_class, _NOISE, generator=rng)
 
 
 def _mean_within(x: Tensor) -> Tensor:

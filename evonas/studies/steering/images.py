@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from evonas.config.section import Count, PositiveInt, Section
 from evonas.seeding import derive_seed
 from evonas.studies.steering.generator import CLASSES, Generator, inputs, load_digits
-from evonas.studies.steering.judge import Classifier, concept_score, feature_distance, similarity
+from evonas.studies.steering.judge import DigitClassifier, concept_score, feature_distance, similarity
 from evonas.studies.steering.networks import NetworksSpec, trained_networks
 from evonas.studies.steering.sentences import Samples
 from evonas.studies.steering.sites import Batch
@@ -40,7 +40,7 @@ class ImagesConfig(Section):
     trained: Count = 0
 
 
-class ImageSubject:
+class ImageTarget:
     """A generator of digits; see ``evonas.studies.steering.subject.Subject``.
 
     ``remove`` is fitted from inputs of the concept to inputs of all other classes, ``include`` the other way round. The
@@ -64,7 +64,7 @@ class ImageSubject:
         self._others = tuple(label for label in range(CLASSES) if label != config.concept)
 
     @cached_property
-    def _networks(self) -> tuple[Generator, Classifier, Generator]:
+    def _networks(self) -> tuple[Generator, DigitClassifier, Generator]:
         generator, judge = trained_networks(self.networks, self._folder)
         return generator.to(self._device), judge.to(self._device), copy.deepcopy(generator).to(self._device)
 
@@ -73,7 +73,7 @@ class ImageSubject:
         return self._networks[0]
 
     @property
-    def _judge(self) -> Classifier:
+    def _judge(self) -> DigitClassifier:
         return self._networks[1]
 
     @property

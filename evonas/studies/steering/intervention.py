@@ -14,7 +14,7 @@ from evonas.errors import InputError
 from evonas.studies.steering import saving
 from evonas.studies.steering.folding import folded_weights, set_weights
 from evonas.studies.steering.maps import AffineMap
-from evonas.studies.steering.sites import Site, require_sites, steered
+from evonas.studies.steering.sites import SteeringSite, require_sites, steered
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +32,7 @@ class Intervention:
         ``with intervention.on(model, strength=0.7): model.generate(...)``
     """
 
-    sites: tuple[Site, ...]
+    sites: tuple[SteeringSite, ...]
     maps: tuple[AffineMap, ...]
     method: str
     model: str
@@ -130,7 +130,7 @@ class Intervention:
         bounded = {name: affine for name, affine in self.by_name.items() if affine.is_bounded}
         pools = {name: affine.pool for name, affine in bounded.items() if affine.pool != "mean"}
         header = saving.Header(method=self.method, model=self.model, sites=self.sites, losses=self.losses, pools=pools)
-        saving.write(Path(folder), header, self.by_name)
+        saving.write_intervention(Path(folder), header, self.by_name)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -139,7 +139,7 @@ class Intervention:
         Raises:
             InputError: a file is missing or broken.
         """
-        header, maps = saving.read(Path(folder))
+        header, maps = saving.read_intervention(Path(folder))
         return cls(header.sites, maps, header.method, header.model, header.losses)
 
     @property
@@ -169,7 +169,7 @@ class Intervention:
 
 
 @contextmanager
-def _named(site: Site) -> Iterator[None]:
+def _named(site: SteeringSite) -> Iterator[None]:
     """Errors within it say where."""
     try:
         yield

@@ -13,7 +13,7 @@ from evonas.training.fit import Trace, fit
 from evonas.training.modes import seeded
 
 
-class Classifier(nn.Module):
+class DigitClassifier(nn.Module):
     """Two convolutions and a dense layer. Shapes: images [b, 1, 8, 8] -> logits [b, 10].
 
     Args:
@@ -41,10 +41,10 @@ class Classifier(nn.Module):
 
 def train_classifier(
     digits: Digits, *, steps: int = 600, seed: int = 0, width: int = 64, batch_size: int = 64, lr: float = 2e-3
-) -> tuple[Classifier, Trace]:
+) -> tuple[DigitClassifier, Trace]:
     """A classifier trained on real images with Adam."""
     with seeded(derive_seed(seed, "weights")):
-        classifier = Classifier(width)
+        classifier = DigitClassifier(width)
     optimizer = torch.optim.Adam(classifier.parameters(), lr)
 
     def batches() -> Iterator[Tensor]:
@@ -60,13 +60,13 @@ def train_classifier(
 
 
 @torch.no_grad()
-def concept_score(classifier: Classifier, images: Tensor, label: int) -> float:
+def concept_score(classifier: DigitClassifier, images: Tensor, label: int) -> float:
     """Mean probability of a class, in [0, 1]. Shapes: images [b, 1, 8, 8]."""
     return float(classifier(images).softmax(1)[:, label].mean())
 
 
 @torch.no_grad()
-def similarity(classifier: Classifier, images: Tensor, others: Tensor) -> float:
+def similarity(classifier: DigitClassifier, images: Tensor, others: Tensor) -> float:
     """Mean cosine between features of images and those of the same number of others, pair by pair.
 
     Steered images against unsteered ones of the same noise: how much of them is kept. Source: IMGScore, Rodriguez et
@@ -82,7 +82,7 @@ def similarity(classifier: Classifier, images: Tensor, others: Tensor) -> float:
 
 
 @torch.no_grad()
-def feature_distance(classifier: Classifier, images: Tensor, others: Tensor) -> float:
+def feature_distance(classifier: DigitClassifier, images: Tensor, others: Tensor) -> float:
     r"""Frechet distance between Gaussians fitted to the features of two sets of images.
 
     $\lVert\mu_1 - \mu_2\rVert^2 + \mathrm{tr}(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1^{1/2} \Sigma_2 \Sigma_1^{1/2})^{1/2})$,

@@ -13,7 +13,7 @@ from evonas.studies.steering.maps import AffineMap
 from evonas.studies.steering.pooling import Pooling
 from evonas.studies.steering.proximal import shrink_to_identity
 from evonas.studies.steering.recording import Recorder
-from evonas.studies.steering.sites import Batch, Site, steered
+from evonas.studies.steering.sites import Batch, SteeringSite, steered
 from evonas.studies.steering.wasserstein import Quantiles, quantiles, require_reduction, transport_loss
 from evonas.training.fit import StopReason, Trace, fit
 
@@ -25,7 +25,7 @@ FLOOR = 1e-3  # share of the learning rate at the end
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class LinEASSettings:
     """How the maps are trained.
 
     Attributes:
@@ -66,13 +66,13 @@ class Settings:
         return FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * step / self.steps)) / 2
 
 
-def train(
+def train_maps(
     model: nn.Module,
-    sites: Sequence[Site],
+    sites: Sequence[SteeringSite],
     source: Sequence[Batch],
     target: Sequence[Tensor],
     pooling: Pooling,
-    settings: Settings,
+    settings: LinEASSettings,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> tuple[list[AffineMap], Trace]:
     r"""Maps that start at the identity and end where the steered source resembles the target.

@@ -12,7 +12,7 @@ from evonas.errors import InputError, first_line
 from evonas.files import write_whole
 from evonas.runs.jobs import spec_text
 from evonas.studies.steering.generator import Generator, load_digits, train_generator
-from evonas.studies.steering.judge import Classifier, train_classifier
+from evonas.studies.steering.judge import DigitClassifier, train_classifier
 
 
 class NetworksSpec(Section):
@@ -24,7 +24,7 @@ class NetworksSpec(Section):
     trained: Count
 
 
-def trained_networks(spec: NetworksSpec, folder: Path | None) -> tuple[Generator, Classifier]:
+def trained_networks(spec: NetworksSpec, folder: Path | None) -> tuple[Generator, DigitClassifier]:
     """The generator and the classifier: from the folder, or trained and written there; None keeps nothing.
 
     Both are small: trained on the CPU, whatever the device, they are the same everywhere.
@@ -35,7 +35,7 @@ def trained_networks(spec: NetworksSpec, folder: Path | None) -> tuple[Generator
     digest = hashlib.sha256(spec_text(spec).encode()).hexdigest()[:16]
     file = None if folder is None else folder / f"networks-{digest}.safetensors"
     if file is not None and file.is_file():
-        generator, judge = Generator(spec.width), Classifier()
+        generator, judge = Generator(spec.width), DigitClassifier()
         try:
             load_model(_both(generator, judge), file)
         except (SafetensorError, RuntimeError) as error:
@@ -51,5 +51,5 @@ def trained_networks(spec: NetworksSpec, folder: Path | None) -> tuple[Generator
     return generator, judge
 
 
-def _both(generator: Generator, judge: Classifier) -> nn.ModuleDict:
+def _both(generator: Generator, judge: DigitClassifier) -> nn.ModuleDict:
     return nn.ModuleDict({"generator": generator, "judge": judge})

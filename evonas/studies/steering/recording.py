@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.studies.steering.pooling import Pooling
-from evonas.studies.steering.sites import Batch, Site, main_output, run
+from evonas.studies.steering.sites import Batch, SteeringSite, main_output, run
 from evonas.training.modes import evaluating
 
 
@@ -30,7 +30,7 @@ class Recorder:
         pooling: over tokens and space.
     """
 
-    def __init__(self, model: nn.Module, sites: Sequence[Site], pooling: Pooling) -> None:
+    def __init__(self, model: nn.Module, sites: Sequence[SteeringSite], pooling: Pooling) -> None:
         self._model, self._sites, self._pooling = model, sites, pooling
         self._hooks = ExitStack()
         self._pooled: dict[str, Tensor] = {}
@@ -64,7 +64,7 @@ class Recorder:
                 raise InputError(name, found, accepted="one per sample", remedy="choose another site")
         return [self._pooled[site.name] for site in self._sites]
 
-    def _note(self, site: Site, _module: nn.Module, _inputs: object, output: Any) -> None:
+    def _note(self, site: SteeringSite, _module: nn.Module, _inputs: object, output: Any) -> None:
         self._pooled[site.name] = self._pooling(main_output(site.name, output), site.axis, self._mask)
         if len(self._pooled) == len(self._sites):
             raise _LastSiteSeen
@@ -72,7 +72,7 @@ class Recorder:
 
 @torch.no_grad()
 def record(
-    model: nn.Module, sites: Sequence[Site], batches: Iterable[Batch], pooling: Pooling, what: str
+    model: nn.Module, sites: Sequence[SteeringSite], batches: Iterable[Batch], pooling: Pooling, what: str
 ) -> list[Tensor]:
     """Pooled activations [n, d] of all samples at each site, as the model is, with its steering hooks.
 

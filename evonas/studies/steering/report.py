@@ -14,14 +14,22 @@ from evonas.report.save import Report, RunLog
 from evonas.report.statistics import finite_summary, summary
 from evonas.report.table import Datum, Table, grouped, written
 from evonas.runs.store import Outcome
-from evonas.studies.steering.images import ImageSubject
+from evonas.studies.steering.images import ImageTarget
 from evonas.studies.steering.results import MethodCurves, label_of, method_curves, steering_json
-from evonas.studies.steering.study import NONE, MeasurePiece, Piece, SteeringCell, StudyConfig, maps_of, subject_of
+from evonas.studies.steering.study import (
+    NONE,
+    SteeringCell,
+    SteeringJob,
+    SteeringMeasurement,
+    SteeringStudyConfig,
+    maps_of,
+    target_of,
+)
 
-FULL = 1.0  # the strength at which a table shows a method as fitted
+FITTED_STRENGTH = 1.0  # the strength at which a table shows a method as fitted
 SHOWN_RISES = 1.5  # times the largest rise that is compared: how far a picture of trade-offs goes
 PICTURES = 12  # images in a row
-LINES = 9  # in a picture that has one for each variant
+_MOST_LINES = 9  # in a picture that has one for each variant
 RISE = "price, rise in %"
 WIDE = 4.0  # from this ratio of strengths on their axis is logarithmic
 NOTE = """Mean and deviation over seeds; the price is the untouched model's, below it what it rises by. At a rise of
@@ -33,8 +41,8 @@ and is what counts."""
 def steering_report(
     name: str,
     rises: Sequence[float],
-    pieces: Mapping[SteeringCell, MeasurePiece],
-    outcomes: Mapping[Piece, Outcome],
+    pieces: Mapping[SteeringCell, SteeringMeasurement],
+    outcomes: Mapping[SteeringJob, Outcome],
     images: Mapping[str, Figure],
 ) -> Report:
     """The report of a study from its measurements, the outcomes of all its runs, and the images of ``draw_samples``."""
@@ -74,7 +82,7 @@ def _row(curves: MethodCurves, rises: Sequence[float]) -> dict[str, Datum]:
         row["score at 1"] = finite_summary(point.score for point in firsts)
         row["price at 1"] = written(finite_summary(point.price for point in firsts))
     else:
-        score, rise = curves.over_seeds(FULL) or (None, None)
+        score, rise = curves.over_seeds(FITTED_STRENGTH) or (None, None)
         row["score at 1"], row["price at 1"] = score, rise and rise.mean
     return row | {f"score at +{100 * rise:g} %": _matched_text(curves, rise) for rise in rises}
 
@@ -88,7 +96,7 @@ def _matched_text(curves: MethodCurves, rise: float) -> str | None:
     return f"{score} ({more}{fmean(each.strength for each in found):.2f})"
 
 
-def _runs(pieces: Mapping[SteeringCell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> Table:
+def _runs(pieces: Mapping[SteeringCell, SteeringMeasurement], outcomes: Mapping[SteeringJob, Outcome]) -> Table:
     found = {cell: outcomes[piece] for cell, piece in pieces.items()}
     numbers = dict.fromkeys(key for outcome in found.values() for key in outcome.value or () if key != "texts")
     return Table.of(
@@ -99,7 +107,9 @@ def _runs(pieces: Mapping[SteeringCell, MeasurePiece], outcomes: Mapping[Piece, 
     )
 
 
-def _logs(pieces: Mapping[SteeringCell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> dict[str, RunLog]:
+def _logs(
+    pieces: Mapping[SteeringCell, SteeringMeasurement], outcomes: Mapping[SteeringJob, Outcome]
+) -> dict[str, RunLog]:
     """A board for each fit: its loss, and what was measured, whose steps are thousandths of the strength."""
     logs = {}
     for (variant, seed), cells in grouped(pieces, lambda cell: (cell.variant, cell.seed)).items():
@@ -127,7 +137,7 @@ def draw_strengths(found: Sequence[MethodCurves], what: str, title: str) -> Figu
 
     Where they were too many, each method has its first variant alone; ``draw_support`` has all.
     """
-    wide = max((strength for each in found for strength in each.strengths), default=0.0) > WIDE * FULL
+    wide = max((strength for each in found for strength in each.strengths), default=0.0) > WIDE * FITTED_STRENGTH
 
     def points(curves: MethodCurves) -> Iterator[tuple[float, float, float]]:
         for strength in curves.strengths:
@@ -162,7 +172,7 @@ def draw_support(found: Sequence[MethodCurves], rises: Sequence[float], title: s
         if each.share is None or several[each.task, each.method] < 2:
             continue
         panel, share = f"{each.task}, {each.method}", 100 * each.share.mean
-        if (full := each.over_seeds(FULL)) is not None:
+        if (full := each.over_seeds(FITTED_STRENGTH)) is not None:
             lines.append((panel, "strength 1", [full[0].at(share)]))
         for rise in rises:
             score = summary([matched.score for matched in each.at_rise(rise).values()])
@@ -177,10 +187,12 @@ def draw_support(found: Sequence[MethodCurves], rises: Sequence[float], title: s
     return draw_panels(panels, xlabel="neurons steered, %", ylabel="score", title=title, logx=logx, levels=levels)
 
 
-def draw_samples(study: StudyConfig, pieces: Mapping[SteeringCell, MeasurePiece], folder: Path) -> dict[str, Figure]:
+def draw_samples(
+    study: SteeringStudyConfig, pieces: Mapping[SteeringCell, SteeringMeasurement], folder: Path
+) -> dict[str, Figure]:
     """Images of the first seed, by task: the untouched generator's, and each method's nearest to strength 1."""
-    subject = subject_of(study)
-    if not isinstance(subject, ImageSubject):
+    subject = target_of(study)
+    if not isinstance(subject, ImageTarget):
         return {}
     found = {}
     for task in subject.tasks:
@@ -188,7 +200,7 @@ def draw_samples(study: StudyConfig, pieces: Mapping[SteeringCell, MeasurePiece]
         cells = [cell for cell in pieces if (cell.task, cell.seed) == (task, study.seeds[0])]
         for variant in dict.fromkeys(cell.variant for cell in cells if cell.method != NONE):
             own = [cell for cell in cells if cell.variant == variant]
-            nearest = min(own, key=lambda cell: abs(cell.strength - FULL))
+            nearest = min(own, key=lambda cell: abs(cell.strength - FITTED_STRENGTH))
             maps = pieces[nearest].maps
             assert maps is not None
             try:
@@ -208,7 +220,7 @@ def _steered(groups: Sequence[MethodCurves]) -> list[MethodCurves]:
 
 def _lines(groups: Sequence[MethodCurves]) -> list[MethodCurves]:
     steered = _steered(groups)
-    if len({group.label for group in steered}) <= LINES:
+    if len({group.label for group in steered}) <= _MOST_LINES:
         return steered
     return list({(group.task, group.method): group for group in reversed(steered)}.values())[::-1]
 

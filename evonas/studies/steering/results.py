@@ -9,11 +9,11 @@ from typing import Any
 from evonas.report.statistics import Summary, finite, finite_summary, summary
 from evonas.report.table import grouped
 from evonas.runs.store import Outcome
-from evonas.studies.steering.study import NONE, MeasurePiece, Piece, SteeringCell
+from evonas.studies.steering.study import NONE, SteeringCell, SteeringJob, SteeringMeasurement
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class StrengthPoint:
     """One point of a curve: the strength, the concept's score, and the price, such as a perplexity on neutral text."""
 
     strength: float
@@ -22,7 +22,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Matched:
+class AtPerplexityCost:
     """A curve at a stated rise of the price.
 
     Attributes:
@@ -36,7 +36,7 @@ class Matched:
     reached: bool
 
 
-def at_rise(curve: Sequence[Point], rise: float) -> Matched:
+def at_rise(curve: Sequence[StrengthPoint], rise: float) -> AtPerplexityCost:
     """The first place on a curve where the price is (1 + rise) times that of its first point.
 
     Going up in strength, between the last point before the price exceeds that and the first point after, score and
@@ -51,12 +51,12 @@ def at_rise(curve: Sequence[Point], rise: float) -> Matched:
     for point in curve[1:]:
         if point.price > bound:
             if not isfinite(point.price):
-                return Matched(before.strength, before.score, True)
+                return AtPerplexityCost(before.strength, before.score, True)
             part = (bound - before.price) / (point.price - before.price)
             strength = before.strength + part * (point.strength - before.strength)
-            return Matched(strength, before.score + part * (point.score - before.score), True)
+            return AtPerplexityCost(strength, before.score + part * (point.score - before.score), True)
         before = point
-    return Matched(before.strength, before.score, False)
+    return AtPerplexityCost(before.strength, before.score, False)
 
 
 def label_of(method: str, sparsity: float, neurons: float) -> str:
@@ -83,7 +83,7 @@ class MethodCurves:
     method: str
     sparsity: float
     neurons: float
-    curves: Mapping[int, tuple[Point, ...]]
+    curves: Mapping[int, tuple[StrengthPoint, ...]]
     shares: Mapping[int, float]
     failures: Mapping[int, str]
 
@@ -110,16 +110,18 @@ class MethodCurves:
         scores, rises = [point.score for point, _ in pairs], [point.price / first.price - 1 for point, first in pairs]
         return summary(scores), summary(rises)
 
-    def at_rise(self, rise: float) -> dict[int, Matched]:
+    def at_rise(self, rise: float) -> dict[int, AtPerplexityCost]:
         """By seed; see ``at_rise``."""
         return {seed: at_rise(curve, rise) for seed, curve in self.curves.items()}
 
 
-def method_curves(pieces: Mapping[SteeringCell, MeasurePiece], outcomes: Mapping[Piece, Outcome]) -> list[MethodCurves]:
+def method_curves(
+    pieces: Mapping[SteeringCell, SteeringMeasurement], outcomes: Mapping[SteeringJob, Outcome]
+) -> list[MethodCurves]:
     """The curves of each method and variant, in the order of the file, the untouched model first in each task."""
     found = []
     for variant, cells in grouped(pieces, lambda cell: cell.variant).items():
-        curves: dict[int, tuple[Point, ...]] = {}
+        curves: dict[int, tuple[StrengthPoint, ...]] = {}
         failures: dict[int, str] = {}
         shares: dict[int, float] = {}
         for seed, own in grouped(cells, lambda cell: cell.seed).items():
@@ -158,7 +160,7 @@ def steering_json(groups: Sequence[MethodCurves], rises: Sequence[float]) -> dic
     }
 
 
-def _matched_json(found: Mapping[int, Matched]) -> dict[str, Any]:
+def _matched_json(found: Mapping[int, AtPerplexityCost]) -> dict[str, Any]:
     scores = summary([each.score for each in found.values()])
     return {
         "score": {"mean": scores.mean, "std": scores.std},
@@ -167,7 +169,7 @@ def _matched_json(found: Mapping[int, Matched]) -> dict[str, Any]:
     }
 
 
-def _point(strength: float, outcome: Outcome) -> Point:
+def _point(strength: float, outcome: Outcome) -> StrengthPoint:
     assert outcome.value is not None
     price = outcome.value["price"]
-    return Point(strength, float(outcome.value["score"]), inf if price is None else float(price))
+    return StrengthPoint(strength, float(outcome.value["score"]), inf if price is None else float(price))

@@ -16,7 +16,7 @@ from evonas.errors import InputError
 from evonas.files import write_text, write_whole
 from evonas.studies.steering.maps import AffineMap
 from evonas.studies.steering.pooling import POOLS
-from evonas.studies.steering.sites import Site
+from evonas.studies.steering.sites import SteeringSite
 
 HEADER, TENSORS = "intervention.json", "maps.safetensors"
 _PARTS, _BOUNDS = ("weight", "bias"), ("low", "high")
@@ -31,12 +31,12 @@ class Header(Section):
     format: Literal["evonas intervention 1"] = "evonas intervention 1"
     method: str
     model: str
-    sites: Annotated[tuple[Site, ...], Field(min_length=1)]
+    sites: Annotated[tuple[SteeringSite, ...], Field(min_length=1)]
     losses: tuple[float, ...] = ()
     pools: dict[str, str] = Field(default_factory=dict)
 
 
-def write(folder: Path, header: Header, maps: Mapping[str, AffineMap]) -> None:
+def write_intervention(folder: Path, header: Header, maps: Mapping[str, AffineMap]) -> None:
     """Write both files, the header last; each is there whole or not at all."""
     tensors = {
         f"{name}/{part}": value.detach().cpu().contiguous()
@@ -48,7 +48,7 @@ def write(folder: Path, header: Header, maps: Mapping[str, AffineMap]) -> None:
     write_text(folder / HEADER, header.model_dump_json(indent=1) + "\n")
 
 
-def read(folder: Path) -> tuple[Header, tuple[AffineMap, ...]]:
+def read_intervention(folder: Path) -> tuple[Header, tuple[AffineMap, ...]]:
     """What ``write`` wrote; maps are on the CPU.
 
     Raises:
@@ -78,7 +78,7 @@ def read(folder: Path) -> tuple[Header, tuple[AffineMap, ...]]:
     return header, maps
 
 
-def _map(site: Site, tensors: dict[str, Tensor], where: str, pool: str) -> AffineMap:
+def _map(site: SteeringSite, tensors: dict[str, Tensor], where: str, pool: str) -> AffineMap:
     """Take the map of one site out of the tensors."""
     bounded = f"{site.name}/low" in tensors
     values = dict[str, Tensor]()

@@ -17,7 +17,7 @@ from evonas.tasks.language.pretrained import INSTALL, quietly
 
 Scorer = Callable[[Sequence[str]], list[float]]
 
-ACCEPTED = "profanity, vader, or a folder or hub id of a classifier of transformers"
+_ACCEPTED = "profanity, vader, or a folder or hub id of a classifier of transformers"
 PROFANITY, VADER = "alt-profanity-check", "vaderSentiment"
 BATCH, LONGEST = 32, 512  # texts and tokens at once
 
@@ -98,7 +98,7 @@ def _classifier(name: str, label: str, device: torch.device) -> Scorer:
                 name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
             )
     except Exception as error:  # whatever reading files that others made may raise, out of many packages
-        raise InputError(f"scorer {name}", f"cannot be loaded ({first_line(error)})", accepted=ACCEPTED) from None
+        raise InputError(f"scorer {name}", f"cannot be loaded ({first_line(error)})", accepted=_ACCEPTED) from None
     labels = dict(model.config.label2id)
     if label not in labels:
         raise InputError(f"scorer {name}: label", repr(label), accepted=", ".join(labels))

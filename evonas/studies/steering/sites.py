@@ -23,7 +23,7 @@ _FEATURES_SECOND = (
 )
 
 
-class Site(Section):
+class SteeringSite(Section):
     """A module whose output is steered.
 
     Attributes:
@@ -56,7 +56,7 @@ def run(model: nn.Module, batch: Batch) -> Any:
 
 
 @torch.no_grad()
-def find_sites(model: nn.Module, patterns: Iterable[str], batch: Batch) -> tuple[Site, ...]:
+def find_sites(model: nn.Module, patterns: Iterable[str], batch: Batch) -> tuple[SteeringSite, ...]:
     """The modules that a pattern matches, in the order in which one whole forward pass calls them.
 
     Neurons are the last axis of tokens [b, t, d] and vectors [b, d]. Of four axes they are the second, [b, c, h, w],
@@ -98,7 +98,7 @@ def find_sites(model: nn.Module, patterns: Iterable[str], batch: Batch) -> tuple
     for name in sorted(chosen - outputs.keys()):
         raise _uncallable(name, "not called in a forward pass")
     return tuple(
-        Site(
+        SteeringSite(
             name=name,
             features=features,
             axis=axis,
@@ -110,7 +110,7 @@ def find_sites(model: nn.Module, patterns: Iterable[str], batch: Batch) -> tuple
 
 
 @contextmanager
-def steered(model: nn.Module, sites: Sequence[Site], maps: Sequence[AffineMap]) -> Iterator[None]:
+def steered(model: nn.Module, sites: Sequence[SteeringSite], maps: Sequence[AffineMap]) -> Iterator[None]:
     """Within it, the output of each site goes through its map, for all tokens and positions.
 
     Raises:
@@ -123,7 +123,7 @@ def steered(model: nn.Module, sites: Sequence[Site], maps: Sequence[AffineMap]) 
         yield
 
 
-def require_sites(model: nn.Module, sites: Sequence[Site], origin: str) -> list[nn.Module]:
+def require_sites(model: nn.Module, sites: Sequence[SteeringSite], origin: str) -> list[nn.Module]:
     """The modules of the sites.
 
     Raises:
@@ -165,7 +165,7 @@ def main_output(name: str, output: Any) -> Tensor:
     return first
 
 
-def _steer(site: Site, affine: AffineMap, _module: nn.Module, _inputs: object, output: Any) -> Any:
+def _steer(site: SteeringSite, affine: AffineMap, _module: nn.Module, _inputs: object, output: Any) -> Any:
     tensor = main_output(site.name, output)
     if tensor.shape[site.axis] != site.features:
         raise _other_size(site, tensor.shape[site.axis], "put out by this model", "")
@@ -183,7 +183,7 @@ def _uncallable(name: str, trouble: str) -> InputError:
     return InputError(name, trouble, accepted="modules called once", remedy="choose other sites, or a narrower pattern")
 
 
-def _other_size(site: Site, features: int | None, where: str, origin: str) -> InputError:
+def _other_size(site: SteeringSite, features: int | None, where: str, origin: str) -> InputError:
     return InputError(site.name, f"{features} neurons {where}", accepted=str(site.features), remedy=_origin(origin))
 
 

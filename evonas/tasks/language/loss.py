@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, z_loss: float = 0.0) -> Tensor:
+def z_loss_cross_entropy(logits: Tensor, targets: Tensor, z_loss: float = 0.0) -> Tensor:
     r"""Mean over positions of $\log Z - logit_{target} + z \log^2 Z$, $Z = \sum_v \exp(logit_v)$, in single precision.
 
     The last term keeps log Z near 0; without it the logits may drift, since the cross entropy does not see their

@@ -110,7 +110,7 @@ class Transformer(nn.Module):
         return {name: self.get_parameter(name) for name in (*inside, "head.weight")}
 
 
-def build(config: ModelConfig, seed: int, make_norm: NormFactory | None = None) -> Transformer:
+def build_transformer(config: ModelConfig, seed: int, make_norm: NormFactory | None = None) -> Transformer:
     """A freshly initialized model; what exchanged norms draw from torch's generator depends on the seed alone."""
     with seeded(derive_seed(seed, "norms")):
         model = Transformer(config, make_norm)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from evonas.errors import InputError
 from evonas.surgery.calls import call, inference, output_of
 
-Batch = Tensor | Mapping[str, Any]
+ModelBatch = Tensor | Mapping[str, Any]
 
 UNSCORED = -100  # the label of a token that does not count, as in transformers
 
@@ -47,7 +47,7 @@ class Perplexity:
         return float(torch.tensor(self.nll, dtype=torch.float64).exp())
 
 
-def perplexity(model: nn.Module, batches: Iterable[Batch]) -> Perplexity:
+def perplexity(model: nn.Module, batches: Iterable[ModelBatch]) -> Perplexity:
     r"""$\exp(-\frac1T \sum_t \log p(x_t \mid x_{<t}))$ over the tokens that follow one of their text.
 
     Each batch is one window of the result.
@@ -110,7 +110,7 @@ def sliding(
     return batches
 
 
-def _score(model: nn.Module, batch: Batch) -> Window:
+def _score(model: nn.Module, batch: ModelBatch) -> Window:
     inputs = dict(batch) if isinstance(batch, Mapping) else {"input_ids": batch}
     ids = inputs.get("input_ids")
     if not isinstance(ids, Tensor) or ids.ndim != 2:

@@ -22,8 +22,8 @@ GGUF = b"GGUF"  # how such a file begins
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 KEPT = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")  # what a folder's model and tokenizer depend on
 INSTALL = "pip install 'evonas[lm]'"
-ACCEPTED = "a folder with config.json and .safetensors, a .gguf file, or an id of the hub such as owner/name"
-SHOWN = 3  # names in an error message
+_ACCEPTED = "a folder with config.json and .safetensors, a .gguf file, or an id of the hub such as owner/name"
+_SHOWN = 3  # names in an error message
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,10 @@ def load_language_model(
                 place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
             )
     except Exception as error:  # whatever reading files that others made may raise, out of many packages
-        raise InputError(source, f"cannot be loaded ({first_line(error)})", accepted=ACCEPTED) from None
+        raise InputError(source, f"cannot be loaded ({first_line(error)})", accepted=_ACCEPTED) from None
     if missing := sorted(loading["missing_keys"]):
-        more = ", ..." if len(missing) > SHOWN else ""
-        raise InputError(source, f"lacks the weights {', '.join(missing[:SHOWN])}{more}", accepted=ACCEPTED)
+        more = ", ..." if len(missing) > _SHOWN else ""
+        raise InputError(source, f"lacks the weights {', '.join(missing[:_SHOWN])}{more}", accepted=_ACCEPTED)
     model = model.eval().requires_grad_(False).to(device)
     if not path.exists():
         revision = getattr(model.config, "_commit_hash", None) or "unknown revision"
@@ -102,17 +102,17 @@ def _place(source: str) -> tuple[str, dict[str, str]]:
     if path.is_file():
         with path.open("rb") as file:
             if file.read(len(GGUF)) != GGUF:
-                raise InputError(source, "is no GGUF file", accepted=ACCEPTED)
+                raise InputError(source, "is no GGUF file", accepted=_ACCEPTED)
         return str(path.parent), {"gguf_file": path.name}
     if path.is_dir():
         if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
             held = sorted(file.name for file in (*path.glob("*.gguf"), *path.glob("*.bin"), *path.glob("*.pt")))
-            found = "holds no config.json with .safetensors" + (f", but {', '.join(held[:SHOWN])}" if held else "")
+            found = "holds no config.json with .safetensors" + (f", but {', '.join(held[:_SHOWN])}" if held else "")
             remedy = "give the .gguf file itself" if any(name.endswith(".gguf") for name in held) else ""
-            raise InputError(source, found, accepted=ACCEPTED, remedy=remedy)
+            raise InputError(source, found, accepted=_ACCEPTED, remedy=remedy)
         return str(path), {}
     if not HUB_ID.fullmatch(source) or source.endswith(".gguf") or source.startswith("."):
-        raise InputError(source, "no such folder or file", accepted=ACCEPTED)
+        raise InputError(source, "no such folder or file", accepted=_ACCEPTED)
     return source, {}
 
 

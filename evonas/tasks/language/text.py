@@ -31,7 +31,7 @@ class Text:
     vocabulary: int
 
 
-def load(config: TextConfig) -> Text:
+def load_text(config: TextConfig) -> Text:
     """Read a text, split it, and turn both parts into tokens; BPE is learned from the training part alone.
 
     Raises:
@@ -51,7 +51,7 @@ def load(config: TextConfig) -> Text:
     return Text(name, first, last, tokenizer.get_vocab_size())
 
 
-def read(config: TextConfig) -> tuple[str, str]:
+def read_text(config: TextConfig) -> tuple[str, str]:
     """The part to train on and the part that validates, as text; ``tokens`` and ``vocabulary`` do not matter.
 
     Raises:
@@ -61,7 +61,7 @@ def read(config: TextConfig) -> tuple[str, str]:
     return train, validation
 
 
-def batches(tokens: Tensor, context: int, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def token_batches(tokens: Tensor, context: int, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Inputs and targets [batch_size, context] without end, from places drawn uniformly; targets are one token later.
 
     Raises:

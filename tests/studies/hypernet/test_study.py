@@ -20,9 +20,9 @@ from evonas.studies.hypernet.network import HyperNetwork
 from evonas.studies.hypernet.registration import roughness, warp
 from evonas.studies.hypernet.report import ablation, steps_by_rate
 from evonas.studies.hypernet.results import points_along, separate_of, slope, speedup, tuned_runs
-from evonas.studies.hypernet.settings import GridConfig, Piece, StudyConfig
-from evonas.studies.hypernet.study import pieces_of, settings_of
-from evonas.studies.hypernet.train import build, work
+from evonas.studies.hypernet.settings import HypernetGrid, HypernetRun, HypernetStudyConfig
+from evonas.studies.hypernet.study import hypernet_runs, hypernet_settings
+from evonas.studies.hypernet.train import build_run, do_hypernet_run
 from evonas.studies.hypernet.variants import at_gamma
 from evonas.training.fit import fit
 from studies import assert_one_line
@@ -72,11 +72,11 @@ def test_a_study_gives_what_its_runs_give_and_goes_on_where_it_was(
     found = groups[1]
     piece = next(
         p
-        for p in pieces_of(load_as(StudyConfig, file))
+        for p in hypernet_runs(load_as(HypernetStudyConfig, file))
         if (p.parametrization, p.learning_rate, p.seed) == ("mip", found["learning_rate"], 2)
     )
     torch.manual_seed(derive_seed(2, "dropout"))
-    task, network = build(piece)
+    task, network = build_run(piece)
     optimizer = torch.optim.Adam(network.parameters(), lr=piece.learning_rate)
     batches = task.batches(2)
     for steps in (2, 2):
@@ -85,7 +85,7 @@ def test_a_study_gives_what_its_runs_give_and_goes_on_where_it_was(
     assert found["metric"]["2"] == pytest.approx(metric, abs=1e-6)
     assert [step for step, _ in found["curves"]["2"]] == [0, 2, 4]
     assert len(found["losses"]["2"]) == 5
-    task, network = build(piece)
+    task, network = build_run(piece)
     batch = next(task.batches(derive_seed(0, "fixed batches")))
     spread = gradient_spread(network.eval(), lambda model, gamma: task.loss(model, at_gamma(batch, gamma)), task.grid)
     assert found["gradient_variance"]["2"] == pytest.approx(spread.variance / spread.square_of_mean, rel=1e-4)
@@ -96,8 +96,8 @@ def test_a_study_gives_what_its_runs_give_and_goes_on_where_it_was(
     assert list((run / "tb").rglob("events.*"))
 
 
-def piece(form: str, rate: float, seed: int) -> Piece:
-    base = pieces_of(StudyConfig.model_validate_json('{"name": "a", "task": {"name": "registration"}}'))[0]
+def piece(form: str, rate: float, seed: int) -> HypernetRun:
+    base = hypernet_runs(HypernetStudyConfig.model_validate_json('{"name": "a", "task": {"name": "registration"}}'))[0]
     return base.model_copy(update={"parametrization": form, "learning_rate": rate, "seed": seed})
 
 
@@ -139,8 +139,8 @@ def test_a_parametrization_that_always_diverges_has_no_curve() -> None:
 
 def test_settings_are_a_product_or_differ_from_the_first_in_one() -> None:
     axes = {"optimizers": ("adam", "sgd"), "norms": ("none", "layer", "weight"), "noise": (0, 7)}
-    assert len(settings_of(GridConfig(**axes))) == 12
-    assert settings_of(GridConfig(**axes, one_at_a_time=True)) == [
+    assert len(hypernet_settings(HypernetGrid(**axes))) == 12
+    assert hypernet_settings(HypernetGrid(**axes, one_at_a_time=True)) == [
         ("adam", "relu", "none", 0),
         ("adam", "relu", "none", 7),
         ("adam", "relu", "layer", 0),
@@ -154,25 +154,25 @@ def test_settings_are_a_product_or_differ_from_the_first_in_one() -> None:
 )
 def test_shipped_studies_have_as_many_runs_as_they_say(name: str, networks: int, separate: int) -> None:
     path = STUDIES / f"mip_{name}.toml"
-    places = [piece.place for piece in pieces_of(load_as(StudyConfig, path))]
+    places = [piece.place for piece in hypernet_runs(load_as(HypernetStudyConfig, path))]
     assert (places.count(None), len(places) - places.count(None)) == (networks, separate)
     assert f"# {networks} + {separate} runs" in path.read_text()
 
 
 def test_noise_raises_the_input_dimension_and_the_size_of_theta_still_follows_it(file: Path) -> None:
-    first = pieces_of(load_as(StudyConfig, file))[0].model_copy(update={"noise": 5})
-    task, network = build(first)
+    first = hypernet_runs(load_as(HypernetStudyConfig, file))[0].model_copy(update={"noise": 5})
+    task, network = build_run(first)
     assert (network.inputs.size, task.grid.shape) == (8, (5, 8))
-    value = work(first)
+    value = do_hypernet_run(first)
     assert value["magnitudes"][-1][0] == pytest.approx(8**0.5)
     assert slope(value["magnitudes"]) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_separate_network_is_a_plain_one_trained_at_its_gamma(file: Path) -> None:
-    study = load_as(StudyConfig, file, ['task.name="registration"', "run.check_every=4"])
-    spec = next(p for p in pieces_of(study) if (p.place, p.learning_rate, p.seed) == (1, 1e-2, 2))
-    value = work(spec)
-    task, _ = build(spec)
+    study = load_as(HypernetStudyConfig, file, ['task.name="registration"', "run.check_every=4"])
+    spec = next(p for p in hypernet_runs(study) if (p.place, p.learning_rate, p.seed) == (1, 1e-2, 2))
+    value = do_hypernet_run(spec)
+    task, _ = build_run(spec)
     plain = task.primary(2)
     optimizer = torch.optim.Adam(plain.parameters(), lr=1e-2)
     batches = task.batches(2)
@@ -189,7 +189,7 @@ def test_a_separate_network_is_a_plain_one_trained_at_its_gamma(file: Path) -> N
 
 
 def test_separate_networks_are_at_the_best_learning_rate_of_each_place() -> None:
-    def run(place: int, rate: float, seed: int, loss: float | None) -> tuple[Piece, Outcome]:
+    def run(place: int, rate: float, seed: int, loss: float | None) -> tuple[HypernetRun, Outcome]:
         base = piece("mip", rate, seed).model_copy(update={"parametrization": "separate", "place": place})
         end = None if loss is None else [loss]
         value = {"curve": [[4, loss]], "losses": end, "metric": end, "costs": None, "magnitudes": []}
@@ -209,8 +209,8 @@ def test_separate_networks_are_at_the_best_learning_rate_of_each_place() -> None
 def test_the_layer_of_a_primary_network_may_be_a_text_form(file: Path) -> None:
     names = {}
     for layer in ("gn-relu", "max(x, zero)"):
-        study = load_as(StudyConfig, file, [f"task.layer={json.dumps(layer)}"])
-        _, network = build(pieces_of(study)[0])
+        study = load_as(HypernetStudyConfig, file, [f"task.layer={json.dumps(layer)}"])
+        _, network = build_run(hypernet_runs(study)[0])
         names[layer] = set(network.base)
     assert names["max(x, zero)"] < names["gn-relu"]  # it has no scale and no shift
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from evonas.config import DataConfig
 from evonas.graph.catalogue import CATALOGUE
 from evonas.layer.lower import NormActLayer
-from evonas.studies.hypernet.primaries import Classifier
+from evonas.studies.hypernet.primaries import ImageClassifier
 from evonas.studies.hypernet.registration import roughness, warp
 from evonas.studies.hypernet.tasks import (
     HyperTask,
@@ -22,7 +22,7 @@ from evonas.studies.hypernet.tasks import (
     rescaled_classification,
 )
 from evonas.studies.hypernet.variants import with_noise
-from evonas.tasks.data import ImageData, load
+from evonas.tasks.data import ImageData, load_images
 from evonas.training.fit import StopReason, fit
 
 MAKERS = {
@@ -35,7 +35,7 @@ EVOLVED = CATALOGUE["evonorm-s0"]
 
 @pytest.fixture(scope="module")
 def digits() -> ImageData:
-    return load(DataConfig(train=400, validation=100))[0]
+    return load_images(DataConfig(train=400, validation=100))[0]
 
 
 @pytest.fixture(params=MAKERS)
@@ -174,7 +174,7 @@ def test_flops_are_those_of_the_convolutions_and_the_last_layer(digits: ImageDat
 
 
 def test_dropout_has_the_rate_it_is_given_and_keeps_the_mean() -> None:
-    network = Classifier(EVOLVED, width=4, num_classes=2)
+    network = ImageClassifier(EVOLVED, width=4, num_classes=2)
     network.head = torch.nn.Identity()
     images = torch.randn(200, 3, 4, 4)
     with torch.random.fork_rng():

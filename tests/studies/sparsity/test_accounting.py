@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.sparsity import sparsify
-from evonas.studies.sparsity.accounting import Cost, decode_costs, total
+from evonas.studies.sparsity.accounting import LayerCost, decode_costs, total
 
 # hidden, intermediate, layers, heads, key-value heads, vocabulary; 10^9 MACs dense and at 25, 40, 50 and 65 % as WINA
 # prints them; and the change in percent once the rotations that it leaves out are counted: 2 d^2 a layer
@@ -30,8 +30,8 @@ def weightless(hidden: int, intermediate: int, layers: int, heads: int, shared: 
         return library.LlamaForCausalLM(library.LlamaConfig(**sizes, **rest))
 
 
-def by_kind(costs: Iterable[Cost]) -> dict[str, Cost]:
-    kinds: dict[str, list[Cost]] = {}
+def by_kind(costs: Iterable[LayerCost]) -> dict[str, LayerCost]:
+    kinds: dict[str, list[LayerCost]] = {}
     for cost in costs:
         kinds.setdefault(cost.kind, []).append(cost)
     return {kind: total(found) for kind, found in kinds.items()}

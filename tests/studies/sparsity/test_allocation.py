@@ -13,7 +13,7 @@ from evonas.sparsity import sparsify
 from evonas.studies.sparsity.allocation import LEVELS, Curve, block_curves, blocks_of, greedy
 from evonas.studies.sparsity.build import Builder
 from evonas.studies.sparsity.layer import SparseLinear
-from evonas.studies.sparsity.scores import METHODS
+from evonas.studies.sparsity.scores import SCORE_METHODS
 from evonas.studies.sparsity.selection import Prefill
 from evonas.studies.sparsity.sites import linear_sites
 
@@ -70,7 +70,7 @@ def test_blocks_are_named_by_the_first_number(llama: nn.Module, mlp: nn.Module) 
 
 
 def builder(model: nn.Module, method: str = "teal") -> Builder:
-    return Builder(METHODS[method], linear_sites(model), {}, Prefill(), 0)
+    return Builder(SCORE_METHODS[method], linear_sites(model), {}, Prefill(), 0)
 
 
 def test_errors_of_layers_are_those_of_the_blocks_output_with_the_rest_dense(llama: nn.Module, ids: Tensor) -> None:

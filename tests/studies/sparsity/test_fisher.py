@@ -13,7 +13,7 @@ from evonas.sparsity import sparsify
 from evonas.studies.sparsity.allocation import LEVELS
 from evonas.studies.sparsity.build import Builder
 from evonas.studies.sparsity.fisher import fisher_curves
-from evonas.studies.sparsity.scores import METHODS
+from evonas.studies.sparsity.scores import SCORE_METHODS
 from evonas.studies.sparsity.selection import Prefill
 from evonas.studies.sparsity.sites import linear_sites
 
@@ -21,7 +21,7 @@ DRAWS = 64
 
 
 def builder(model: nn.Module) -> Builder:
-    return Builder(METHODS["teal"], linear_sites(model), {}, Prefill(), 0)
+    return Builder(SCORE_METHODS["teal"], linear_sites(model), {}, Prefill(), 0)
 
 
 def test_the_error_of_a_last_layer_is_half_the_squared_error_of_the_output(mlp: nn.Module, g: torch.Generator) -> None:

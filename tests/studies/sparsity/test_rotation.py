@@ -14,7 +14,7 @@ from evonas.errors import InputError
 from evonas.sparsity import sparsify
 from evonas.studies.sparsity.calibration import Group, normalized_groups
 from evonas.studies.sparsity.layer import SparseLinear
-from evonas.studies.sparsity.rotation import chosen, nearest_to_axes, right_singular_vectors, turn
+from evonas.studies.sparsity.rotation import chosen, nearest_to_axes, right_singular_vectors, rotate
 from evonas.studies.sparsity.sites import linear_sites
 from evonas.tasks.language.model import Transformer
 from evonas.tasks.language.settings import ModelConfig
@@ -138,7 +138,7 @@ def test_key_and_gate_are_chosen_and_the_other_layers_are_not_weighed(llama: nn.
         ["q_proj", "k_proj", "v_proj"],
         ["gate_proj", "up_proj"],
     ] * 2
-    turned = turn(groups)
+    turned = rotate(groups)
     weighed = {name.rpartition(".")[2] for name, layer in turned.items() if layer.basis is not None}
     assert weighed == {"k_proj", "gate_proj"}
     for name, layer in turned.items():
@@ -150,7 +150,7 @@ def test_layers_of_unknown_names_are_made_orthogonal_together() -> None:
     net = nn.ModuleDict({"left": nn.Linear(8, 5), "right": nn.Linear(8, 6)}).double()
     sites = linear_sites(net)
     assert chosen(sites) == sites
-    turned = turn([Group(sites, None)])
+    turned = rotate([Group(sites, None)])
     stacked = torch.cat([layer.matrix for layer in turned.values()])
     gram = stacked.T @ stacked
     assert torch.allclose(gram, torch.diag(gram.diagonal()), atol=1e-10)

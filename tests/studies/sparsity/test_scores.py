@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.studies.sparsity.rotation import right_singular_vectors
-from evonas.studies.sparsity.scores import METHODS, Magnitude, Noise, Scored, Seen, method_named
+from evonas.studies.sparsity.scores import (
+    SCORE_METHODS,
+    ActivationMagnitudes,
+    Magnitude,
+    Noise,
+    ScoreContext,
+    method_named,
+)
 from evonas.studies.sparsity.selection import Selector
 from evonas.training.topk import column_norms
 
@@ -26,8 +33,8 @@ def x(g: torch.Generator) -> Tensor:
     return torch.randn(TOKENS, INPUTS, generator=g)
 
 
-def scored(matrix: Tensor, **changes: object) -> Scored:
-    return Scored(**{"name": "fc", "matrix": matrix, "basis": None, "transformed": False, "seed": 0, **changes})  # type: ignore[arg-type]
+def scored(matrix: Tensor, **changes: object) -> ScoreContext:
+    return ScoreContext(**{"name": "fc", "matrix": matrix, "basis": None, "transformed": False, "seed": 0, **changes})  # type: ignore[arg-type]
 
 
 def kept_by_hand(scores: np.ndarray, keep: int) -> list[set[int]]:
@@ -39,8 +46,8 @@ def kept(selector: Selector, x: Tensor) -> list[set[int]]:
 
 
 def test_every_method_is_described_and_credited() -> None:
-    assert set(METHODS) == {"teal", "wina", "cats", "r-sparse", "random"}
-    assert all(method.formula and method.source and method.name == name for name, method in METHODS.items())
+    assert set(SCORE_METHODS) == {"teal", "wina", "cats", "r-sparse", "random"}
+    assert all(method.formula and method.source and method.name == name for name, method in SCORE_METHODS.items())
     with pytest.raises(InputError, match="'wanda'; accepted: teal, wina"):
         method_named("wanda")
 
@@ -49,12 +56,12 @@ def test_masks_are_those_of_sorting_by_hand(matrix: Tensor, x: Tensor) -> None:
     a, w = x.numpy(), matrix.numpy()
     lengths = np.array([np.sqrt(sum(w[row, column] ** 2 for row in range(OUTPUTS))) for column in range(INPUTS)])
     for name, scores in {"teal": abs(a), "wina": abs(a) * lengths, "r-sparse": abs(a) * lengths}.items():
-        selector = Selector(METHODS[name].score(scored(matrix)), keep=KEEP)
+        selector = Selector(SCORE_METHODS[name].score(scored(matrix)), keep=KEEP)
         assert kept(selector, x) == kept_by_hand(scores, KEEP), name
 
 
 def test_after_the_transform_only_layers_with_an_orthogonal_basis_are_weighed(matrix: Tensor, x: Tensor) -> None:
-    score = METHODS["wina"].score
+    score = SCORE_METHODS["wina"].score
     basis = torch.arange(1.0, INPUTS + 1)
     assert torch.equal(score(scored(matrix, transformed=True))(x), x.abs())
     assert torch.equal(score(scored(matrix, transformed=True, basis=basis))(x), x.abs() * basis)
@@ -93,7 +100,7 @@ def test_noise_depends_on_seed_name_and_call_alone(x: Tensor) -> None:
 
 
 def test_an_activation_that_was_seen_scores_once(x: Tensor) -> None:
-    score, silu = Seen(), nn.SiLU()
+    score, silu = ActivationMagnitudes(), nn.SiLU()
     silu.register_forward_hook(score.see)
     h = silu(x)
     assert torch.equal(score(x), h.abs())

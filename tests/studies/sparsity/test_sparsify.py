@@ -13,7 +13,7 @@ from evonas.errors import InputError
 from evonas.sparsity import Prefill, SparsityReport, sparsify
 from evonas.studies.sparsity.decoding import Decoder, decode_rates
 from evonas.studies.sparsity.layer import SparseLinear
-from evonas.studies.sparsity.scores import METHODS
+from evonas.studies.sparsity.scores import SCORE_METHODS
 
 
 def always(_inputs: int, _outputs: int, _sparsity: float) -> bool:
@@ -74,7 +74,7 @@ OPTIONS: list[dict[str, Any]] = [
     ("method", "options"),
     [
         (name, way)
-        for name, method in METHODS.items()
+        for name, method in SCORE_METHODS.items()
         for way in OPTIONS
         if (method.transforms or "transform" not in way) and not (method.gated and way == {"allocation": "fisher"})
     ],

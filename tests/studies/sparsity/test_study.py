@@ -23,7 +23,15 @@ from evonas.studies.sparsity.allocation import block_curves
 from evonas.studies.sparsity.pieces import Measuring
 from evonas.studies.sparsity.results import rows_of
 from evonas.studies.sparsity.sparsify import MEASURED
-from evonas.studies.sparsity.study import Place, Source, SparsitySetting, StudyConfig, check, grid_of, settings_of
+from evonas.studies.sparsity.study import (
+    Place,
+    Source,
+    SparsitySetting,
+    SparsityStudyConfig,
+    check,
+    grid_of,
+    sparsity_settings,
+)
 from evonas.studies.sparsity.study_report import draw_perplexity, row_table, sparsity_report
 from evonas.studies.sparsity.texts import calibration_windows, scored_windows
 from evonas.tasks.language.pretrained import load_language_model
@@ -186,22 +194,22 @@ def setting(method: str, *, transform: bool = False, allocation: str = "uniform"
     return SparsitySetting(method=method, transform=transform, allocation=allocation, selection="topk", dense_first=0)
 
 
-def study(**changes: Any) -> StudyConfig:
-    return StudyConfig(name="s", model="m", **changes)
+def study(**changes: Any) -> SparsityStudyConfig:
+    return SparsityStudyConfig(name="s", model="m", **changes)
 
 
 def test_methods_are_combined_with_what_they_have() -> None:
-    found = settings_of(study(methods=("all",), allocations=("uniform", "greedy"), transform="both"))
+    found = sparsity_settings(study(methods=("all",), allocations=("uniform", "greedy"), transform="both"))
     labels = [each.label for each in found]
     assert labels == [
         *("teal", "teal, greedy", "teal, transform", "teal, greedy, transform"),
         *("wina", "wina, greedy", "wina, transform", "wina, greedy, transform"),
         *("cats", "r-sparse", "r-sparse, greedy", "random"),
     ]
-    assert [each.method for each in settings_of(study(methods=("all",), transform="on"))] == ["teal", "wina"]
-    split = settings_of(study(methods=("all",), allocations=("fisher",)))
+    assert [each.method for each in sparsity_settings(study(methods=("all",), transform="on"))] == ["teal", "wina"]
+    split = sparsity_settings(study(methods=("all",), allocations=("fisher",)))
     assert [each.label for each in split] == ["teal, fisher", "wina, fisher", "r-sparse, fisher"]
-    best = settings_of(study(methods=("all",)))
+    best = sparsity_settings(study(methods=("all",)))
     assert [each.label for each in best] == ["teal, fisher", "wina, fisher", "cats", "r-sparse, fisher", "random"]
     with pytest.raises(InputError, match="method random: has no transform off and allocation greedy"):
         check(study(methods=("random",), allocations=("greedy",)))

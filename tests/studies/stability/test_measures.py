@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from evonas.studies.stability.measures import ROWS, entropies, log_z, max_logits, rms
+from evonas.studies.stability.measures import ROWS, entropies, log_z, max_logits, tensor_rms
 from evonas.tasks.language.attention import capped
 
 SCALE = 0.3
@@ -86,7 +86,7 @@ def test_logits_are_in_single_precision_under_autocast() -> None:
 
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
 def test_squares_neither_vanish_nor_overflow(size: float) -> None:
-    assert rms(torch.tensor([3.0, 4.0]) * size).item() == pytest.approx(12.5**0.5 * size)
+    assert tensor_rms(torch.tensor([3.0, 4.0]) * size).item() == pytest.approx(12.5**0.5 * size)
 
 
 def test_log_z_is_the_mean_logarithm_of_the_normalizer() -> None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from evonas.errors import InputError
-from evonas.studies.stability.optimizer import GradientClip, make_optimizer, make_schedule, schedule_factor
+from evonas.studies.stability.optimizer import GradientClip, make_schedule, schedule_factor, transformer_optimizer
 from evonas.studies.stability.settings import OptimizerConfig
-from evonas.tasks.language.model import Transformer, build
+from evonas.tasks.language.model import Transformer, build_transformer
 from evonas.tasks.language.settings import ModelConfig
 
 TINY = {"vocabulary": 7, "width": 8, "depth": 1, "head_size": 4, "context": 6}
@@ -17,7 +17,7 @@ STEPS = 9
 
 
 def tiny(**settings: object) -> Transformer:
-    return build(ModelConfig(**TINY, **settings), seed=1).double()
+    return build_transformer(ModelConfig(**TINY, **settings), seed=1).double()
 
 
 def copies(model: Transformer) -> dict[str, torch.Tensor]:
@@ -25,7 +25,7 @@ def copies(model: Transformer) -> dict[str, torch.Tensor]:
 
 
 def step_with(model: Transformer, config: OptimizerConfig, gradients: list[dict[str, torch.Tensor]]) -> None:
-    optimizer = make_optimizer(model, config)
+    optimizer = transformer_optimizer(model, config)
     schedule = make_schedule(optimizer, config, STEPS)
     for gradient in gradients:
         for name, parameter in model.named_parameters():
@@ -97,7 +97,7 @@ def test_steps_are_those_of_the_formula(decay: str, rms_scaled: bool) -> None:
 
 def test_groups_have_their_rates_back_after_a_scaled_step() -> None:
     model, config = tiny(), settings(rms_scaled=True)
-    optimizer = make_optimizer(model, config)
+    optimizer = transformer_optimizer(model, config)
     before = [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups]
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -107,13 +107,13 @@ def test_groups_have_their_rates_back_after_a_scaled_step() -> None:
 
 def test_mu_param_scales_the_rates_of_linear_layers() -> None:
     model = tiny(mu_param="simple", base_width=2)
-    optimizer = make_optimizer(model, settings())
+    optimizer = transformer_optimizer(model, settings())
     rates = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
     assert {rates[p] for p in model.linear_weights().values()} == {0.02 / 4}
     others = [p for name, p in model.named_parameters() if name not in model.linear_weights()]
     assert {rates[p] for p in others} == {0.02}
     assert len(rates) == len(list(model.parameters()))
-    plain = make_optimizer(tiny(), settings())
+    plain = transformer_optimizer(tiny(), settings())
     assert [group["lr"] for group in plain.param_groups] == [0.02]
 
 
@@ -132,7 +132,7 @@ def test_a_pattern_without_a_parameter_is_named() -> None:
     with pytest.raises(
         InputError, match=r"optimizer\.undecayed: 'layers\.\*': matches no parameter; .*embedding\.weight"
     ):
-        make_optimizer(tiny(), settings(undecayed=("layers.*",)))
+        transformer_optimizer(tiny(), settings(undecayed=("layers.*",)))
 
 
 def test_the_schedule_warms_up_and_falls_as_a_cosine() -> None:
@@ -148,7 +148,7 @@ def test_the_schedule_warms_up_and_falls_as_a_cosine() -> None:
 
 def test_every_group_follows_the_schedule() -> None:
     config = settings()
-    optimizer = make_optimizer(tiny(mu_param="simple", base_width=2), config)
+    optimizer = transformer_optimizer(tiny(mu_param="simple", base_width=2), config)
     schedule = make_schedule(optimizer, config, STEPS)
     for step in range(STEPS):
         factor = schedule_factor(config, STEPS, step)

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evonas.studies.stability.optimizer import GradientClip, make_optimizer, make_schedule
+from evonas.studies.stability.optimizer import GradientClip, make_schedule, transformer_optimizer
 from evonas.studies.stability.probes import Probes, Reading
 from evonas.studies.stability.settings import OptimizerConfig
-from evonas.tasks.language.loss import cross_entropy
-from evonas.tasks.language.model import Transformer, build
+from evonas.tasks.language.loss import z_loss_cross_entropy
+from evonas.tasks.language.model import Transformer, build_transformer
 from evonas.tasks.language.settings import ModelConfig
-from evonas.tasks.language.text import batches
+from evonas.tasks.language.text import token_batches
 from evonas.training.fit import Trace, fit
 
 CONFIG = ModelConfig(vocabulary=7, width=8, depth=2, head_size=4, context=40, attention_softcap=5.0)
@@ -28,13 +28,13 @@ class Training:
     """Steps of a tiny model; copies of it before each step, and the gradients that the optimizer got."""
 
     def __init__(self, steps: int, every: int, config: ModelConfig = CONFIG) -> None:
-        self.model = build(config, seed=1)
-        self.batches = batches(TOKENS, 40, 3, seed=2)
+        self.model = build_transformer(config, seed=1)
+        self.batches = token_batches(TOKENS, 40, 3, seed=2)
         self.inputs: list[Tensor] = []
         self.before: list[Transformer] = []
         self.gradients: list[dict[str, Tensor]] = []
         self.hooks: list[int] = []
-        optimizer = make_optimizer(self.model, OPTIMIZER)
+        optimizer = transformer_optimizer(self.model, OPTIMIZER)
         schedule = make_schedule(optimizer, OPTIMIZER, steps)
         GradientClip(optimizer, OPTIMIZER.clip)
         self.probes = Probes(self.model, optimizer, steps=steps, every=every)
@@ -43,7 +43,7 @@ class Training:
             self.hooks.append(hooks(self.model))
             self.inputs.append(batch[0])
             self.before.append(copy.deepcopy(self.model))
-            return cross_entropy(self.model(batch[0]), batch[1])
+            return z_loss_cross_entropy(self.model(batch[0]), batch[1])
 
         def after_step(step: int, value: Tensor) -> None:
             self.gradients.append({name: p.grad.clone() for name, p in self.model.named_parameters()})
@@ -155,23 +155,29 @@ def test_a_reading_is_frozen_and_json() -> None:
 
 
 def test_readings_are_passed_on_as_they_come() -> None:
-    model = build(CONFIG, seed=1)
-    optimizer, seen = make_optimizer(model, OPTIMIZER), []
+    model = build_transformer(CONFIG, seed=1)
+    optimizer, seen = transformer_optimizer(model, OPTIMIZER), []
 
     def after_step(step: int, value: Tensor) -> None:
         probes.after_step(step, value)
         assert [reading.step for reading in seen] == list(range(0, step + 1, 2))
 
     with Probes(model, optimizer, steps=6, every=2, on_reading=seen.append) as probes:
-        stream = batches(TOKENS, 40, 2, seed=0)
-        fit(lambda batch: cross_entropy(model(batch[0]), batch[1]), stream, optimizer, steps=5, after_step=after_step)
+        stream = token_batches(TOKENS, 40, 2, seed=0)
+        fit(
+            lambda batch: z_loss_cross_entropy(model(batch[0]), batch[1]),
+            stream,
+            optimizer,
+            steps=5,
+            after_step=after_step,
+        )
     assert seen == probes.readings
     assert hooks(model) == 0
 
 
 def test_an_error_in_training_leaves_no_hooks() -> None:
-    model = build(CONFIG, seed=1)
-    optimizer = make_optimizer(model, OPTIMIZER)
+    model = build_transformer(CONFIG, seed=1)
+    optimizer = transformer_optimizer(model, OPTIMIZER)
 
     def fail() -> None:
         with Probes(model, optimizer, steps=5, every=1):

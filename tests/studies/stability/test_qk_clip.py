@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from evonas.studies.stability.qk_clip import QkClip
-from evonas.tasks.language.model import Transformer, build
+from evonas.tasks.language.model import Transformer, build_transformer
 from evonas.tasks.language.settings import ModelConfig
 
 CONFIG = ModelConfig(vocabulary=7, width=12, depth=2, head_size=4, context=40, qk_layernorm=False)
@@ -31,7 +31,7 @@ def largest(model: Transformer) -> Tensor:
 
 
 def model() -> Transformer:
-    made = build(CONFIG, seed=1)
+    made = build_transformer(CONFIG, seed=1)
     with torch.no_grad():
         for block in made.blocks:
             block.attention.query.weight[4:8] *= 20  # the middle head of three
@@ -60,7 +60,7 @@ def test_heads_above_the_limit_are_brought_to_it_and_others_are_left_alone() -> 
 
 
 def test_negative_logits_are_left_alone() -> None:
-    negative = build(CONFIG, seed=1)
+    negative = build_transformer(CONFIG, seed=1)
     with torch.no_grad():
         negative.embedding.weight.copy_(negative.embedding.weight[:1].expand(7, -1))  # one token over and over
         for block in negative.blocks:

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from evonas.config import TextConfig
 from evonas.config.section import parse_section
 from evonas.errors import InputError
-from evonas.studies.stability.settings import OptimizerConfig, RunConfig
+from evonas.studies.stability.settings import OptimizerConfig, TrainingRunConfig
 from evonas.tasks.language.settings import LADDER, ModelConfig, sized
 
 
 def test_defaults_are_those_of_the_paper_where_a_desk_needs_no_other() -> None:
-    model, optimizer, run = ModelConfig(), OptimizerConfig(), RunConfig()
+    model, optimizer, run = ModelConfig(), OptimizerConfig(), TrainingRunConfig()
     assert (model.norm, model.norm_eps, model.qk_layernorm, model.mu_param) == ("layernorm", 1e-6, True, "off")
     assert model.scale == 1 / math.sqrt(model.head_size)
     assert (optimizer.beta1, optimizer.beta2, optimizer.epsilon, optimizer.clip) == (0.9, 0.95, 1e-8, 1.0)
@@ -50,12 +50,12 @@ def test_mu_param_full_scales_attention_by_the_head_size() -> None:
 
 
 def test_a_run_is_json_and_back() -> None:
-    run = RunConfig(
+    run = TrainingRunConfig(
         seed=3,
         model=sized("55k", norm="mine", mu_param="simple"),
         optimizer=OptimizerConfig(undecayed=("**.norm*",), decay="coupled"),
     )
-    assert parse_section(RunConfig, json.loads(run.model_dump_json()), "run") == run
+    assert parse_section(TrainingRunConfig, json.loads(run.model_dump_json()), "run") == run
     assert hash(run) == hash(run.model_copy())
 
 
@@ -77,7 +77,7 @@ def test_a_run_is_json_and_back() -> None:
 )
 def test_mistakes_are_named_in_one_line(settings: dict, named: list[str]) -> None:
     with pytest.raises(InputError) as error:
-        parse_section(RunConfig, settings, "run")
+        parse_section(TrainingRunConfig, settings, "run")
     assert all(word in str(error.value) for word in named), error.value
     assert len(str(error.value).splitlines()) == 1
 
@@ -89,6 +89,6 @@ def test_an_unknown_size_names_the_ladder() -> None:
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        RunConfig().steps = 3  # type: ignore[misc]
+        TrainingRunConfig().steps = 3  # type: ignore[misc]
     with pytest.raises(ValidationError, match="vocabulary"):
         TextConfig(tokens="bpe", vocabulary=255)

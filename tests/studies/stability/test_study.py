@@ -20,9 +20,9 @@ from evonas.graph.genome import Genome
 from evonas.runs.store import Outcome
 from evonas.studies.stability.report import draw_losses, draw_sensitivity, stability_report
 from evonas.studies.stability.results import differences_to_first, predict_largest, sweeps_json, sweeps_of
-from evonas.studies.stability.study import StabilityCell, StudyConfig, pieces_of
-from evonas.studies.stability.train import train
-from evonas.tasks.language.text import load
+from evonas.studies.stability.study import StabilityCell, StudyConfig, stability_runs
+from evonas.studies.stability.train import train_transformer
+from evonas.tasks.language.text import load_text
 from evonas.training.sensitivity import lr_sensitivity, stability_margin
 from studies import assert_one_line, kill_after
 
@@ -56,7 +56,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_the_grid_is_sizes_by_interventions_by_rates_by_seeds(file: Path) -> None:
-    pieces = pieces_of(load_as(StudyConfig, file))
+    pieces = stability_runs(load_as(StudyConfig, file))
     assert len(pieces) == 2 * 2 * 2 * 2
     run = pieces[StabilityCell(intervention="z-loss", size="32x1", learning_rate=0.1, seed=2)].run
     assert (run.z_loss, run.model.width, run.model.depth, run.optimizer.learning_rate, run.seed) == (
@@ -85,11 +85,13 @@ def test_a_study_gives_what_its_runs_give_and_goes_on_where_it_was(
         *(("none", "32x1"), ("z-loss", "32x1")),
     ]
     study = load_as(StudyConfig, file)
-    text, pieces = load(study.text), pieces_of(study)
+    text, pieces = load_text(study.text), stability_runs(study)
     sweep = found["sweeps"][3]
     expected: dict[float, float] = {}
     for rate in (1e-3, 1e-1):
-        result = train(pieces[StabilityCell(intervention="z-loss", size="32x1", learning_rate=rate, seed=2)].run, text)
+        result = train_transformer(
+            pieces[StabilityCell(intervention="z-loss", size="32x1", learning_rate=rate, seed=2)].run, text
+        )
         expected[rate] = result.final_loss
         assert sweep["losses"]["2"][f"{rate:g}"] == pytest.approx(result.final_loss, abs=1e-5)
         assert sweep["initial_loss"]["2"] == pytest.approx(result.initial_loss, abs=1e-5)
@@ -164,7 +166,7 @@ def test_coupled_decay_without_the_published_windows_is_judged_like_the_others_a
 
 def test_the_cells_of_a_study_know_how_weights_decay(file: Path) -> None:
     study = load_as(StudyConfig, file, ['interventions.1.run.optimizer.decay="coupled"'])
-    decays = {cell.intervention: cell.decay for cell in pieces_of(study)}
+    decays = {cell.intervention: cell.decay for cell in stability_runs(study)}
     assert decays == {"none": "independent", "z-loss": "coupled"}
 
 
@@ -312,4 +314,4 @@ def test_shipped_studies_can_be_run(name: str) -> None:
     study = load_as(StudyConfig, Path(__file__).parents[3] / "studies" / f"{name}.toml")
     grid = study.grid
     runs = len(grid.sizes) * len(grid.learning_rates) * len(grid.seeds) * len(study.interventions)
-    assert len(pieces_of(study)) == runs >= 54
+    assert len(stability_runs(study)) == runs >= 54

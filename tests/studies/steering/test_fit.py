@@ -13,7 +13,7 @@ from evonas.studies.steering.methods import METHODS, Method, register_method
 from evonas.studies.steering.pooling import Pooling
 from evonas.studies.steering.recording import record
 from evonas.studies.steering.sites import find_sites, steered
-from evonas.tasks.language.model import Transformer, build
+from evonas.tasks.language.model import Transformer, build_transformer
 from evonas.tasks.language.settings import ModelConfig
 
 CONFIG = ModelConfig(vocabulary=11, width=8, depth=2, head_size=4, context=12)
@@ -25,7 +25,7 @@ def tokens(seed: int, count: int = 6, top: int = 11) -> Tensor:
 
 
 def small() -> Transformer:
-    return build(CONFIG, seed=0)
+    return build_transformer(CONFIG, seed=0)
 
 
 def fitted(method: str, **settings: Any) -> Intervention:

@@ -11,7 +11,7 @@ from evonas.errors import InputError
 from evonas.steering import Intervention
 from evonas.studies.steering.maps import AffineMap
 from evonas.studies.steering.sites import find_sites
-from evonas.tasks.language.model import build
+from evonas.tasks.language.model import build_transformer
 from evonas.tasks.language.settings import ModelConfig
 
 
@@ -127,7 +127,7 @@ def test_a_bias_is_added_where_one_is_asked_for(site: nn.Module) -> None:
 
 
 def test_the_small_transformer_folds_into_its_norms_and_outputs() -> None:
-    model = build(ModelConfig(vocabulary=7, width=8, depth=2, head_size=4, context=12), seed=0).eval()
+    model = build_transformer(ModelConfig(vocabulary=7, width=8, depth=2, head_size=4, context=12), seed=0).eval()
     tokens = torch.randint(7, (2, 12), generator=torch.Generator().manual_seed(0))
     sites = find_sites(model, ["blocks.*.mlp_norm", "blocks.*.mlp.down"], tokens)
     maps = tuple(AffineMap(torch.linspace(0.5, 2, 8), torch.linspace(-1, 1, 8)) for _ in sites)

@@ -10,18 +10,18 @@ import torch
 
 from evonas.steering import fit
 from evonas.studies.steering.generator import inputs
-from evonas.studies.steering.images import ImagesConfig, ImageSubject
+from evonas.studies.steering.images import ImagesConfig, ImageTarget
 from evonas.studies.steering.judge import concept_score
 
 SIZES = {"generator_steps": 30, "classifier_steps": 40, "width": 16, "images": 30}
 
 
 @pytest.fixture(scope="module")
-def subject() -> ImageSubject:
-    return ImageSubject(ImagesConfig(concept=3, samples=9, **SIZES), "cpu")
+def subject() -> ImageTarget:
+    return ImageTarget(ImagesConfig(concept=3, samples=9, **SIZES), "cpu")
 
 
-def test_the_two_tasks_swap_source_and_target(subject: ImageSubject) -> None:
+def test_the_two_tasks_swap_source_and_target(subject: ImageTarget) -> None:
     assert subject.tasks == ("remove 3", "include 3")
     (source,), (target,) = subject.samples("remove 3", 1)
     other, same = subject.samples("include 3", 1)
@@ -32,7 +32,7 @@ def test_the_two_tasks_swap_source_and_target(subject: ImageSubject) -> None:
     assert not torch.equal(source["noise"], subject.samples("remove 3", 2)[0][0]["noise"])
 
 
-def test_measurements_of_the_untouched_and_of_a_steered_generator(subject: ImageSubject) -> None:
+def test_measurements_of_the_untouched_and_of_a_steered_generator(subject: ImageTarget) -> None:
     plain = subject.measure("remove 3", 1)
     assert plain["similarity"] == pytest.approx(1, abs=1e-6)
     assert plain["score"] == pytest.approx(concept_score(subject._judge, subject.pictures("remove 3", 1, 30), 3))
@@ -77,10 +77,10 @@ def test_wrong_input_is_one_line(evonas: Callable[..., Any], tmp_path: Path) -> 
 
 def test_every_shipped_study_loads() -> None:
     from evonas.config.section import load_as
-    from evonas.studies.steering.study import StudyConfig
+    from evonas.studies.steering.study import SteeringStudyConfig
 
     files = sorted((Path(__file__).parents[3] / "studies").glob("steer_*.toml"))
     assert len(files) >= 3
     for file in files:
-        study = load_as(StudyConfig, file)
+        study = load_as(SteeringStudyConfig, file)
         assert {method.method for method in study.methods} >= {"mean-act", "linear-act", "lineas"}

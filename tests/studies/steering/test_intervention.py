@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.steering import Intervention, fit
-from evonas.tasks.language.model import Transformer, build
+from evonas.tasks.language.model import Transformer, build_transformer
 from evonas.tasks.language.settings import ModelConfig
 
 CONFIG = ModelConfig(vocabulary=11, width=8, depth=2, head_size=4, context=12)
@@ -21,7 +21,7 @@ def tokens(seed: int, top: int = 11) -> Tensor:
 
 
 def small(width: int = 8) -> Transformer:
-    return build(CONFIG.model_copy(update={"width": width}), seed=0).eval()
+    return build_transformer(CONFIG.model_copy(update={"width": width}), seed=0).eval()
 
 
 def made(method: str = "linear-act", sites: str = "blocks.*.mlp_norm", bounded: bool = False) -> Intervention:

@@ -33,11 +33,11 @@ def network() -> nn.Sequential:
 
 def train(model: nn.Module, patterns: str, source: list[Tensor], target: Tensor, **changes: Any) -> Any:
     on_step = changes.pop("on_step", None)
-    settings = lineas.Settings(**{"steps": 50, "lr": 0.01, "reduction": "sum"} | changes)
+    settings = lineas.LinEASSettings(**{"steps": 50, "lr": 0.01, "reduction": "sum"} | changes)
     with frozen(model):
         sites = find_sites(model, patterns.split(), target)
         goals = record(model, sites, [target], Pooling(), "target")
-        maps, trace = lineas.train(model, sites, source, goals, Pooling(), settings, on_step)
+        maps, trace = lineas.train_maps(model, sites, source, goals, Pooling(), settings, on_step)
     return sites, maps, trace
 
 

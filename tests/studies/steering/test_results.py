@@ -9,12 +9,19 @@ import pytest
 
 from evonas.runs.store import Outcome
 from evonas.studies.steering.report import draw_strengths, draw_support, draw_trade, method_table, steering_report
-from evonas.studies.steering.results import Matched, Point, at_rise, label_of, method_curves, steering_json
-from evonas.studies.steering.study import FitConfig, FitPiece, MeasurePiece, Piece, SteeringCell
+from evonas.studies.steering.results import (
+    AtPerplexityCost,
+    StrengthPoint,
+    at_rise,
+    label_of,
+    method_curves,
+    steering_json,
+)
+from evonas.studies.steering.study import FitConfig, MapFit, SteeringCell, SteeringJob, SteeringMeasurement
 
 
-def curve(*points: tuple[float, float, float]) -> tuple[Point, ...]:
-    return tuple(Point(*point) for point in points)
+def curve(*points: tuple[float, float, float]) -> tuple[StrengthPoint, ...]:
+    return tuple(StrengthPoint(*point) for point in points)
 
 
 RISING = curve((0, 0.8, 10.0), (0.5, 0.6, 10.4), (1.0, 0.2, 11.6), (2.0, 0.1, 20.0))
@@ -32,32 +39,32 @@ def test_a_price_that_rises_is_met_by_interpolation(rise: float) -> None:
 
 def test_by_hand() -> None:
     # 10 % above 10 is 11, half the way from 10.4 to 11.6
-    assert at_rise(RISING, 0.1) == Matched(pytest.approx(0.75), pytest.approx(0.4), True)
+    assert at_rise(RISING, 0.1) == AtPerplexityCost(pytest.approx(0.75), pytest.approx(0.4), True)
 
 
 def test_a_price_that_never_rises_so_far_is_read_at_the_largest_strength() -> None:
-    assert at_rise(RISING, 1.5) == Matched(2.0, 0.1, False)
-    assert at_rise(curve((0, 0.5, 7.0)), 0.1) == Matched(0, 0.5, False)
+    assert at_rise(RISING, 1.5) == AtPerplexityCost(2.0, 0.1, False)
+    assert at_rise(curve((0, 0.5, 7.0)), 0.1) == AtPerplexityCost(0, 0.5, False)
 
 
 def test_the_first_crossing_counts_even_if_the_price_falls_again() -> None:
     falling = curve((0, 1.0, 10.0), (1, 0.5, 12.0), (2, 0.0, 10.5))
-    assert at_rise(falling, 0.1) == Matched(pytest.approx(0.5), pytest.approx(0.75), True)
+    assert at_rise(falling, 0.1) == AtPerplexityCost(pytest.approx(0.5), pytest.approx(0.75), True)
 
 
 def test_a_price_that_jumps_beyond_numbers_is_read_before_the_jump() -> None:
-    assert at_rise(curve((0, 0.9, 10.0), (1, 0.5, 10.2), (2, 0.0, math.inf)), 0.1) == Matched(1, 0.5, True)
+    assert at_rise(curve((0, 0.9, 10.0), (1, 0.5, 10.2), (2, 0.0, math.inf)), 0.1) == AtPerplexityCost(1, 0.5, True)
 
 
 def outcomes_of(
     scores: dict[tuple[float, float, int], tuple[float, float | None]],
-) -> tuple[dict[SteeringCell, MeasurePiece], dict[Piece, Outcome]]:
+) -> tuple[dict[SteeringCell, SteeringMeasurement], dict[SteeringJob, Outcome]]:
     """Of (sparsity, strength, seed) to (score, price)."""
-    pieces: dict[SteeringCell, MeasurePiece] = {}
-    outcomes: dict[Piece, Outcome] = {}
+    pieces: dict[SteeringCell, SteeringMeasurement] = {}
+    outcomes: dict[SteeringJob, Outcome] = {}
     for (sparsity, strength, seed), (score, price) in scores.items():
-        maps = FitPiece(fitting="f", task="t", fit=FitConfig(), sparsity=sparsity, seed=seed) if strength else None
-        piece = MeasurePiece(maps=maps, measuring="m", task="t", strength=strength, seed=seed)
+        maps = MapFit(fitting="f", task="t", fit=FitConfig(), sparsity=sparsity, seed=seed) if strength else None
+        piece = SteeringMeasurement(maps=maps, measuring="m", task="t", strength=strength, seed=seed)
         method = "lineas" if strength else "none"
         pieces[SteeringCell(task="t", method=method, sparsity=sparsity, strength=strength, seed=seed)] = piece
         outcomes[piece] = Outcome({"score": score, "price": price})
@@ -88,8 +95,8 @@ def test_groups_pair_each_seed_with_its_untouched_model() -> None:
     assert (rise.mean, rise.std) == (pytest.approx(0.2), pytest.approx(0, abs=1e-9))
     # half the rise is half the strength
     assert dense.at_rise(0.1) == {
-        1: Matched(pytest.approx(0.5), pytest.approx(0.5), True),
-        2: Matched(pytest.approx(0.5), pytest.approx(0.6), True),
+        1: AtPerplexityCost(pytest.approx(0.5), pytest.approx(0.5), True),
+        2: AtPerplexityCost(pytest.approx(0.5), pytest.approx(0.6), True),
     }
     assert [cells[3:] for cells in method_table([none, dense, sparse], [0.1]).cells()] == [
         ["-", "0.8000 ±0.0000", "15.0000 ±7.0711", "-"],

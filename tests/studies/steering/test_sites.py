@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from evonas.errors import InputError
 from evonas.studies.steering.maps import AffineMap
 from evonas.studies.steering.sites import find_sites, require_sites, steered
-from evonas.tasks.language.model import build
+from evonas.tasks.language.model import build_transformer
 from evonas.tasks.language.settings import ModelConfig
 
 
@@ -100,7 +100,7 @@ def test_channels_of_maps_are_the_second_axis() -> None:
 
 
 def test_the_small_transformer_writes_its_stream_with_out_and_down() -> None:
-    model = build(ModelConfig(vocabulary=7, width=8, depth=2, head_size=4, context=12), seed=0).eval()
+    model = build_transformer(ModelConfig(vocabulary=7, width=8, depth=2, head_size=4, context=12), seed=0).eval()
     tokens = torch.randint(7, (2, 12), generator=torch.Generator().manual_seed(0))
     sites = find_sites(model, ["embedding", "blocks.*", "blocks.*.*", "**.out", "**.up", "**.down"], tokens)
     writers = {site.name for site in sites if site.writes_residual}

@@ -18,20 +18,20 @@ from evonas.runs.jobs import spec_text
 from evonas.steering import Intervention, fit
 from evonas.studies.steering.study import (
     FitConfig,
-    FitPiece,
-    MeasurePiece,
+    MapFit,
     SteeringCell,
-    StudyConfig,
+    SteeringMeasurement,
+    SteeringStudyConfig,
+    do_steering_job,
     maps_of,
-    pieces_of,
-    subject_of,
-    work,
+    steering_runs,
+    target_of,
 )
 from studies import assert_one_line, kill_after
 
 
 def test_the_grid_is_seeds_by_methods_by_sparsities_by_strengths(file: Path) -> None:
-    pieces = pieces_of(load_as(StudyConfig, file))
+    pieces = steering_runs(load_as(SteeringStudyConfig, file))
     assert len(pieces) == 2 * (1 + 2 + 2)
     maps = {piece.maps for piece in pieces.values()}
     assert len(maps) == 1 + 2 * 3
@@ -39,7 +39,7 @@ def test_the_grid_is_seeds_by_methods_by_sparsities_by_strengths(file: Path) -> 
     assert piece.maps is not None
     assert (piece.maps.fit.method, piece.maps.fit.steps, piece.maps.seed) == ("lineas", 3, 2)
     assert piece.maps.fit.sites == ("**.*post*layernorm",)
-    pieces = pieces_of(load_as(StudyConfig, file, ["methods.1.neurons=[1.0,0.1]"]))
+    pieces = steering_runs(load_as(SteeringStudyConfig, file, ["methods.1.neurons=[1.0,0.1]"]))
     assert len(pieces) == 2 * (1 + 2 + 4)
     piece = pieces[SteeringCell(task="judge", method="ours", sparsity=0.5, neurons=0.1, strength=1.0, seed=2)]
     assert piece.maps is not None
@@ -47,12 +47,12 @@ def test_the_grid_is_seeds_by_methods_by_sparsities_by_strengths(file: Path) -> 
 
 
 def test_records_from_before_a_key_are_known_until_it_is_set() -> None:
-    maps = FitPiece(fitting="f", task="t", fit=FitConfig(), sparsity=0.5, seed=1)
-    for piece in (maps, MeasurePiece(maps=maps, measuring="m", task="t", strength=1.0, seed=1)):
+    maps = MapFit(fitting="f", task="t", fit=FitConfig(), sparsity=0.5, seed=1)
+    for piece in (maps, SteeringMeasurement(maps=maps, measuring="m", task="t", strength=1.0, seed=1)):
         assert "neurons" not in spec_text(piece)
         assert '"sparsity": 0.5' in spec_text(piece)
     fewer = maps.model_copy(update={"neurons": 0.1})
-    piece = MeasurePiece(maps=fewer, measuring="m", task="t", strength=1.0, seed=1)
+    piece = SteeringMeasurement(maps=fewer, measuring="m", task="t", strength=1.0, seed=1)
     assert '"neurons": 0.1' in spec_text(piece)
 
 
@@ -71,8 +71,8 @@ def test_a_study_gives_what_its_parts_give_and_goes_on_where_it_was(
     assert [(g["method"], g["sparsity"]) for g in groups] == [
         *(("none", 0.0), ("mean-act", 0.0), ("ours", 0.0), ("ours", 0.5))
     ]
-    study = load_as(StudyConfig, file)
-    subject = subject_of(study)
+    study = load_as(SteeringStudyConfig, file)
+    subject = target_of(study)
     source, target = subject.samples("judge", 2)
     intervention = fit(subject.model, source, target, method="mean-act")
     with intervention.on(subject.model, 0.5):
@@ -92,21 +92,23 @@ def test_a_study_gives_what_its_parts_give_and_goes_on_where_it_was(
 
 
 def test_lost_maps_are_fitted_again(file: Path, tmp_path: Path) -> None:
-    study = load_as(StudyConfig, file)
-    piece = next(p for p in pieces_of(study).values() if p.maps is not None and p.maps.fit.method == "lineas")
+    study = load_as(SteeringStudyConfig, file)
+    piece = next(p for p in steering_runs(study).values() if p.maps is not None and p.maps.fit.method == "lineas")
     assert piece.maps is not None
-    value = work(study, tmp_path / "one", piece, {})
-    assert work(study, tmp_path / "one", piece, {}) == value  # from the maps that were written
-    assert work(study, tmp_path / "two", piece, {}) == value
-    assert work(study, tmp_path / "one", piece.maps, {}) == work(study, tmp_path / "two", piece.maps, {})
+    value = do_steering_job(study, tmp_path / "one", piece, {})
+    assert do_steering_job(study, tmp_path / "one", piece, {}) == value  # from the maps that were written
+    assert do_steering_job(study, tmp_path / "two", piece, {}) == value
+    assert do_steering_job(study, tmp_path / "one", piece.maps, {}) == do_steering_job(
+        study, tmp_path / "two", piece.maps, {}
+    )
 
 
 def test_source_target_prompts_and_neutral_share_no_sentence(file: Path) -> None:
-    study = load_as(StudyConfig, file, ['language.neutral={name="file",path="X",count=3}'])
+    study = load_as(SteeringStudyConfig, file, ['language.neutral={name="file",path="X",count=3}'])
     assert study.language is not None
     path = study.language.source.path
-    study = load_as(StudyConfig, file, [f'language.neutral={{name="file",path="{path}",count=3}}'])
-    subject: Any = subject_of(study)
+    study = load_as(SteeringStudyConfig, file, [f'language.neutral={{name="file",path="{path}",count=3}}'])
+    subject: Any = target_of(study)
     for seed in (1, 2):
         source, target = (set(subject._texts(name, seed)) for name in ("source", "target"))
         others = set(subject._without)
@@ -118,11 +120,11 @@ def test_source_target_prompts_and_neutral_share_no_sentence(file: Path) -> None
 
 
 def test_continuations_are_those_of_the_seed_without_their_prompts(file: Path) -> None:
-    subject: Any = subject_of(load_as(StudyConfig, file))
+    subject: Any = target_of(load_as(SteeringStudyConfig, file))
     one, again, other = (subject._continuations(seed) for seed in (1, 1, 2))
     assert one == again != other
     assert len(one) == 5 * 2
-    greedy: Any = subject_of(load_as(StudyConfig, file, ["language.decoding.temperature=0.0"]))
+    greedy: Any = target_of(load_as(SteeringStudyConfig, file, ["language.decoding.temperature=0.0"]))
     likeliest = greedy._continuations(1)
     assert likeliest == greedy._continuations(2)
     ids = greedy._rows(greedy._prompts[:1])[0]
@@ -165,14 +167,14 @@ def test_a_killed_study_goes_on_to_the_same_table(evonas: Callable[..., Any], fi
 
 
 def test_half_written_maps_are_not_read(file: Path, tmp_path: Path) -> None:
-    study = load_as(StudyConfig, file)
-    pieces = (piece.maps for piece in pieces_of(study).values())
-    piece: FitPiece = next(maps for maps in pieces if maps is not None)
-    whole = maps_of(subject_of(study), tmp_path, piece)
+    study = load_as(SteeringStudyConfig, file)
+    pieces = (piece.maps for piece in steering_runs(study).values())
+    piece: MapFit = next(maps for maps in pieces if maps is not None)
+    whole = maps_of(target_of(study), tmp_path, piece)
     (place,) = (tmp_path / "maps").iterdir()
     (place / "intervention.json").unlink()  # it is written last
     (place / "maps.safetensors").write_bytes(b"half")
-    again = maps_of(subject_of(study), tmp_path, piece)
+    again = maps_of(target_of(study), tmp_path, piece)
     assert str(again) == str(whole) == str(Intervention.load(place))
 
 

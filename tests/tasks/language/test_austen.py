@@ -9,7 +9,7 @@ import pytest
 from evonas.config import TextConfig
 from evonas.errors import InputError
 from evonas.tasks.language.austen import read_austen
-from evonas.tasks.language.text import load
+from evonas.tasks.language.text import load_text
 
 BOOKS = (["EMMA", "", "by", "café"], ["MANSFIELD PARK"], ["NORTHANGER", "ABBEY"])
 
@@ -48,10 +48,10 @@ def test_a_missing_string_is_empty(tmp_path: Path) -> None:
 
 def test_the_last_book_validates_unless_a_share_is_asked_for(tmp_path: Path) -> None:
     place = str(written(tmp_path, *(chunk(vector(lines)) for lines in BOOKS)))
-    text = load(TextConfig(name="austen", path=place))
+    text = load_text(TextConfig(name="austen", path=place))
     assert bytes(text.validation.tolist()) == b"NORTHANGER\nABBEY"
     assert bytes(text.train.tolist()).decode() == "EMMA\n\nby\ncafé\nMANSFIELD PARK"
-    assert len(load(TextConfig(name="austen", path=place, validation=0.5)).validation) == 23
+    assert len(load_text(TextConfig(name="austen", path=place, validation=0.5)).validation) == 23
 
 
 @pytest.mark.parametrize(

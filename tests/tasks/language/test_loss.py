@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from evonas.tasks.language.loss import cross_entropy
+from evonas.tasks.language.loss import z_loss_cross_entropy
 
 
 def drawn(size: float = 3.0) -> tuple[Tensor, Tensor]:
@@ -24,7 +24,7 @@ def plain(logits: Tensor, targets: Tensor, z: float) -> Tensor:
 def test_loss_and_gradient_are_those_of_the_formula(z: float) -> None:
     logits, targets = drawn()
     ours, theirs = (logits.clone().requires_grad_() for _ in range(2))
-    loss, expected = cross_entropy(ours, targets, z), plain(theirs, targets, z)
+    loss, expected = z_loss_cross_entropy(ours, targets, z), plain(theirs, targets, z)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     (gradient,), (wanted,) = torch.autograd.grad(loss, ours), torch.autograd.grad(expected, theirs)
     torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-8)
@@ -35,11 +35,13 @@ def test_loss_and_gradient_are_those_of_the_formula(z: float) -> None:
 
 def test_only_z_loss_sees_a_common_shift() -> None:
     logits, targets = drawn()
-    assert cross_entropy(logits + 50, targets).item() == pytest.approx(cross_entropy(logits, targets).item(), rel=1e-5)
-    assert cross_entropy(logits + 50, targets, 1e-2) > cross_entropy(logits, targets, 1e-2) + 20
+    assert z_loss_cross_entropy(logits + 50, targets).item() == pytest.approx(
+        z_loss_cross_entropy(logits, targets).item(), rel=1e-5
+    )
+    assert z_loss_cross_entropy(logits + 50, targets, 1e-2) > z_loss_cross_entropy(logits, targets, 1e-2) + 20
 
 
 def test_large_and_half_precision_logits_are_finite() -> None:
     logits, targets = drawn(1e4)
-    assert cross_entropy(logits, targets, 1e-4).isfinite()
-    assert cross_entropy(logits.bfloat16(), targets, 1e-4).dtype == torch.float32
+    assert z_loss_cross_entropy(logits, targets, 1e-4).isfinite()
+    assert z_loss_cross_entropy(logits.bfloat16(), targets, 1e-4).dtype == torch.float32

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evonas.errors import InputError
-from evonas.tasks.language.model import TRUNCATED_STD, Transformer, build
+from evonas.tasks.language.model import TRUNCATED_STD, Transformer, build_transformer
 from evonas.tasks.language.settings import LADDER, ModelConfig, sized
 
 TINY = {"vocabulary": 11, "width": 12, "depth": 2, "head_size": 4, "context": 10}
@@ -43,14 +43,14 @@ def by_hand(model: Transformer, ids: Tensor, norm_eps: float) -> Tensor:
 
 
 def test_the_model_is_the_one_of_the_paper() -> None:
-    model = build(ModelConfig(**TINY), seed=1)
+    model = build_transformer(ModelConfig(**TINY), seed=1)
     torch.testing.assert_close(model(tokens()), by_hand(model, tokens(), 1e-6), rtol=1e-4, atol=1e-5)
     assert not any("bias" in name for name, _ in model.named_parameters())
 
 
 @pytest.mark.parametrize("settings", [{}, {"attention_softcap": 5.0}, {"qk_layernorm": False, "norm": "rmsnorm"}])
 def test_no_position_sees_a_later_one(settings: dict) -> None:
-    model = build(ModelConfig(**TINY, **settings), seed=1)
+    model = build_transformer(ModelConfig(**TINY, **settings), seed=1)
     ids = tokens()
     changed = ids.clone()
     changed[:, 6:] = (changed[:, 6:] + 1) % 11
@@ -60,7 +60,7 @@ def test_no_position_sees_a_later_one(settings: dict) -> None:
 
 
 def test_depth_0_is_a_bigram_model() -> None:
-    model = build(ModelConfig(**TINY | {"depth": 0}), seed=1)
+    model = build_transformer(ModelConfig(**TINY | {"depth": 0}), seed=1)
     assert torch.equal(model(torch.tensor([[1, 2, 3]]))[0, 2], model(torch.tensor([[7, 7, 3]]))[0, 2])
     assert model.size == 12
 
@@ -78,7 +78,7 @@ def test_parameters_are_counted_without_embedding_and_head(size: str) -> None:
 
 def test_weights_have_the_standard_deviations_of_the_paper() -> None:
     assert pytest.approx(stats.truncnorm(-2, 2).std(), rel=1e-12) == TRUNCATED_STD
-    model = build(ModelConfig(width=128, depth=1), seed=1)
+    model = build_transformer(ModelConfig(width=128, depth=1), seed=1)
     assert model.embedding.weight.std().item() == pytest.approx(128**-0.5, rel=0.03)
     assert model.embedding.weight.abs().max() > 3.5 * 128**-0.5  # not cut
     for name, weight in model.linear_weights().items():
@@ -92,8 +92,8 @@ def test_weights_have_the_standard_deviations_of_the_paper() -> None:
 
 @pytest.mark.parametrize("level", ["simple", "intermediate", "full"])
 def test_mu_param_changes_head_and_queries(level: str) -> None:
-    plain = build(ModelConfig(width=192, depth=1), seed=1)
-    model = build(ModelConfig(width=192, depth=1, mu_param=level, base_width=48), seed=1)
+    plain = build_transformer(ModelConfig(width=192, depth=1), seed=1)
+    model = build_transformer(ModelConfig(width=192, depth=1, mu_param=level, base_width=48), seed=1)
     changed = {name for name, p in model.named_parameters() if not torch.equal(p, plain.get_parameter(name))}
     query = "blocks.0.attention.query.weight"
     expected = {"simple": set(), "intermediate": {"head.weight"}, "full": {"head.weight", query}}
@@ -104,17 +104,20 @@ def test_mu_param_changes_head_and_queries(level: str) -> None:
 
 
 def test_models_share_the_weights_that_they_both_have() -> None:
-    one = build(ModelConfig(**TINY), seed=1)
-    other = build(ModelConfig(**TINY | {"depth": 3, "qk_layernorm": False}), seed=1)
+    one = build_transformer(ModelConfig(**TINY), seed=1)
+    other = build_transformer(ModelConfig(**TINY | {"depth": 3, "qk_layernorm": False}), seed=1)
     shared = dict(other.named_parameters())
     same = [name for name, p in one.named_parameters() if name in shared and torch.equal(p, shared[name])]
     assert len(same) == len(list(one.named_parameters())) - 4  # all but the qk gains
-    assert not torch.equal(build(ModelConfig(**TINY), seed=2).head.weight, one.head.weight)
+    assert not torch.equal(build_transformer(ModelConfig(**TINY), seed=2).head.weight, one.head.weight)
 
 
 def test_building_leaves_the_generator_of_torch_alone() -> None:
     state = torch.get_rng_state()
-    models = [build(ModelConfig(**TINY, norm="noisy"), seed=1, make_norm=lambda n: nn.Linear(n, n)) for _ in range(2)]
+    models = [
+        build_transformer(ModelConfig(**TINY, norm="noisy"), seed=1, make_norm=lambda n: nn.Linear(n, n))
+        for _ in range(2)
+    ]
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(a, b) for a, b in zip(*(m.parameters() for m in models), strict=True))
 
@@ -126,7 +129,7 @@ def test_every_norm_is_made_by_the_factory() -> None:
         widths.append(width)
         return nn.Hardtanh()
 
-    model = build(ModelConfig(**TINY, norm="hardtanh"), seed=1, make_norm=make)
+    model = build_transformer(ModelConfig(**TINY, norm="hardtanh"), seed=1, make_norm=make)
     assert widths == [12] * 5
     sites = ["blocks.0.attention_norm", "blocks.0.mlp_norm", "blocks.1.attention_norm", "blocks.1.mlp_norm", "norm"]
     assert [name for name, part in model.named_modules() if isinstance(part, nn.Hardtanh)] == sites
@@ -145,8 +148,8 @@ def test_rmsnorm_goes_by_name() -> None:
 
 
 def test_output_logits_stay_below_their_softcap() -> None:
-    model = build(ModelConfig(**TINY, output_softcap=0.5), seed=1)
-    plain = build(ModelConfig(**TINY), seed=1)
+    model = build_transformer(ModelConfig(**TINY, output_softcap=0.5), seed=1)
+    plain = build_transformer(ModelConfig(**TINY), seed=1)
     assert model(tokens()).abs().max() < 0.5
     torch.testing.assert_close(model(tokens()), 0.5 * torch.tanh(plain(tokens()) / 0.5))
 

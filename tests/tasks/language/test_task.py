@@ -22,10 +22,10 @@ from evonas.graph.genome import Genome
 from evonas.layer.lower import NormActLayer
 from evonas.search.evaluator import evaluator_from_config
 from evonas.sparsity import sparsify
-from evonas.surgery.install import install
-from evonas.tasks.language.loss import cross_entropy
+from evonas.surgery.install import with_layer
+from evonas.tasks.language.loss import z_loss_cross_entropy
 from evonas.tasks.language.task import language_task
-from evonas.tasks.language.text import load, windows
+from evonas.tasks.language.text import load_text, windows
 from evonas.tasks.task import Task
 from evonas.training.topk import inner_linear_layers
 
@@ -38,16 +38,16 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def settings() -> SearchConfig:
     rungs = ["rungs.steps=[2]", "rungs.reductions=[2.0]", "protocols.stability.steps=2", "training.batch_size=4"]
-    return config.load(SEARCH, [*SHORT, *SMALL, *rungs])
+    return config.load_search(SEARCH, [*SHORT, *SMALL, *rungs])
 
 
 @pytest.fixture(scope="module")
 def task() -> Task:
-    return language_task(TaskConfig(transformer="16x2", context=16), load(TextConfig()), 4, CPU)
+    return language_task(TaskConfig(transformer="16x2", context=16), load_text(TextConfig()), 4, CPU)
 
 
 def test_layers_take_the_place_of_the_norms_of_the_residual_stream(task: Task) -> None:
-    model = install(task.build(1), CATALOGUE["dyt"], LayerConfig(), task.norms)
+    model = with_layer(task.build(1), CATALOGUE["dyt"], LayerConfig(), task.norms)
     layers = {name for name, module in model.named_modules() if isinstance(module, NormActLayer)}
     assert layers == {*(f"blocks.{i}.{part}_norm" for i in (0, 1) for part in ("attention", "mlp")), "norm"}
     assert isinstance(model.get_submodule("blocks.0.attention.query_norm"), nn.LayerNorm)
@@ -56,7 +56,7 @@ def test_layers_take_the_place_of_the_norms_of_the_residual_stream(task: Task) -
 
 def test_the_genome_of_layer_norm_trains_as_layer_norm_does(task: Task) -> None:
     layer = LayerConfig(eps=1e-6)
-    plain, evolved = task.build(1), install(task.build(1), CATALOGUE["layernorm"], layer, task.norms)
+    plain, evolved = task.build(1), with_layer(task.build(1), CATALOGUE["layernorm"], layer, task.norms)
     for module in evolved.modules():
         if isinstance(module, NormActLayer):
             module.bias.requires_grad_(False)  # the model's own norms have no shift
@@ -76,10 +76,10 @@ def test_the_genome_of_layer_norm_trains_as_layer_norm_does(task: Task) -> None:
 
 
 def test_the_metric_is_the_likelihood_of_the_validation_text(task: Task) -> None:
-    model, text = task.build(1), load(TextConfig())
+    model, text = task.build(1), load_text(TextConfig())
     inputs, targets = windows(text.validation, 16, 64)
     with torch.no_grad():
-        total = [float(cross_entropy(model(i[None]), t[None])) for i, t in zip(inputs, targets, strict=True)]
+        total = [float(z_loss_cross_entropy(model(i[None]), t[None])) for i, t in zip(inputs, targets, strict=True)]
     assert task.metric(model.train()) == pytest.approx(math.exp(-sum(total) / len(total)), rel=1e-4)
     assert model.training
 
@@ -159,6 +159,6 @@ def test_trials_on_language_models_are_known_by_their_text(settings: SearchConfi
 )
 def test_wrong_input_is_one_line(changes: list[str], words: list[str]) -> None:
     with pytest.raises(InputError) as error:
-        evaluator_from_config(config.load(SEARCH, changes))
+        evaluator_from_config(config.load_search(SEARCH, changes))
     assert len(str(error.value).splitlines()) == 1
     assert all(word in str(error.value) for word in words)

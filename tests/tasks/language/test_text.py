@@ -9,7 +9,7 @@ import torch
 
 from evonas.config import TextConfig
 from evonas.errors import InputError
-from evonas.tasks.language.text import batches, load, windows
+from evonas.tasks.language.text import load_text, token_batches, windows
 
 
 def file_of(path: Path, content: str | bytes, **settings: object) -> TextConfig:
@@ -19,7 +19,7 @@ def file_of(path: Path, content: str | bytes, **settings: object) -> TextConfig:
 
 
 def test_the_default_is_python_s_help_as_bytes() -> None:
-    text = load(TextConfig())
+    text = load_text(TextConfig())
     whole = bytes(torch.cat([text.train, text.validation]).tolist()).decode()
     assert whole == "\n".join(topics[key] for key in sorted(topics))
     assert (text.name, text.vocabulary) == ("topics", 256)
@@ -27,7 +27,7 @@ def test_the_default_is_python_s_help_as_bytes() -> None:
 
 
 def test_a_file_is_split_by_position(tmp_path: Path) -> None:
-    text = load(file_of(tmp_path, bytes(range(256)), validation=0.25))
+    text = load_text(file_of(tmp_path, bytes(range(256)), validation=0.25))
     assert text.name == "some text.txt"
     assert text.train.tolist() == list(range(192))
     assert text.validation.tolist() == list(range(192, 256))
@@ -37,14 +37,14 @@ def test_a_file_is_split_by_position(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", range(20, 40))
 def test_no_character_is_split(tmp_path: Path, length: int) -> None:
     whole = ("aé€𝄞" * length)[: 2 * length]
-    text = load(file_of(tmp_path, whole, validation=0.5))
+    text = load_text(file_of(tmp_path, whole, validation=0.5))
     parts = [bytes(part.tolist()).decode() for part in (text.train, text.validation)]
     assert "".join(parts) == whole
 
 
 def test_targets_are_one_token_later_and_places_are_spread_over_the_text() -> None:
     tokens = torch.arange(50)
-    stream = batches(tokens, 8, 6, seed=3)
+    stream = token_batches(tokens, 8, 6, seed=3)
     starts = set()
     for _ in range(200):
         inputs, targets = next(stream)
@@ -57,7 +57,7 @@ def test_targets_are_one_token_later_and_places_are_spread_over_the_text() -> No
 
 def test_batches_depend_on_the_seed_alone() -> None:
     state = torch.get_rng_state()
-    first, second, other = (batches(torch.arange(500), 8, 6, seed=seed) for seed in (3, 3, 4))
+    first, second, other = (token_batches(torch.arange(500), 8, 6, seed=seed) for seed in (3, 3, 4))
     for _ in range(3):
         one, two, three = next(first), next(second), next(other)
         assert torch.equal(one[0], two[0])
@@ -73,7 +73,7 @@ def test_windows_are_spread_and_do_not_overlap(length: int, count: int, starts: 
     assert inputs.shape == (len(starts), 10)
 
 
-@pytest.mark.parametrize("cut", [lambda x: batches(x, 10, 2, seed=0), lambda x: windows(x, 10, 3)])
+@pytest.mark.parametrize("cut", [lambda x: token_batches(x, 10, 2, seed=0), lambda x: windows(x, 10, 3)])
 def test_a_context_longer_than_the_text_is_named_at_once(cut) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError, match=r"model\.context: 10, and a text of 10 tokens; accepted: less"):
         cut(torch.arange(10))
@@ -90,7 +90,7 @@ def test_a_context_longer_than_the_text_is_named_at_once(cut) -> None:  # type: 
 )
 def test_files_that_cannot_be_used_are_named(tmp_path: Path, content: str, settings: dict, named: str) -> None:
     with pytest.raises(InputError) as error:
-        load(file_of(tmp_path, content, **settings))
+        load_text(file_of(tmp_path, content, **settings))
     assert named in str(error.value)
     assert "some text.txt" in str(error.value)
 
@@ -107,19 +107,19 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, content: str, setti
 )
 def test_paths_that_cannot_be_used_are_named(config: TextConfig, named: str) -> None:
     with pytest.raises(InputError) as error:
-        load(config)
+        load_text(config)
     assert named in str(error.value)
 
 
 def test_without_the_package_for_bpe_its_install_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(InputError, match=r"text\.tokens: 'bpe' needs tokenizers.*pip install 'evonas\[lm\]'"):
-        load(TextConfig(tokens="bpe"))
+        load_text(TextConfig(tokens="bpe"))
 
 
 def test_byte_pairs_are_learned_and_lose_nothing() -> None:
     pytest.importorskip("tokenizers", reason="pip install 'evonas[lm]'")
-    pairs, plain = load(TextConfig(tokens="bpe", vocabulary=500)), load(TextConfig())
+    pairs, plain = load_text(TextConfig(tokens="bpe", vocabulary=500)), load_text(TextConfig())
     assert pairs.vocabulary == 500
     assert int(pairs.train.max()) < 500
     assert len(pairs.train) < 0.7 * len(plain.train)
