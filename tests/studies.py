@@ -21,17 +21,19 @@ def kill_after(outcomes: int, command: Sequence[str], folder: Path, *, seconds: 
     """Run a study into a folder until so many outcomes are recorded, kill it, and say how many there are."""
     process = subprocess.Popen([*command, "--run", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     record, end = folder / "results.sqlite", time.monotonic() + seconds
-    while not record.exists() or _count(record) < outcomes:
+    while count_outcomes(record) < outcomes:
         assert time.monotonic() < end
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    return _count(record)
+    return count_outcomes(record)
 
 
-def _count(record: Path) -> int:
-    """Read only, as another process is writing."""
+def count_outcomes(record: Path) -> int:
+    """How many results a file holds; read only, as another process is writing."""
+    if not record.exists():
+        return 0
     try:
         with closing(sqlite3.connect(f"{record.as_uri()}?mode=ro", uri=True)) as connection:
             return int(connection.execute("SELECT count(*) FROM results").fetchone()[0])

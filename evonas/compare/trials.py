@@ -207,7 +207,7 @@ def read_by(spec: CellSpec) -> Mapping[str, str]:
 def _evaluation(spec: CellSpec, outcome: Outcome) -> Evaluation:
     """A recorded trial as the evaluation it was."""
     if outcome.value is None:
-        rejection = Rejection("execution", outcome.failure, spec.task.label)
+        rejection = Rejection("execution", "failed", spec.task.label, detail=outcome.failure)
         return Evaluation(spec.key, spec.seed, seconds=outcome.seconds, rejection=rejection)
     value = outcome.value
     rejected = Rejection(**value["rejection"]) if value["rejection"] else None

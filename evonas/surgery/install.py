@@ -39,7 +39,7 @@ def with_layer(model: nn.Module, genome: Genome, layer: LayerConfig, norms: Sequ
 
 
 def layout_in(network: nn.Module) -> str:
-    """The layout of the first layer that ``install`` put into a network."""
+    """The layout of the first layer that ``with_layer`` put into a network."""
     return next(module.layout for module in network.modules() if isinstance(module, NormActLayer))
 
 

@@ -8,12 +8,10 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from operator import ge
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive, same_content
 from evonas.search.outcome import Candidate, Evaluation, Proposal
 from evonas.search.start import create_run
+from studies import count_outcomes
 
 ROOT = Path(__file__).parents[2]
 TINY = str(ROOT / "search_spaces" / "tiny.toml")
@@ -325,8 +324,8 @@ def test_a_wrong_search_file_is_one_line_and_nothing_is_written(
         (("search",), ("FILE.toml", "not given")),
         (("search", "search_spaces/nothing.toml"), ("nothing.toml", "no such file", "tiny.toml")),
         (("search", TINY, "--budget", "soon"), ("--budget", "'soon'", "10m")),
-        (("search", TINY, "--cache", "nowhere/cache.sqlite"), ("cache.sqlite", "no such folder", "mkdir")),
-        (("search", TINY, "--cache", "search_spaces"), ("search_spaces", "cannot be used as a cache")),
+        (("search", TINY, "--cache", "nowhere/cache.sqlite"), ("cache.sqlite", "cannot be used for results", "mkdir")),
+        (("search", TINY, "--cache", "search_spaces"), ("search_spaces", "cannot be used for results")),
         (("search", TINY, "--start-from", "evonorm-b0"), ("--start-from evonorm-b0", "index set bhw")),
         (("search", TINY, "--start-from", "evonorm-s9"), ("--start-from", "'evonorm-s9'", "RUN#rank")),
         (("search", TINY, "--start-from", "cosh(x)"), ("--start-from", "unknown primitive 'cosh'")),
@@ -412,14 +411,19 @@ def test_a_stopped_reranking_goes_on_to_what_an_uninterrupted_one_finds(
     assert trials(stopped) == 12
     assert scores(stopped) == scores(plain)
     names = sorted(path.name for path in (stopped / "best").glob("rerank*"))
-    assert [name.split("_")[0] for name in names] == ["rerank.json", "rerank.md", "rerank.png", "rerank1", "rerank1"]
+    assert [name.split("_")[0] for name in names] == [
+        "rerank.csv",
+        "rerank.json",
+        "rerank.md",
+        "rerank.png",
+        "rerank1",
+        "rerank1",
+    ]
     assert same_content(finished / "archive.sqlite", stopped / "archive.sqlite")  # the search is as it was
 
 
 def trials(run: Path) -> int:
-    with closing(sqlite3.connect(run / "archive.sqlite")) as archive:
-        (found,) = archive.execute("SELECT count(*) FROM sqlite_master WHERE name = 'trials'").fetchone()
-        return archive.execute("SELECT count(*) FROM trials").fetchone()[0] if found else 0
+    return count_outcomes(run / "results.sqlite")
 
 
 def test_a_reranking_takes_tasks_steps_and_test_images_of_its_own(

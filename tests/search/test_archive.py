@@ -120,7 +120,7 @@ def test_told_evaluations_survive_kill_9(tmp_path: Path) -> None:
         "import os, signal, sys\n"
         "sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path\n"
-        "from tests.record.test_archive import Archive, SCORED, candidate\n"
+        "from tests.search.test_archive import Archive, SCORED, candidate\n"
         "archive = Archive.create(Path(sys.argv[1]))\n"
         "for i in range(5): archive.record(candidate(i), SCORED)\n"
         "archive._db.execute(\"INSERT INTO events (time, kind, detail) VALUES (0, 'half', 'written')\")\n"

@@ -24,7 +24,7 @@ Label = Annotated[int, Field(ge=0, lt=CLASSES)]
 
 
 class ImagesConfig(Section):
-    """``[images]``: the concept is class ``concept`` of scikit-learn's digits; see ``ImageSubject``.
+    """``[images]``: the concept is class ``concept`` of scikit-learn's digits; see ``ImageTarget``.
 
     ``samples`` source and as many target inputs are drawn anew for each seed, and ``images`` to measure with. The
     generator and the classifier that judges are trained first, with seed ``trained``.

@@ -193,7 +193,7 @@ def steering_jobs(
 
     Args:
         study: the study.
-        pieces: of ``pieces_of``.
+        pieces: of ``steering_runs``.
         folder: of the study; maps and networks are kept there.
     """
     subject = target_of(study, folder)

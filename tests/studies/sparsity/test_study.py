@@ -24,10 +24,13 @@ from evonas.studies.sparsity.pieces import Measuring
 from evonas.studies.sparsity.results import rows_of
 from evonas.studies.sparsity.sparsify import MEASURED
 from evonas.studies.sparsity.study import (
+    CostMeasurement,
     Place,
+    QualityMeasurement,
     Source,
     SparsitySetting,
     SparsityStudyConfig,
+    SpeedMeasurement,
     check,
     grid_of,
     sparsity_settings,
@@ -93,7 +96,9 @@ def test_without_options_speed_is_measured_too_and_a_grown_grid_adds(
         assert word in " ".join(out.split())
     done: list[Any] = []
     work = Measuring.__call__
-    monkeypatch.setattr(Measuring, "__call__", lambda self, piece: done.append(piece) or work(self, piece))
+    monkeypatch.setattr(
+        Measuring, "__call__", lambda self, piece, costs: done.append(piece) or work(self, piece, costs)
+    )
     more = ("--resume", "--sparsity", 0.25, "--method", "all")
     status, out, err = evonas(*command, *more, "--run", tmp_path / "run", "--json")
     assert status == 0, err
@@ -103,7 +108,7 @@ def test_without_options_speed_is_measured_too_and_a_grown_grid_adds(
     done.clear()
     status, out, err = evonas(*command, "--resume", "--compile", "--run", tmp_path / "run", "--json")
     assert status == 0, err
-    assert [(piece.kind, piece.compiled) for piece in done] == [("speed", True)]
+    assert [(type(piece), piece.compiled) for piece in done] == [(SpeedMeasurement, True)]
     for row in rows[1:] + json.loads(out)["rows"][1:]:
         speed = row["speed"]
         assert min(speed["tokens_per_second"], speed["dense_tokens_per_second"], speed["bound"]) > 0
@@ -128,16 +133,16 @@ def test_a_killed_study_goes_on_to_the_same_result(
     assert len(measured) == 2  # costs, once for each method
     work, done = Measuring.__call__, list[Any]()
 
-    def killed(self: Measuring, piece: Any) -> dict[str, Any]:
+    def killed(self: Measuring, piece: Any, costs: Any) -> dict[str, Any]:
         if len(done) == 4:
             raise Killed
         done.append(piece)
-        return work(self, piece)
+        return work(self, piece, costs)
 
     monkeypatch.setattr(Measuring, "__call__", killed)
     with pytest.raises(Killed):
         evonas(*command, tmp_path / "killed")
-    assert [piece.kind for piece in done] == ["quality", "costs", "costs", "quality"]
+    assert list(map(type, done)) == [QualityMeasurement, CostMeasurement, CostMeasurement, QualityMeasurement]
     first = list(done)
     done.clear()
     assert evonas(*command, tmp_path / "killed")[0] == 2  # without --resume
@@ -220,7 +225,7 @@ def test_what_does_not_depend_on_the_calibration_survives_another_one() -> None:
     wanted = study(allocations=("uniform", "greedy"), methods=("teal",), sparsities=(0.5,))
     one, other = (grid_of(wanted, source, texts, digest, 0, "here") for digest in ("x", "y"))
     kept = [piece for piece in one.pieces if piece in other.pieces]
-    assert [piece.kind for piece in kept] == ["quality"] * 4 + ["speed"]  # dense and uniform, on two texts
+    assert list(map(type, kept)) == [QualityMeasurement] * 4 + [SpeedMeasurement]  # dense and uniform, on two texts
     assert len(one.pieces) == 2 * 3 + 1 + 2
 
 
