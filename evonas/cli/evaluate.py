@@ -22,8 +22,7 @@ from evonas.cli.app import (
 from evonas.compare import rerank as reranking
 from evonas.compare.columns import columns_of, contenders_of, find_data, find_task
 from evonas.compare.report import matrix_report
-from evonas.compare.result import LayerTask, Matrix
-from evonas.compare.run import measure_costs, train_cells
+from evonas.compare.run import run_matrix
 from evonas.compare.trials import fresh_seeds
 from evonas.config import section
 from evonas.errors import InputError
@@ -154,17 +153,13 @@ def evaluate(
         Store.open(file) as store,
     ):
         try:
-            with terminal.JobBar(console) as progress:
-                comparison = train_cells(columns, contenders, numbers, store, progress, keep_changed=force)
-            measured: tuple[dict[LayerTask, dict[str, float]], dict[LayerTask, str]] = ({}, {})
-            if costs:
-                with terminal.JobBar(console, "costs") as progress:
-                    measured = measure_costs(columns, contenders, store, progress, keep_changed=force)
+            with terminal.JobBar(console, "trials and costs" if costs else "trials") as progress:
+                matrix = run_matrix(
+                    title, columns, contenders, numbers, store, progress, costs=costs, keep_changed=force
+                )
         except (RunInterruptedError, KeyboardInterrupt):
             console.print("interrupted; finished trials are recorded, go on with --resume", highlight=False)
             raise typer.Exit(INTERRUPTED) from None
-        first = next((contender.name for contender in contenders if contender.baseline), None)
-        matrix = Matrix(title, columns, comparison, first, *measured)
         report = matrix_report(matrix)
         files = save_report(folder, report)
     terminal.print_report(report, files, as_json=as_json)

@@ -11,7 +11,7 @@ from typing import Any
 
 from evonas.compare.comparison import Comparison, Contender, Standing, compare
 from evonas.compare.report import comparison_report, draw_comparison, interval_text
-from evonas.compare.trials import by_task, fresh_seeds, run_trials
+from evonas.compare.trials import by_task, fresh_seeds, run_cells
 from evonas.config import LayerConfig, SearchConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE, from_catalogue
@@ -105,8 +105,8 @@ def rerank(
     contenders += [Contender(name, CATALOGUE[name], baseline=True) for name in _baselines(config)]
     seeds = fresh_seeds(config, config.rerank.seeds)
     layers = [contender.genome for contender in contenders]
-    results = run_trials(by_task(settings), layers, seeds, store, on_progress, keep_changed=keep_changed)
-    comparison = compare(contenders, task_names(settings.tasks), seeds, results, margin_over)
+    cells = run_cells(by_task(settings), layers, seeds, store, on_progress, keep_changed=keep_changed)
+    comparison = compare(contenders, task_names(settings.tasks), seeds, cells.trials, margin_over)
     return Reranking(settings, comparison, {entry.name: entry.candidate for entry in best})
 
 

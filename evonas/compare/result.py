@@ -19,7 +19,7 @@ class Matrix:
         columns: the configuration of each task, by the task's name.
         comparison: scores, ranks and differences.
         baseline: the name of the layer that colours and differences are held against; None without baselines.
-        costs: by layer and column, the fields of ``evonas.compare.costs.Cost``.
+        costs: by layer and column, the fields of ``NetworkCost``.
         unmeasured: why a layer and column has none although costs were asked for.
     """
 

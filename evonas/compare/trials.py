@@ -5,12 +5,12 @@ cell alone, and a stopped run loses no more than the trials that were under way.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal, Self
 
 from evonas.compare.costs import network_cost
-from evonas.config import DataConfig, ExecutionConfig, LayerConfig, SearchConfig, TaskConfig, TextConfig, TrainingConfig
+from evonas.config import DataConfig, LayerConfig, SearchConfig, TaskConfig, TextConfig, TrainingConfig
 from evonas.config.section import Count, Section
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
@@ -103,17 +103,31 @@ def by_task(config: SearchConfig) -> dict[str, SearchConfig]:
     return {n: config.model_copy(update={"tasks": (task,)}) for n, task in zip(names, config.tasks, strict=True)}
 
 
-def run_trials(
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """What was found.
+
+    Attributes:
+        trials: by key of the layer, then by task and seed.
+        costs: by key of the layer and task, the fields of ``NetworkCost``, or why they could not be measured.
+    """
+
+    trials: TrialResults
+    costs: Mapping[tuple[str, str], Outcome]
+
+
+def run_cells(
     columns: Columns,
     layers: Sequence[Genome],
     seeds: Sequence[int],
     store: Store,
     on_progress: Callable[[JobProgress], None],
     *,
+    costs: bool = False,
     isolated: bool = False,
     keep_changed: bool = False,
-) -> TrialResults:
-    """Every layer on every task under every seed; what is recorded is not trained again.
+) -> Cells:
+    """Every layer on every task under every seed, then what it costs there; what is recorded is not done again.
 
     A trial that ended for a reason outside training (too slow, a dead worker, no memory, an error in torch or in a
     user's task) is tried again: with a longer timeout, fewer workers or more memory it may go well.
@@ -122,67 +136,50 @@ def run_trials(
         columns: by name, one task each with its data, training and lowering; protocols and rungs do not matter.
         layers: what to train; equal layers are trained once.
         seeds: of initial weights and batches.
-        store: where trials are recorded.
-        on_progress: is told how far the run is, before the first trial and after each.
+        store: where results are recorded.
+        on_progress: is told how far the run is, before the first job and after each.
+        costs: whether costs are measured as well, one after the other.
         isolated: see ``run_jobs``.
         keep_changed: see ``run_jobs``.
 
     Raises:
-        InputError: missing data, a task that cannot be built, or recorded trials of other data or code; found before
+        InputError: missing data, a task that cannot be built, or recorded results of other data or code; found before
             anything is trained.
         RunInterruptedError: by Ctrl-C or SIGTERM; what was under way is dropped.
     """
     by_key = {layer.key: layer for layer in layers}
-    cells: dict[tuple[str, TaskSeed], CellSpec] = {
+    trials = {
         (key, (name, seed)): TrialSpec.of(column, by_key[key], seed)
         for name, column in columns.items()
         for seed in seeds
         for key in by_key
     }
-    _require_trainable(columns, by_key.values())
-    jobs = Jobs(list(cells.values()), do_trial, CODE, data=read_by)
-    outcomes = run_jobs(jobs, store, execution_of(columns), on_progress, isolated=isolated, keep_changed=keep_changed)
-    found: dict[str, dict[TaskSeed, Evaluation]] = {key: {} for key in by_key}
-    for (key, cell), spec in cells.items():
-        found[key][cell] = _evaluation(spec, outcomes[spec])
-    return found
-
-
-def run_costs(
-    columns: Columns,
-    layers: Sequence[Genome],
-    store: Store,
-    on_progress: Callable[[JobProgress], None],
-    *,
-    keep_changed: bool = False,
-) -> Mapping[tuple[str, str], Outcome]:
-    """What every layer costs in the network of every task, by its key and the column, one after the other.
-
-    Values are the fields of ``Cost``. Arguments and errors: see ``run_trials``.
-    """
-    by_key = {layer.key: layer for layer in layers}
-    cells: dict[tuple[str, str], CellSpec] = {
+    measured = {
         (key, name): CostSpec.of(column, layer, column.seed)
-        for name, column in columns.items()
+        for name, column in (columns if costs else {}).items()
         for key, layer in by_key.items()
     }
-    jobs = Jobs(list(cells.values()), measure_cost, CODE, data=read_by, timed=lambda _: True)
-    outcomes = run_jobs(jobs, store, execution_of(columns), on_progress, isolated=True, keep_changed=keep_changed)
-    return {cell: outcomes[spec] for cell, spec in cells.items()}
+    _require_trainable(columns, by_key.values())
+    specs: list[CellSpec] = [*trials.values(), *measured.values()]
+    jobs = Jobs(specs, do_cell, CODE, data=read_by, timed=lambda spec: isinstance(spec, CostSpec))
+    execution = next(iter(columns.values())).execution  # all of them say the same
+    outcomes = run_jobs(jobs, store, execution, on_progress, isolated=isolated, keep_changed=keep_changed)
+    found: dict[str, dict[TaskSeed, Evaluation]] = {key: {} for key in by_key}
+    for (key, cell), spec in trials.items():
+        found[key][cell] = _evaluation(spec, outcomes[spec])
+    return Cells(found, {place: outcomes[spec] for place, spec in measured.items()})
 
 
-def execution_of(columns: Columns) -> ExecutionConfig:
-    """How the jobs of columns are run, which all of them say alike."""
-    return next(iter(columns.values())).execution
-
-
-def do_trial(spec: CellSpec, _needed: Mapping[CellSpec, Any]) -> dict[str, Any]:
-    """One trial, as it is recorded.
+def do_cell(spec: CellSpec, _needed: Mapping[CellSpec, Any]) -> dict[str, Any]:
+    """One trial or measurement, as it is recorded.
 
     Raises:
-        RuntimeError: it ended for a reason outside training.
+        RuntimeError: the trial ended for a reason outside training.
     """
-    found = spec.evaluator()(Genome.from_text(spec.genome), gated=False, seed=spec.seed)
+    evaluator, genome = spec.evaluator(), Genome.from_text(spec.genome)
+    if isinstance(spec, CostSpec):
+        return asdict(network_cost(evaluator.tasks[0], genome, evaluator.layer, spec.seed))
+    found = evaluator(genome, gated=False, seed=spec.seed)
     rejection = found.rejection
     if rejection is not None and rejection.stage == "execution":
         raise RuntimeError(rejection.detail or rejection.reason)
@@ -191,12 +188,6 @@ def do_trial(spec: CellSpec, _needed: Mapping[CellSpec, Any]) -> dict[str, Any]:
         "objectives": dict(found.objectives),
         "rejection": rejection and asdict(rejection),
     }
-
-
-def measure_cost(spec: CellSpec, _needed: Mapping[CellSpec, Any]) -> dict[str, Any]:
-    """The cost of a layer on a task, as it is recorded."""
-    evaluator = spec.evaluator()
-    return asdict(network_cost(evaluator.tasks[0], Genome.from_text(spec.genome), evaluator.layer, spec.seed))
 
 
 def read_by(spec: CellSpec) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from evonas import config
-from evonas.compare.trials import CellSpec, CostSpec, TrialResults, TrialSpec, by_task, fresh_seeds, run_trials
+from evonas.compare.trials import CellSpec, CostSpec, TrialResults, TrialSpec, by_task, fresh_seeds, run_cells
 from evonas.config import DataConfig, SearchConfig, TaskConfig, TextConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
@@ -75,13 +75,13 @@ def run(store: Store, monkeypatch: pytest.MonkeyPatch) -> Run:
         layers: Sequence[Genome] = (S0, BN),
     ) -> TrialResults:
         monkeypatch.setattr(CellSpec, "evaluator", lambda spec: made.of(spec))
-        return run_trials(by_task(settings), layers, seeds, store, lambda _: None)
+        return run_cells(by_task(settings), layers, seeds, store, lambda _: None).trials
 
     return trained
 
 
 def test_trials_are_the_evaluators_numbers_task_by_task(store: Store) -> None:
-    found = run_trials(by_task(TINY), [S0, EXPLOSIVE], [2, 3], store, lambda _: None)
+    found = run_cells(by_task(TINY), [S0, EXPLOSIVE], [2, 3], store, lambda _: None).trials
     evaluate = evaluator_from_config(TINY)
     for seed in (2, 3):
         together = evaluate(S0, gated=False, seed=seed).objectives
@@ -201,7 +201,7 @@ def test_other_images_in_the_same_file_are_refused(tmp_path: Path, run: Run, sto
     write(5)
     with pytest.raises(InputError, match=r"8 results were made from something else: images \(\w{8}, now \w{8}\)"):
         run(Made(scored), settings=settings)
-    kept = run_trials(by_task(settings), [S0, BN], [2, 3], store, lambda _: None, keep_changed=True)
+    kept = run_cells(by_task(settings), [S0, BN], [2, 3], store, lambda _: None, keep_changed=True).trials
     assert kept == first
 
 
