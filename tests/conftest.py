@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import hypothesis
 import pytest
 import torch
+from command import status_of
 
-from evonas import cli
 from evonas.extensions import EXTENSIONS
 from evonas.graph.primitive import INDEX_SETS, PRIMITIVES, primitive_of
 from evonas.search.objectives import OBJECTIVES
@@ -27,16 +27,11 @@ Outcome = tuple[int, str, str]
 
 
 @pytest.fixture
-def evonas(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def evonas(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Call the command line in this process: (exit status, output, errors)."""
 
     def call(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["evonas", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
+        status = status_of(*arguments)
         out, err = capfd.readouterr()
         return status, out, err
 

@@ -153,7 +153,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, dict[str, Tenso
     }
     torch.save(cases, folder / "cases.pt")
     command = [sys.executable, "-I", "-c", RUN_WITHOUT_EVONAS, str(folder / "cases.pt"), str(folder / "results.pt")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[Any, dict[str, Tensor]] = torch.load(folder / "results.pt", weights_only=True)
     return found

@@ -25,7 +25,6 @@ SHORT = tuple(
     for change in ("training.steps=4", "protocols.quality.steps=2", "budget.evaluations=5")
     for part in ("--set", change)
 )
-pytestmark = pytest.mark.timeout(600)  # the search of two workers begins three processes
 Call = Callable[..., tuple[int, str, str]]
 
 
@@ -33,7 +32,7 @@ def run(place: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Python in a folder, with evonas and nothing else on its path."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=580)
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

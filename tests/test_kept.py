@@ -9,26 +9,18 @@ import json
 import re
 import runpy
 import shutil
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
 
 import pytest
+from command import status_of_script
 
 from evonas.report.statistics import t_interval
 from evonas.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "runs" / "kept"
-
-
-def printed_by(name: str, *arguments: object) -> str:
-    command = [sys.executable, str(ROOT / "scripts" / name), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def table(text: str, head: str) -> list[list[str]]:
@@ -122,8 +114,11 @@ def test_steps_that_a_parametrization_saves_are_those_of_its_curves(task: str, f
 @pytest.mark.parametrize(
     ("name", "options"), [("cost-to-quality", ()), ("evolution-vs-random", ("--against", "ours-random"))]
 )
-def test_the_table_of_costs_is_made_from_the_results(name: str, options: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_table_of_costs_is_made_from_the_results(
+    name: str, options: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     shutil.copy(KEPT / name / "results.jsonl", tmp_path)
-    printed = printed_by("cost_table.py", tmp_path, *options)
+    assert status_of_script("cost_table.py", tmp_path, *options) == 0
+    printed = capfd.readouterr().out
     assert (tmp_path / "table.md").read_text() == (KEPT / name / "table.md").read_text()
     assert table(printed, "procedure") == table((KEPT / name / "table.md").read_text(), "procedure")

@@ -108,7 +108,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
         cases[name] = {"file": str(file), "class": class_name(file.read_text()), "state": state, "x": X}
     torch.save(cases, folder / "cases.pt")
     command = [sys.executable, "-I", "-c", RUN_WITHOUT_EVONAS, str(folder / "cases.pt"), str(folder / "results.pt")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return torch.load(folder / "results.pt", weights_only=True)
 
@@ -257,7 +257,7 @@ def test_lines_are_no_longer_than_those_of_the_package(tmp_path: Path) -> None:
     if importlib.util.find_spec("ruff") is None:
         pytest.skip("ruff is not installed")
     command = [sys.executable, "-m", "ruff", "format", "--check", "--isolated", "--line-length", "120", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 

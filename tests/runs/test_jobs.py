@@ -84,10 +84,9 @@ def done(folder: Path) -> list[str]:
     return sorted((folder / "done").read_text().split())
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_each_job_is_done_once_and_recorded(tmp_path: Path, store: Store, workers: int) -> None:
+def test_each_job_is_done_once_and_recorded(tmp_path: Path, store: Store) -> None:
     specs, seen = [power(n, tmp_path) for n in (3, 1, 2, 3)], list[JobProgress]()
-    execution = ExecutionConfig(workers=workers)
+    execution = ExecutionConfig()
     found = run_jobs(Jobs(specs, work), store, execution, seen.append)
     assert timeless(found) == [({"power": 9}, ""), ({"power": 1}, ""), ({"power": 4}, "")]
     assert seen == [JobProgress(n, 3, n) for n in range(4)]
@@ -118,30 +117,30 @@ def test_what_needs_a_failed_job_fails_with_it_and_is_tried_again_with_it(tmp_pa
         assert "2^3" not in done(tmp_path)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
     ("accident", "failure"), [("divide", "division by zero"), ("own", 'KeyError: "a task of the user\'s"')]
 )
-def test_errors_fail_their_job_and_are_tried_again(
-    tmp_path: Path, store: Store, workers: int, accident: str, failure: str
-) -> None:
+def test_errors_fail_their_job_and_are_tried_again(tmp_path: Path, store: Store, accident: str, failure: str) -> None:
     specs = [power(1, tmp_path, 2, accident), power(2, tmp_path)]
     for _ in range(2):
-        assert timeless(run(store, specs, workers=workers)) == [(None, failure), ({"power": 4}, "")]
+        assert timeless(run(store, specs)) == [(None, failure), ({"power": 4}, "")]
     assert done(tmp_path) == ["1^2", "1^2", "2^2"]
 
 
-@pytest.mark.parametrize(("workers", "isolated"), [(2, False), (1, True)])
-def test_a_dead_worker_fails_its_job(tmp_path: Path, store: Store, workers: int, isolated: bool) -> None:
-    jobs = Jobs([power(1, tmp_path, 2, "die"), power(2, tmp_path)], work)
-    found = run_jobs(jobs, store, ExecutionConfig(workers=workers), lambda _: None, isolated=isolated)
-    assert timeless(found) == [(None, "worker died: exit code 3"), ({"power": 4}, "")]
+def test_what_a_job_does_to_its_process_fails_it_and_no_other_where_jobs_have_processes_of_their_own(
+    tmp_path: Path, store: Store
+) -> None:
+    accidents = ("die", "own", "")
+    jobs = Jobs([power(number, tmp_path, 2, accident) for number, accident in enumerate(accidents)], work)
+    found = run_jobs(jobs, store, ExecutionConfig(workers=1), lambda _: None, isolated=True)
+    failures = ["worker died: exit code 3", 'KeyError: "a task of the user\'s"', ""]
+    assert [outcome.failure for outcome in found.values()] == failures
+    assert timeless(found)[-1] == ({"power": 4}, "")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_mistake_of_people_ends_the_run_in_words(tmp_path: Path, store: Store, workers: int) -> None:
+def test_a_mistake_of_people_ends_the_run_in_words(tmp_path: Path, store: Store) -> None:
     with pytest.raises(InputError, match=r"^sizes\.heads: 3; accepted: a divisor of 8"):
-        run(store, [power(1, tmp_path), power(2, tmp_path, 2, "mistake")], workers=workers)
+        run(store, [power(1, tmp_path), power(2, tmp_path, 2, "mistake")])
     assert store.count() == 1
 
 

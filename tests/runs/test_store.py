@@ -120,7 +120,7 @@ def test_several_processes_may_open_a_new_file_and_write_at_once(path: Path) -> 
         process.stdin.write("\n")
         process.stdin.flush()
     for process in processes:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate()
         assert process.returncode == 0, errors
     with Store.open(path) as store:
         assert len(store.family("shared")) == 3 * 40

@@ -1,4 +1,7 @@
-"""The scripts as a user runs them. Oracles: exit statuses, pictures of the size of a page, and counts that add up."""
+"""The scripts as a user runs them. Oracles: exit statuses, pictures of the size of a page, and counts that add up.
+
+Those that start processes are run in one of their own.
+"""
 
 import importlib.util
 import json
@@ -7,12 +10,15 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from command import SCRIPTS, status_of_script
 from PIL import Image
 from scipy.stats import ttest_1samp
 from sparsity_models import save_llama
@@ -25,12 +31,34 @@ from evonas.search.ranking import ranking
 from evonas.studies.sparsity.texts import scored_windows
 from evonas.tasks.language.pretrained import load_language_model
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+class Done(NamedTuple):
+    """How a script ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def run(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+def run_apart(name: str, *arguments: object) -> Done:
+    """In a process of its own."""
     command = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """In this process."""
+
+    def call(name: str, *arguments: object) -> Done:
+        status = status_of_script(name, *arguments)
+        return Done(status, *capfd.readouterr())
+
+    return call
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="apt-get install chromium")
@@ -40,7 +68,7 @@ def test_tensorboard_shows_scalars_images_and_text_in_a_browser(tmp_path: Path) 
             board.scalar("objective/best", step / 5, step)
         board.figure("best_layer", draw_genome(CATALOGUE["evonorm-s0"]), 4)
         board.text("best_layers", "| layer |\n|---|\n| s0 |", 4)
-    done = run("screenshot_tensorboard.py", "--logdir", tmp_path / "run", "--out", tmp_path / "shots")
+    done = run_apart("screenshot_tensorboard.py", "--logdir", tmp_path / "run", "--out", tmp_path / "shots")
     assert done.returncode == 0, done.stdout + done.stderr
     for tab in ("scalars", "images", "text"):
         with Image.open(tmp_path / "shots" / f"{tab}.png") as picture:
@@ -52,18 +80,18 @@ def test_tensorboard_shows_scalars_images_and_text_in_a_browser(tmp_path: Path) 
 def test_a_log_folder_without_pictures_fails_the_check(tmp_path: Path) -> None:
     with Board(tmp_path / "run") as board:
         board.scalar("only", 1.0, 0)
-    done = run("screenshot_tensorboard.py", "--logdir", tmp_path / "run", "--out", tmp_path / "shots")
+    done = run_apart("screenshot_tensorboard.py", "--logdir", tmp_path / "run", "--out", tmp_path / "shots")
     assert done.returncode == 1, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_the_gpu_check_says_when_there_is_no_gpu() -> None:
-    done = run("gpu_check.py")
+    done = run_apart("gpu_check.py")
     assert done.returncode == 2
     assert "torch sees no CUDA device" in done.stderr
 
 
-def test_the_screening_benchmark_gives_its_rate_and_a_breakdown_in_json() -> None:
+def test_the_screening_benchmark_gives_its_rate_and_a_breakdown_in_json(run: Run) -> None:
     done = run("bench_screening.py", "--json", "--graphs", 400)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -77,7 +105,7 @@ def test_the_screening_benchmark_gives_its_rate_and_a_breakdown_in_json() -> Non
 TINY = SCRIPTS.parent / "search_spaces" / "tiny.toml"
 
 
-def test_the_table_of_protocols_counts_right_and_wrong_rejections(tmp_path: Path) -> None:
+def test_the_table_of_protocols_counts_right_and_wrong_rejections(tmp_path: Path, run: Run) -> None:
     trained = {  # text: accuracies after 25, 50 and 100 steps on one task
         CATALOGUE["gn-relu"].to_text(): (0.2, 0.22, 0.25),
         CATALOGUE["evonorm-s0"].to_text(): (0.12, 0.2, 0.3),  # good, and late
@@ -110,7 +138,7 @@ def test_the_table_of_protocols_counts_right_and_wrong_rejections(tmp_path: Path
     assert run("protocol_table.py", search, tmp_path, "--no-training").stdout.count("quality, 0.15") == 2
 
 
-def test_the_benchmark_of_layers_puts_them_beside_those_of_timm() -> None:
+def test_the_benchmark_of_layers_puts_them_beside_those_of_timm(run: Run) -> None:
     arguments = ("--eager", "--json", "--shape", 2, 32, 4, 4, "--rounds", 3, "--survivors", 1)
     done = run("bench_layers.py", *arguments)
     assert done.returncode == 0, done.stderr
@@ -121,7 +149,7 @@ def test_the_benchmark_of_layers_puts_them_beside_those_of_timm() -> None:
     assert all(row["ms"] > 0 for row in found.values())
 
 
-def test_the_benchmark_of_probes_says_what_share_of_a_training_they_take() -> None:
+def test_the_benchmark_of_probes_says_what_share_of_a_training_they_take(run: Run) -> None:
     done = run("bench_probes.py", "--json", "--sizes", "16x1", "--rounds", 1, "--steps", 2)
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
@@ -129,7 +157,7 @@ def test_the_benchmark_of_probes_says_what_share_of_a_training_they_take() -> No
     assert row["cost"] == pytest.approx(row["reading"] / (100 * row["step"]))
 
 
-def test_the_benchmark_of_steering_puts_a_step_beside_a_plain_one() -> None:
+def test_the_benchmark_of_steering_puts_a_step_beside_a_plain_one(run: Run) -> None:
     pytest.importorskip("transformers", reason="pip install 'evonas[lm]'")
     sizes = ("--width", 32, "--depth", 2, "--rounds", 2, "--samples", 4, "--tokens", 5)
     done = run("bench_steering.py", "--json", *sizes)
@@ -140,13 +168,13 @@ def test_the_benchmark_of_steering_puts_a_step_beside_a_plain_one() -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("hyperlight") is not None, reason="hyperlight is installed")
-def test_the_benchmark_of_hypernetworks_says_how_to_install_what_it_compares_with() -> None:
+def test_the_benchmark_of_hypernetworks_says_how_to_install_what_it_compares_with(run: Run) -> None:
     done = run("bench_hypernet.py", "--json")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == ["hyperlight is not installed: pip install hyperlight"]
 
 
-def test_the_benchmark_of_hypernetworks_puts_them_beside_those_of_hyperlight() -> None:
+def test_the_benchmark_of_hypernetworks_puts_them_beside_those_of_hyperlight(run: Run) -> None:
     pytest.importorskip("hyperlight", reason="pip install hyperlight")
     sizes = ("--steps", 2, "--seeds", 1, 2, "--learning-rates", 1e-3, "--rounds", 1, "--gammas", 3)
     sizes += ("--images", 2, 100)  # there are 32
@@ -162,12 +190,12 @@ def test_the_benchmark_of_hypernetworks_puts_them_beside_those_of_hyperlight() -
             assert all(value > 0 for value in rows.values())
 
 
-def test_what_a_search_costs_is_counted_and_a_second_start_computes_nothing_again(tmp_path: Path) -> None:
+def test_what_a_search_costs_is_counted_and_a_second_start_computes_nothing_again(tmp_path: Path, run: Run) -> None:
     pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
     out = tmp_path / "cost"
     command = ("cost_to_quality.py", TINY, "--out", out, "--arm", "rungs", "--cap", 1, "--to-the-cap")
     command += ("--set", "rungs.steps=[2]", "--set", "rungs.reduction=2.0")
-    first = run(*command, "--seeds", 1, 2)
+    first = run_apart(*command, "--seeds", 1, 2)
     assert first.returncode == 0, first.stderr
     assert len(first.stdout.splitlines()) == 2
     rows = sorted(map(json.loads, (out / "results.jsonl").read_text().splitlines()), key=lambda row: row["seed"])
@@ -187,11 +215,11 @@ def test_what_a_search_costs_is_counted_and_a_second_start_computes_nothing_agai
         stages = [found["rejection"]["stage"] for found in candidates if found["rejection"]]
         assert sum(row["rejections"].values()) == len(stages) + row["screened_out"]
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    again = run(*command, "--seeds", 1, 2)
+    again = run_apart(*command, "--seeds", 1, 2)
     assert (again.returncode, again.stdout) == (0, ""), again.stderr
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     (out / "results.jsonl").unlink()
-    assert run(*command, "--seeds", 1).returncode == 0
+    assert run_apart(*command, "--seeds", 1).returncode == 0
     lines = memos[1].read_text().splitlines()
     assert lines[: rows[0]["candidates"] + 2] == before[memos[1]].decode().splitlines()
     assert len({json.loads(line)["id"] for line in lines}) == len(lines)  # the memo answers; clocks may let in one more
@@ -206,16 +234,16 @@ def test_what_a_search_costs_is_counted_and_a_second_start_computes_nothing_agai
 def test_a_search_that_finds_nothing_new_ends_with_what_it_has_spent(tmp_path: Path) -> None:
     pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
     command = ("cost_to_quality.py", TINY, "--out", tmp_path, "--arm", "ours-random", "--cap", 1e6, "--to-the-cap")
-    done = run(*command, "--seeds", 1, "--set", "evolution.max_proposals=1", "--set", "rungs.steps=[2]")
+    done = run_apart(*command, "--seeds", 1, "--set", "evolution.max_proposals=1", "--set", "rungs.steps=[2]")
     assert done.returncode == 0, done.stderr
     assert "exhausted" in done.stdout
     row = json.loads((tmp_path / "results.jsonl").read_text())
     assert row["exhausted"]
     assert row["screened_out"] == 0  # one proposal for each candidate, and the first that a screen rejects is the end
-    assert row["driving_seconds"] < row["core_seconds"] < 600
+    assert row["driving_seconds"] < row["core_seconds"] < row["cap"]
 
 
-def test_the_table_of_costs_has_medians_ratios_and_lower_bounds(tmp_path: Path) -> None:
+def test_the_table_of_costs_has_medians_ratios_and_lower_bounds(tmp_path: Path, run: Run) -> None:
     found = {  # core-seconds at which the goal was reached, or what was spent without, per seed
         "published": [(100.0, 900.0), (None, 1000.0), (200.0, 900.0)],
         "ours": [(10.0, 900.0), (40.0, 900.0), (20.0, 900.0)],
@@ -257,20 +285,20 @@ def test_the_table_of_costs_has_medians_ratios_and_lower_bounds(tmp_path: Path) 
     }
 
 
-def test_the_table_of_surgery_says_what_works_and_what_does_not() -> None:
+def test_the_table_of_surgery_says_what_works_and_what_does_not(run: Run) -> None:
     pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
-    names = ("timm:tinynet_e", "timm:nf_resnet50", "torchvision:shufflenet_v2_x0_5")
+    names = ("timm:test_efficientnet", "torchvision:squeezenet1_1", "torchvision:resnet18")
     done = run("surgery_table.py", *names, "--json")
     assert done.returncode == 0, done.stderr
-    tiny, without, shuffled = json.loads(done.stdout)
-    assert (without["pairs"], without["bare"]) == (0, 0)  # normalizer-free
-    assert (shuffled["pairs"], shuffled["bare"]) == (37, 19)
-    for row in (tiny, shuffled):
+    tiny, without, residual = json.loads(done.stdout)
+    assert (without["pairs"], without["bare"]) == (0, 0)  # it has no norm
+    assert (residual["pairs"], residual["bare"]) == (9, 11)
+    for row in (tiny, residual):
         assert set(row["stages"]) == {"sites", "same bits", "replaced", "backward", "export", "compile"}
         assert not any(row["stages"].values()), row
 
 
-def test_the_sparsity_benchmark_compares_decoders_side_by_side(tmp_path: Path) -> None:
+def test_the_sparsity_benchmark_compares_decoders_side_by_side(tmp_path: Path, run: Run) -> None:
     pytest.importorskip("transformers", reason="pip install 'evonas[lm]'")
     settings = ("--model", "tiny", "--eager", "--threads", 1, "--rounds", 1, "--tokens", 3, "--prompt", 4, "--json")
     done = run("bench_sparsity.py", *settings, "--everywhere", "--sizes", tmp_path)
@@ -289,7 +317,7 @@ def test_the_sparsity_benchmark_compares_decoders_side_by_side(tmp_path: Path) -
     assert min(row["tokens_per_second"] for row in (dense, half, more)) > 0
 
 
-def test_the_errors_of_layers_are_those_of_their_masked_inputs(tmp_path: Path) -> None:
+def test_the_errors_of_layers_are_those_of_their_masked_inputs(tmp_path: Path, run: Run) -> None:
     pytest.importorskip("transformers", reason="pip install 'evonas[lm]'")
     folder = save_llama(tmp_path / "tiny")
     done = run("sparsity_errors.py", folder, "--sparsity", 0.4, "--tokens", 64, "--context", 32, "--json")
@@ -319,7 +347,7 @@ def test_the_errors_of_layers_are_those_of_their_masked_inputs(tmp_path: Path) -
 )
 def test_a_trained_network_written_as_genomes_is_the_same_network(tmp_path: Path) -> None:
     command = ("pretrained.py", "--layers", "bn-relu6", "--steps", 1, "--seeds", 1, "--out", tmp_path, "--json")
-    done = run(*command)
+    done = run_apart(*command)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["largest difference in probability"] < 1e-4
@@ -330,11 +358,11 @@ def test_a_trained_network_written_as_genomes_is_the_same_network(tmp_path: Path
     assert row["swapped"]["divergence"] < 1e-6
     assert all(0 <= row[stage]["same class"] < 1 for stage in ("recalibrated", "fine-tuned"))  # of other statistics
     assert json.loads((tmp_path / "results.json").read_text()) == found
-    again = run(*command)  # what is there is not done again, but for the check of the network
+    again = run_apart(*command)  # what is there is not done again, but for the check of the network
     assert json.loads(again.stdout)["layers"] == found["layers"]
 
 
-def test_the_table_of_candidates_says_the_same_from_a_run_and_from_its_csv(tmp_path: Path) -> None:
+def test_the_table_of_candidates_says_the_same_from_a_run_and_from_its_csv(tmp_path: Path, run: Run) -> None:
     kept = SCRIPTS.parent / "runs" / "kept" / "cifar-s-warm"
     for name in ("archive.sqlite", "config.toml"):
         shutil.copy(kept / name, tmp_path)

@@ -4,12 +4,12 @@ Oracles: a search that is only told what the archive recorded, in its order, mus
 archive of an uninterrupted run of one worker; successive halving made anew of the recorded scores.
 """
 
-import subprocess
-import sys
-import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +25,6 @@ from evonas.search.making import make_search, require_searchable
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Candidate, Evaluation, Rejection
 from evonas.search.rungs import Hurdle, Ladder
-from evonas.search.start import create_run
 
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
 pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
@@ -175,24 +174,32 @@ def test_two_workers_write_the_same_archive_as_one(finished: Path, tmp_path: Pat
 def test_a_killed_search_with_rungs_resumes_to_the_archive_of_an_uninterrupted_one(
     finished: Path, tmp_path: Path
 ) -> None:
-    run = create_run(tmp_path / "run", config.load_search(TINY, RUNGS))
-    command = [sys.executable, "-m", "evonas", "search", "--run", str(run.path), "--resume"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
-        deadline = time.monotonic() + 120
-        while _told(run.archive_file) < 5:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        process.kill()
-    before = _told(run.archive_file)
-    assert 5 <= before < 15
-    assert search(run.archive_file) is Ending.BUDGET
-    assert same_content(finished, run.archive_file)
+    """A search ends after five candidates, with more of them asked for."""
+    path = tmp_path / "killed.sqlite"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Archive, "record", killed_after(5, Archive.record))
+        with pytest.raises(Killed):
+            search(path)
+    with Archive.open(path, read_only=True) as archive:
+        assert archive.told() == 5
+    assert search(path) is Ending.BUDGET
+    assert same_content(finished, path)
 
 
-def _told(archive: Path) -> int:
-    with Archive.open(archive, read_only=True) as opened:
-        return opened.told()
+class Killed(BaseException):
+    """As if the process had ended there."""
+
+
+def killed_after(results: int, record: Callable[..., None]) -> Callable[..., None]:
+    """``record``, which ends everything once it has written so many results."""
+    recorded = count(1)
+
+    def record_and_end(self: Archive, *given: Any) -> None:
+        record(self, *given)
+        if next(recorded) == results:
+            raise Killed
+
+    return record_and_end
 
 
 class Failing:

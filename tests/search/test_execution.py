@@ -2,8 +2,6 @@
 out by hand for a worker that dies and one that hangs.
 """
 
-import os
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +11,10 @@ import pytest
 import torch
 
 from evonas import config
-from evonas.config import SearchConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
+from evonas.runs.workers import Failure
 from evonas.search import execution
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.execution import EvaluationJob, InProcess, LocalPool, make_executor
@@ -24,7 +22,6 @@ from evonas.search.outcome import Evaluation, Rejection
 from evonas.training.allocator import keep_memory
 
 TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
-TIMEOUT = 3.0
 S0, B0, EXPLOSIVE = CATALOGUE["evonorm-s0"], CATALOGUE["evonorm-b0"], Genome.from_text("square(x)")
 SUBMITTED = ((S0, True), (EXPLOSIVE, True), (B0, False), (EXPLOSIVE, False))
 
@@ -60,27 +57,32 @@ def test_workers_repeat_the_evaluations_of_this_process_number_for_number(here: 
     assert all(evaluation.seconds > 0 for evaluation in found)
 
 
-def accidents(_: SearchConfig) -> Callable[[EvaluationJob], Evaluation]:
-    """In place of evaluations, in workers."""
+class Accidents:
+    """In place of a pool: each layer's job ends as it is told, and what the pool was made with is kept."""
 
-    def evaluate(job: EvaluationJob) -> Evaluation:
-        if job.genome == S0:
-            os._exit(3)
-        if job.genome == B0:
-            time.sleep(600)
-        return Evaluation(job.genome.key, job.seed or 1, objectives={"gated": float(job.gated)})
+    def __init__(self, prepare: object, setup: object, **options: object) -> None:
+        self.made_with = (prepare, setup, options)
 
-    return evaluate
+    def submit(self, job: EvaluationJob) -> Callable[[], Evaluation | Failure]:
+        found = {
+            S0: Failure("worker died", "exit code 3"),
+            B0: Failure("took too long", limit=3.0),
+            EXPLOSIVE: Evaluation(job.genome.key, job.seed or 1, objectives={"gated": float(job.gated)}),
+        }
+        return lambda: found[job.genome]
 
 
 def test_what_fails_in_a_worker_is_a_rejection_of_its_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "evaluations", accidents)
-    with LocalPool(config.load_search(TINY, ["execution.workers=2", f"execution.timeout_seconds={TIMEOUT}"])) as pool:
-        died, hung, went_well = (pool.submit(g, gated=False, seed=s) for g, s in ((S0, None), (B0, 7), (EXPLOSIVE, 2)))
-        assert died() == Evaluation(S0.key, 1, rejection=Rejection("execution", "worker died", detail="exit code 3"))
-        late = Rejection("execution", "took too long", measured=TIMEOUT, limit=TIMEOUT)
-        assert hung() == Evaluation(B0.key, 7, rejection=late)
-        assert went_well() == Evaluation(EXPLOSIVE.key, 2, objectives={"gated": 0.0})
+    """How workers fail is tested where they are made, in ``tests/runs/test_workers.py``."""
+    monkeypatch.setattr(execution, "Workers", Accidents)
+    settings = config.load_search(TINY, ["execution.workers=2", "execution.timeout_seconds=3.0"])
+    pool = LocalPool(settings)
+    died, hung, went_well = (pool.submit(g, gated=False, seed=s) for g, s in ((S0, None), (B0, 7), (EXPLOSIVE, 2)))
+    assert died() == Evaluation(S0.key, 1, rejection=Rejection("execution", "worker died", detail="exit code 3"))
+    assert hung() == Evaluation(B0.key, 7, rejection=Rejection("execution", "took too long", measured=3.0, limit=3.0))
+    assert went_well() == Evaluation(EXPLOSIVE.key, 2, objectives={"gated": 0.0})
+    options = {"workers": 2, "threads": settings.execution.threads, "timeout": 3.0}
+    assert pool._pool.made_with == (execution.evaluations, settings, options)  # type: ignore[attr-defined]
 
 
 class Recorder:

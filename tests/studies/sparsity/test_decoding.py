@@ -1,7 +1,8 @@
-"""Oracles: logits of the whole text in one pass, of masked models, counts of the steps, and a model that waits."""
+"""Oracles: logits of the whole text in one pass, of masked models, counts of the steps, and a clock set by hand."""
 
 import copy
-import time
+from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.sparsity import sparsify
-from evonas.studies.sparsity.decoding import Decoder, compiled, decode_rates, decoded_logits
+from evonas.studies.sparsity import decoding
+from evonas.studies.sparsity.decoding import Decoder, DecodeRate, compiled, decode_rates, decoded_logits
 
 
 def test_steps_decode_the_given_text_with_a_cache(llama: nn.Module, ids: Tensor) -> None:
@@ -29,14 +31,26 @@ def test_steps_decode_the_given_text_with_a_cache(llama: nn.Module, ids: Tensor)
     assert rates["dense"].tokens_per_second > 0
 
 
-def test_a_decoder_that_waits_is_slower_and_the_first_one_is_the_reference(llama: nn.Module, ids: Tensor) -> None:
-    def slow(*arguments: Any, **named: Any) -> None:
-        time.sleep(0.03)
-        llama(*arguments, **named)
+def test_rates_are_medians_of_the_clock_and_the_first_decoder_is_the_reference(
+    llama: nn.Module, ids: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 0.0
 
-    rates = decode_rates({"dense": Decoder(llama), "slow": Decoder(llama, slow)}, ids[0][:14], prompt=10, rounds=2)
-    assert rates["slow"].tokens_per_second < 1 / 0.03
-    assert rates["slow"].ratio < 1 == rates["dense"].ratio
+    def taking(*seconds: float) -> Callable[..., None]:
+        steps = cycle(seconds)
+
+        def step(**_: Any) -> None:
+            nonlocal clock
+            clock += next(steps)
+
+        return lambda _tokens, **named: step(**named)
+
+    monkeypatch.setattr(decoding, "_now", lambda _device: clock)
+    decoders = {"dense": Decoder(llama, taking(0.5)), "slow": Decoder(llama, taking(2.0, 2.0, 99.0, 2.0))}
+    rates = decode_rates(decoders, ids[0][:14], prompt=10, rounds=2)  # four steps a round
+    assert rates["dense"] == DecodeRate(2.0, (1.0, 1.0))
+    assert rates["slow"] == DecodeRate(0.5, (0.25, 0.25))  # one step in four was interrupted
+    assert rates["slow"].ratio == 0.25
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,13 @@ margin, on those losses; a study that was stopped and went on, against one that 
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import scipy.stats
+from stopping import run_killed_after
 
 from evonas.config.section import load_as
 from evonas.graph.genome import Genome
@@ -24,7 +23,7 @@ from evonas.studies.stability.study import StabilityCell, StudyConfig, stability
 from evonas.studies.stability.train import train_transformer
 from evonas.tasks.language.text import load_text
 from evonas.training.sensitivity import lr_sensitivity, stability_margin
-from studies import assert_one_line, kill_after
+from studies import assert_one_line, count_outcomes
 
 FILE = """
 name = "tiny"
@@ -235,12 +234,16 @@ def test_a_probe_ends_somewhere_only_where_every_seed_has_read_it() -> None:
     assert sweep.final_values("log_z") == {}  # a geometric mean needs numbers above 0
 
 
-def test_a_killed_study_goes_on_to_the_same_table(file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "evonas", "stability", str(file), "--set", "run.steps=150"]
+def test_a_killed_study_goes_on_to_the_same_table(evonas: Callable[..., Any], file: Path, tmp_path: Path) -> None:
+    command = ("stability", file, "--set", 'grid.sizes=["16x1"]', "--run")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run([*command, "--run", str(whole)], check=True, capture_output=True, timeout=240)
-    assert 3 <= kill_after(3, command, killed, seconds=120) < 16
-    subprocess.run([*command, "--run", str(killed), "--resume"], check=True, capture_output=True, timeout=240)
+    run_killed_after(3, *command, killed)
+    assert count_outcomes(killed / "results.sqlite") == 3
+    status, _, err = evonas(*command, killed, "--resume")
+    assert status == 0, err
+    status, _, err = evonas(*command, whole)
+    assert status == 0, err
+    assert count_outcomes(killed / "results.sqlite") == count_outcomes(whole / "results.sqlite") == 8
     one, other = (json.loads((folder / "results.json").read_text()) for folder in (whole, killed))
     assert one == other
 

@@ -5,12 +5,12 @@ untouched model generates.
 """
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stopping import run_killed_after
 
 from evonas.config.section import load_as
 from evonas.errors import InputError
@@ -27,7 +27,7 @@ from evonas.studies.steering.study import (
     steering_runs,
     target_of,
 )
-from studies import assert_one_line, kill_after
+from studies import assert_one_line, count_outcomes
 
 
 def test_the_grid_is_seeds_by_methods_by_sparsities_by_strengths(file: Path) -> None:
@@ -155,15 +155,15 @@ def test_a_training_that_diverges_costs_its_own_cells_alone(
 
 
 def test_a_killed_study_goes_on_to_the_same_table(evonas: Callable[..., Any], file: Path, tmp_path: Path) -> None:
-    changes = ["--set", "seeds=[1,2,3,4]", "--set", "language.decoding.max_new_tokens=16"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    past_the_fits = 14
-    found = kill_after(past_the_fits, [sys.executable, "-m", "evonas", "steer", str(file), *changes], killed)
-    assert past_the_fits <= found < 12 + 20
-    status, _, err = evonas("steer", file, *changes, "--run", killed, "--resume")
+    past_the_fits = 6 + 2
+    run_killed_after(past_the_fits, "steer", file, "--run", killed)
+    assert count_outcomes(killed / "results.sqlite") == past_the_fits
+    status, _, err = evonas("steer", file, "--run", killed, "--resume")
     assert status == 0, err
-    status, _, err = evonas("steer", file, *changes, "--run", whole)
+    status, _, err = evonas("steer", file, "--run", whole)
     assert status == 0, err
+    assert count_outcomes(killed / "results.sqlite") == count_outcomes(whole / "results.sqlite") == 6 + 10
     one, other = (json.loads((folder / "results.json").read_text()) for folder in (whole, killed))
     assert one == other
 
