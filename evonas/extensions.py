@@ -70,7 +70,7 @@ def import_own(name: str, where: str) -> ModuleType:
     except ImportError as error:
         remedy = "install the package that holds it, or put its folder on PYTHONPATH"
         raise InputError(where, f"cannot be imported ({error})", remedy=remedy) from error
-    except Exception as error:  # whatever a module of somebody else does
+    except Exception as error:  # whatever a user's module raises
         raise InputError(where, f"cannot be imported ({type(error).__name__}: {first_line(error)})") from error
 
 

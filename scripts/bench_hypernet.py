@@ -31,7 +31,7 @@ from evonas.seeding import derive_seed
 from evonas.studies.hypernet.settings import HypernetRunConfig
 from evonas.studies.hypernet.tasks import HyperTask
 from evonas.studies.hypernet.train import TASKS
-from evonas.tasks.data import ImageData, load_images
+from evonas.tasks.data import load_images
 from evonas.training.allocator import keep_memory
 from evonas.training.device import find_device
 from evonas.training.fit import StopReason, fit
@@ -107,8 +107,7 @@ def main() -> int:
     torch.set_num_threads(1)
     keep_memory()
     device = find_device(arguments.device, "--device")
-    found, _ = load_images(DataConfig())
-    images = ImageData(found.name, found.train.to(device), found.scoring.to(device), found.num_classes)
+    images = load_images(DataConfig()).to(device)
     task = TASKS[arguments.task](images, width=arguments.width)
     makers: dict[str, Callable[[int], nn.Module]] = {
         OURS: lambda seed: task.build(seed, hidden=HIDDEN).to(device),

@@ -1,4 +1,4 @@
-"""How well each rejection protocol foretells what training says, from the trainings of ``measure_protocols.py``.
+"""How well each rejection protocol predicts the outcome of training, from the trainings of ``measure_protocols.py``.
 
 python scripts/protocol_table.py SEARCH.toml FOLDER [--set a.b=c] [--good gn-relu] [--no-training] [--json]
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from archives import same_content
 
 from evonas.extensions import load_extensions
-from evonas.search.archive import Archive, same_content
+from evonas.search.archive import Archive
 
 DOCS = Path(__file__).parents[1] / "docs" / "extending.md"
 ROOT = DOCS.parents[1]

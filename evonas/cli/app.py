@@ -47,7 +47,7 @@ def load_with_extensions(path: Path, changes: Sequence[str] = ()) -> config.Sear
     """A search from its file, with its extensions loaded.
 
     Raises:
-        InputError: as ``config.load`` and ``load_extensions``.
+        InputError: as ``config.load_search`` and ``load_extensions``.
     """
     settings = config.load_search(path, changes)
     try:

@@ -97,7 +97,11 @@ def evaluate(
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; training.steps.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
     batch_sizes: Annotated[
-        str, typer.Option(metavar="2,8,...", help="Train at each: as many images, learning rate in proportion.")
+        str,
+        typer.Option(
+            metavar="2,8,...",
+            help="Batch sizes to compare; the number of images seen is fixed and the learning rate scales linearly.",
+        ),
     ] = "",
     baseline: Annotated[
         list[str] | None,

@@ -13,7 +13,7 @@ from evonas.cli.study_command import RunOption, run_and_print
 from evonas.config.section import parse_section
 from evonas.report.save import Report
 from evonas.runs.store import Outcome
-from evonas.studies.sparsity import pieces
+from evonas.studies.sparsity import measuring
 from evonas.studies.sparsity.scores import SCORE_METHODS
 from evonas.studies.sparsity.study import ALL, Measurement, SparsityStudyConfig
 from evonas.studies.sparsity.study_report import sparsity_report
@@ -112,11 +112,11 @@ def sparsify_command(
     given = {key: value for key, value in settings.items() if value is not None}
     study = parse_section(SparsityStudyConfig, given, "sparsify")
     folder = run or Path("runs") / study.name
-    material = pieces.load_material(study)
+    material = measuring.load_material(study)
     grid = material.grid(study)
 
     def report(outcomes: Mapping[Measurement, Outcome]) -> Report:
         return sparsity_report(study.name, grid, outcomes, material.facts(study))
 
-    runnable = Study(study.name, study.execution, pieces.sparsity_jobs(study, grid, folder), report)
+    runnable = Study(study.name, study.execution, measuring.sparsity_jobs(study, grid, folder), report)
     run_and_print(study, runnable, folder, resume=resume, force=force, as_json=as_json)

@@ -23,12 +23,12 @@ RESUMED = "Finished runs are kept: after Ctrl-C the same command with --resume g
 def stability(study: stability_study.StudyConfig, _folder: Path) -> Study[Any]:
     """Learning-rate sweeps."""
     study = _with_layers(study)
-    pieces = stability_study.stability_runs(study)
+    runs = stability_study.stability_runs(study)
 
     def report(outcomes: Mapping[stability_study.StabilityRun, Outcome]) -> Report:
-        return stability_report(study.name, {cell: outcomes[piece] for cell, piece in pieces.items()})
+        return stability_report(study.name, {cell: outcomes[run] for cell, run in runs.items()})
 
-    return Study(study.name, study.execution, stability_study.stability_jobs(pieces), report)
+    return Study(study.name, study.execution, stability_study.stability_jobs(runs), report)
 
 
 def _with_layers(study: stability_study.StudyConfig) -> stability_study.StudyConfig:
@@ -45,21 +45,19 @@ def _with_layers(study: stability_study.StudyConfig) -> stability_study.StudyCon
 
 def hypernet(study: hypernet_study.HypernetStudyConfig, _folder: Path) -> Study[Any]:
     """Convergence of hypernetworks."""
-    pieces = hypernet_study.hypernet_runs(study)
-
-    jobs = hypernet_study.hypernet_jobs(pieces)
+    jobs = hypernet_study.hypernet_jobs(hypernet_study.hypernet_runs(study))
     return Study(study.name, study.execution, jobs, partial(hypernet_report, study.name))
 
 
 def steer(study: steering_study.SteeringStudyConfig, folder: Path) -> Study[Any]:
     """Steering methods at matched price."""
-    pieces = steering_study.steering_runs(study, folder)
+    measurements = steering_study.steering_runs(study, folder)
 
     def report(outcomes: Mapping[steering_study.SteeringJob, Outcome]) -> Report:
-        images = draw_samples(study, pieces, folder)
-        return steering_report(study.name, study.rises, pieces, outcomes, images)
+        images = draw_samples(study, measurements, folder)
+        return steering_report(study.name, study.rises, measurements, outcomes, images)
 
-    return Study(study.name, study.execution, steering_study.steering_jobs(study, pieces, folder), report)
+    return Study(study.name, study.execution, steering_study.steering_jobs(study, measurements, folder), report)
 
 
 add_study(

@@ -51,7 +51,7 @@ def _at_batch_size(training: config.TrainingConfig, size: int) -> config.Trainin
 
 
 def find_task(text: str, settings: SearchConfig | None) -> TaskConfig:
-    """The task somebody means: one of a file by its name, a network of desk size, ``timm:NAME``, or one of their own.
+    """The task that a text names: one of the file, a small network, ``timm:NAME``, or a function of a user's module.
 
     Raises:
         InputError: it is none of these.

@@ -129,8 +129,8 @@ def run_cells(
 ) -> Cells:
     """Every layer on every task under every seed, then what it costs there; what is recorded is not done again.
 
-    A trial that ended for a reason outside training (too slow, a dead worker, no memory, an error in torch or in a
-    user's task) is tried again: with a longer timeout, fewer workers or more memory it may go well.
+    Trials that failed for reasons other than training (timeout, out of memory, crash, an error in a user's task) are
+    retried on resume.
 
     Args:
         columns: by name, one task each with its data, training and lowering; protocols and rungs do not matter.

@@ -18,7 +18,8 @@ class SearchExecutionConfig(ExecutionConfig):
     """``[execution]`` of a search: also whether layers are compiled, and a ``cache`` of evaluations that runs share.
 
     With ``compile = "auto"`` a candidate's layers are compiled once its measured step time and the steps left make it
-    pay. Compiled layers round differently, so such a search is not the same on a slower machine or a busier one.
+    pay. Compiled layers round differently, so a search with ``compile = "auto"`` may differ between machines, and
+    between two runs on one machine.
     """
 
     compile: Literal["auto", "always", "never"] = "never"

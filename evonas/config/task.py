@@ -60,7 +60,7 @@ class TextConfig(Section):
 class TrainingConfig(Section):
     """``[training]``: how every candidate is trained, the same on every architecture.
 
-    ``momentum`` is that of ``sgd``; ``adamw`` has betas .9 and .95, and a ``weight_decay`` apart from gradients.
+    ``momentum`` is that of ``sgd``; ``adamw`` has betas 0.9 and 0.95, and a ``weight_decay`` apart from gradients.
     ``warmup`` steps come first, in which the learning rate rises.
     """
 

@@ -1,6 +1,7 @@
 """The search space: which genomes exist, and how a random one is drawn."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -156,5 +157,5 @@ def _check_names(where: str, names: tuple[str, ...], accepted: tuple[str, ...], 
     for name in names:
         if name not in accepted:
             raise table.unknown(name, where, accepted)
-    if len(set(names)) != len(names):
-        raise InputError(where, "names a thing twice", accepted="each name once")
+    if duplicates := [repr(name) for name, count in Counter(names).items() if count > 1]:
+        raise InputError(where, f"duplicate names: {', '.join(duplicates)}", accepted="each name once")

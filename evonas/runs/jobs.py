@@ -1,4 +1,4 @@
-"""Jobs: many independent pieces of work, in worker processes, each recorded as it comes and never done twice."""
+"""Jobs: independent tasks that are done in worker processes, each recorded as it comes and never done twice."""
 
 import json
 import time

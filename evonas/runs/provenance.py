@@ -86,12 +86,6 @@ def digest_of_arrays(arrays: Iterable[np.ndarray[Any, Any]]) -> str:
     return digest.hexdigest()
 
 
-def digest_of_file(file: Path) -> str:
-    """A SHA-256 of a file's bytes."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 @cache
 def versions(packages: Sequence[str] = COMPUTING) -> Mapping[str, str]:
     """The version of Python and of each package, without importing any; ``not installed`` where it is not there."""

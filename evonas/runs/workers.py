@@ -128,8 +128,12 @@ class Workers(Generic[Setup, Job, Result]):
     def _renew(self) -> None:
         self._breaks += 1
         if self._breaks > MOST_BREAKS:
-            found = f"workers died {self._breaks} times before they did anything"
-            raise InputError("execution.workers", found, remedy="ask for fewer (memory?), or for 1 to see the error")
+            found = f"workers crashed on start-up {self._breaks} times"
+            raise InputError(
+                "execution.workers",
+                found,
+                remedy="the machine may be out of memory: try fewer, or `--workers 1` to see the traceback",
+            )
         self._close()
         self._pool = self._new_pool()
 

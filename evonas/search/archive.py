@@ -9,7 +9,6 @@ import sqlite3
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -190,10 +189,6 @@ class Archive:
         rows = self._db.execute("SELECT compiled, count(*) FROM timings WHERE compiled != '' GROUP BY compiled")
         return Counter(dict(rows.fetchall()))
 
-    def elapsed(self) -> float:
-        """Seconds of evaluation in all: the sum over candidates and baselines."""
-        return float(self._db.execute("SELECT coalesce(sum(seconds), 0) FROM timings").fetchone()[0])
-
     def reused(self) -> int:
         """How many candidates have an evaluation of an earlier run; see ``Evaluation.reused``."""
         query = (
@@ -281,12 +276,3 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     return connection
-
-
-def same_content(first: Path, second: Path) -> bool:
-    """Whether two archives hold the same search."""
-    with (
-        closing(Archive.open(first, read_only=True)) as a,
-        closing(Archive.open(second, read_only=True)) as b,
-    ):
-        return a.content() == b.content()

@@ -32,7 +32,7 @@ class EvaluationJob:
     seed: int | None = None
 
     def run(self, evaluator: Evaluator) -> Evaluation:
-        """Do it."""
+        """Evaluate the genome."""
         return evaluator(self.genome, gated=self.gated, hurdles=self.hurdles, seed=self.seed)
 
 

@@ -37,7 +37,7 @@ class NamedLayer:
 
 
 def find_layer(text: str) -> NamedLayer:
-    """The layer somebody means by a catalogue name, ``RUN#rank``, a JSON file or a text form.
+    """The layer that a text names: a catalogue name, ``RUN#rank``, a JSON file or a text form.
 
     Raises:
         InputError: it is none of these.

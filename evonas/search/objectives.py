@@ -1,7 +1,7 @@
 """Objectives beside the accuracy per architecture, for layers that were trained in full.
 
-Each is a pure function of a ``Subject``, switched on by its name in ``[objectives]``, or in ``objectives.own`` where a
-user registered it.
+Each is a pure function of a ``MeasurementContext``, switched on by its name in ``[objectives]``, or in
+``objectives.own`` where a user registered it.
 """
 
 import math
@@ -141,7 +141,7 @@ def measure_lr_sensitivity(subject: MeasurementContext) -> float:
 
 
 def activation_sparsity(subject: MeasurementContext) -> float:
-    """Largest of the sparsities .05, .1, ..., .95, in this order, up to which the loss rises by .05 nats or less.
+    """Largest of the sparsities 0.05, 0.1, ..., 0.95, in this order, up to which the loss rises by 0.05 nats or less.
 
     0 where it rises by more at the first. The loss is -log of the metric, which for language models is the mean cross
     entropy on the validation text; where the metric is an accuracy, 95 % of it must be left.

@@ -1,4 +1,4 @@
-"""One layer on one task, trained piece by piece."""
+"""One layer on one task, trained from one stop to the next."""
 
 import math
 import time
@@ -41,7 +41,7 @@ def task_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Op
 
 @dataclass(slots=True)
 class Training:
-    """One genome on one task, trained piece by piece."""
+    """One genome on one task, trained from one stop to the next."""
 
     task: Task
     genome: Genome

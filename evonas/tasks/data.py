@@ -8,7 +8,7 @@ import gzip
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,21 +45,6 @@ class LabelledImages:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageData:
-    """Images to train on, and images that give the scores: of the training split, or test images for a comparison."""
-
-    name: str
-    train: LabelledImages
-    scoring: LabelledImages
-    num_classes: int
-
-    @property
-    def image_size(self) -> int:
-        """The shorter side of the images."""
-        return min(self.train.images.shape[-2:])
-
-
-@dataclass(frozen=True, slots=True)
 class Preparation:
     """How uint8 images become network inputs: pooling to ``size``, then (x - mean) / std per channel."""
 
@@ -74,7 +59,27 @@ class Preparation:
         return ((x - mean) / std).expand(-1, 3, -1, -1).contiguous()
 
 
-def load_images(config: DataConfig) -> tuple[ImageData, Preparation]:
+@dataclass(frozen=True, slots=True)
+class ImageData:
+    """Images to train on, and images that give the scores: of the training split, or test images for a comparison."""
+
+    name: str
+    train: LabelledImages
+    scoring: LabelledImages
+    num_classes: int
+    preparation: Preparation
+
+    @property
+    def image_size(self) -> int:
+        """The shorter side of the images."""
+        return min(self.train.images.shape[-2:])
+
+    def to(self, device: torch.device) -> "ImageData":
+        """The same on a device."""
+        return replace(self, train=self.train.to(device), scoring=self.scoring.to(device))
+
+
+def load_images(config: DataConfig) -> ImageData:
     """The training split of a data set, cut into training and validation images; test images score if asked for.
 
     The training images, and the statistics that normalize all images, are the same whichever images score.
@@ -102,7 +107,7 @@ def load_images(config: DataConfig) -> tuple[ImageData, Preparation]:
     if config.score_on == "test":
         scoring_part = _test_part(config, images)
     trained, scoring = (LabelledImages(preparation(x), torch.from_numpy(y)) for x, y in (train_part, scoring_part))
-    return ImageData(config.name, trained, scoring, int(labels.max()) + 1), preparation
+    return ImageData(config.name, trained, scoring, int(labels.max()) + 1, preparation)
 
 
 def _test_part(config: DataConfig, like: Images) -> tuple[Images, Labels]:

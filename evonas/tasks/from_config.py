@@ -34,8 +34,7 @@ def tasks_from_config(config: SearchConfig, device: torch.device) -> tuple[Task,
 
 
 def _images(section: DataConfig, device: torch.device) -> data.ImageData:
-    images, _ = data.load_images(section)
-    return data.ImageData(images.name, images.train.to(device), images.scoring.to(device), images.num_classes)
+    return data.load_images(section).to(device)
 
 
 def task_names(tasks: Sequence[TaskConfig]) -> list[str]:

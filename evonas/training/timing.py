@@ -1,4 +1,4 @@
-"""Times of two pieces of work relative to each other, measured side by side."""
+"""Times of two functions relative to each other, measured side by side."""
 
 import statistics
 import time

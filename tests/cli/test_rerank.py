@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from archives import same_content
 from stopping import stop_after
 
 from evonas import config
-from evonas.search.archive import same_content
 from studies import assert_one_line, count_outcomes
 
 TINY = str(Path(__file__).parents[2] / "search_spaces" / "tiny.toml")

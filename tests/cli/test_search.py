@@ -11,6 +11,7 @@ from operator import ge
 from pathlib import Path
 
 import pytest
+from archives import same_content
 from stopping import run_killed_after, stop_after
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -18,7 +19,7 @@ from evonas import config
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.runs.folder import RunFolder
-from evonas.search.archive import Archive, same_content
+from evonas.search.archive import Archive
 from evonas.search.start import create_run
 from studies import assert_one_line
 

@@ -117,7 +117,7 @@ def test_a_layer_outside_the_space_cannot_be_padded() -> None:
     [
         ({"primitives": ("add", "gelu")}, ["space.primitives", "'gelu'", "sigmoid"]),
         ({"primitives": ("add", "x")}, ["space.primitives", "'x'"]),
-        ({"primitives": ("add", "add")}, ["space.primitives", "twice"]),
+        ({"primitives": ("add", "add")}, ["space.primitives", "duplicate names: 'add'"]),
         ({"index_sets": ("hw", "bc")}, ["space.index_sets", "'bc'", "bhw, chw, hw, ghw"]),
         ({"index_sets": ("d",)}, ["space.index_sets", "'d'", "bhw, chw, hw, ghw"]),
         ({"layout": "btd", "index_sets": ("td",)}, ["space.index_sets", "td reaches over tokens", "d, gd", "causal"]),

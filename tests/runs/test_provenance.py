@@ -4,7 +4,6 @@ The oracle for code is the interpreter: two texts have one digest if and only if
 same instructions.
 """
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 
 import evonas
 from evonas.runs import provenance
-from evonas.runs.provenance import FOUNDATION, code_digest, digest_of_arrays, digest_of_file, source_digest, versions
+from evonas.runs.provenance import FOUNDATION, code_digest, digest_of_arrays, source_digest, versions
 
 ROOT = Path(evonas.__file__).parent
 CODE = '''"""What it is."""
@@ -129,12 +128,6 @@ def test_arrays_are_known_by_shape_type_values_and_order() -> None:
     ]
     assert len(set(found)) == len(found)
     assert digest_of_arrays([np.arange(12, dtype=np.float32)[::2]]) == digest_of_arrays([2 * first])
-
-
-def test_a_file_is_known_by_its_bytes(tmp_path: Path) -> None:
-    file = tmp_path / "data.npz"
-    file.write_bytes(b"\0\n\r" * 100_000)
-    assert digest_of_file(file) == hashlib.sha256(b"\0\n\r" * 100_000).hexdigest()
 
 
 def test_versions_are_those_of_the_modules_and_import_none_of_them() -> None:

@@ -133,7 +133,7 @@ def test_workers_that_cannot_start_end_the_run_in_words(tmp_path: Path, monkeypa
     monkeypatch.setattr("evonas.runs.workers.MOST_BREAKS", 1)
     with Workers(die, tmp_path, workers=1, threads=1, timeout=LONG) as pool:
         pending = pool.submit("reply")
-        with pytest.raises(InputError, match=r"^execution\.workers: workers died 2 times"):
+        with pytest.raises(InputError, match=r"^execution\.workers: workers crashed on start-up 2 times"):
             pending()
 
 

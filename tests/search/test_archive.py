@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from archives import same_content
 
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
-from evonas.search.archive import Archive, same_content
+from evonas.search.archive import Archive
 from evonas.search.outcome import Candidate, Evaluation, Proposal, Rejection
 
 GENOME = CATALOGUE["evonorm-s0"]
@@ -55,7 +56,6 @@ def test_what_is_recorded_comes_back(archive: Archive, tmp_path: Path) -> None:
         assert [c for c, _ in again.records(screened_out=True)] == [candidate(0), candidate(1)]
         assert again.baselines() == {"bn-relu": SCORED}
         assert again.told() == 2
-        assert again.elapsed() == 5.5
         assert again.rejection_counts() == {
             ("structure", "no input"): 2,
             ("equivalence", "same"): 2,
@@ -118,7 +118,7 @@ def test_content_leaves_latency_out_and_keeps_other_extras(tmp_path: Path) -> No
 def test_told_evaluations_survive_kill_9(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\n"
-        "sys.path.insert(0, sys.argv[2])\n"
+        "sys.path[:0] = [sys.argv[2], sys.argv[2] + '/tests']\n"
         "from pathlib import Path\n"
         "from tests.search.test_archive import Archive, SCORED, candidate\n"
         "archive = Archive.create(Path(sys.argv[1]))\n"

@@ -227,9 +227,7 @@ def test_with_a_warm_cache_a_search_trains_nothing_and_writes_the_same_archive(
     assert (asked, hits) == ([], 11)
     assert again.content() == first.content()
     assert again.reused() == 10
-    assert again.elapsed() == 0
     assert first.reused() == 0
-    assert first.elapsed() > 0
 
 
 def test_a_search_with_other_hurdles_trains_what_the_cache_does_not_tell_and_writes_what_it_would_without(

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from archives import same_content
 
 from evonas import config
 from evonas.config import SearchConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.search import compiling
-from evonas.search.archive import Archive, same_content
+from evonas.search.archive import Archive
 from evonas.search.driver import Ending, drive
 from evonas.search.execution import make_executor
 from evonas.search.making import make_search, require_searchable

@@ -64,7 +64,7 @@ def error_of(config: DataConfig, where: str, *, test: bool = False) -> str:
 
 
 def test_digits_are_normalized_images_with_labels() -> None:
-    images, _ = load_images(DataConfig())
+    images = load_images(DataConfig())
     assert (images.name, images.num_classes, images.image_size) == ("digits", 10, 8)
     assert len(images.train) + len(images.scoring) == 1797 - 360
     for split in (images.train, images.scoring):
@@ -80,7 +80,8 @@ def test_digits_are_normalized_images_with_labels() -> None:
 
 def test_colour_channels_are_normalized_one_by_one_with_statistics_of_training_images(tmp_path: Path) -> None:
     colours = pictures(50, 6, 6, 3) // np.array([1, 2, 5], np.uint8) + np.array([0, 100, 7], np.uint8)
-    images, preparation = load_images(npz(tmp_path / "colours.npz", x_train=colours, y_train=classes(50)))
+    images = load_images(npz(tmp_path / "colours.npz", x_train=colours, y_train=classes(50)))
+    preparation = images.preparation
     std, mean = torch.std_mean(images.train.images, (0, 2, 3), correction=0)
     torch.testing.assert_close(mean, torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(std, torch.ones(3), atol=1e-5, rtol=0)
@@ -93,13 +94,14 @@ def test_colour_channels_are_normalized_one_by_one_with_statistics_of_training_i
 def test_a_blank_channel_stays_finite(tmp_path: Path) -> None:
     images = pictures(20, 4, 4, 3)
     images[..., 1] = 77
-    prepared, _ = load_images(npz(tmp_path / "blank.npz", x_train=images, y_train=classes(20)))
+    prepared = load_images(npz(tmp_path / "blank.npz", x_train=images, y_train=classes(20)))
     assert torch.isfinite(prepared.train.images).all()
     assert prepared.train.images[:, 1].abs().max() < 1e-5
 
 
 def test_training_and_validation_cut_the_training_part_in_two() -> None:
-    images, preparation = load_images(DataConfig())
+    images = load_images(DataConfig())
+    preparation = images.preparation
     train, validation = (
         occurrences(raw(split.images, preparation)[..., :1], split.labels.numpy())
         for split in (images.train, images.scoring)
@@ -122,8 +124,10 @@ def test_digits_for_tests_are_those_a_search_never_sees() -> None:
 
 
 def test_scoring_on_test_images_changes_neither_training_nor_normalization() -> None:
-    usual, preparation = load_images(DataConfig(train=300))
-    tested, same = load_images(DataConfig(train=300, score_on="test"))
+    usual = load_images(DataConfig(train=300))
+    preparation = usual.preparation
+    tested = load_images(DataConfig(train=300, score_on="test"))
+    same = tested.preparation
     assert torch.equal(tested.train.images, usual.train.images)
     assert torch.equal(tested.train.labels, usual.train.labels)
     assert same == preparation
@@ -142,11 +146,11 @@ def test_test_images_of_another_shape_are_an_error(tmp_path: Path) -> None:
 def test_the_split_is_the_same_for_every_run_and_size() -> None:
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002
-    first, _ = load_images(DataConfig(train=300, validation=100))
+    first = load_images(DataConfig(train=300, validation=100))
     torch.manual_seed(2)
     np.random.seed(2)  # noqa: NPY002
-    again, _ = load_images(DataConfig(train=300, validation=100))
-    fewer, _ = load_images(DataConfig(train=200, validation=100))
+    again = load_images(DataConfig(train=300, validation=100))
+    fewer = load_images(DataConfig(train=200, validation=100))
     assert torch.equal(first.train.images, again.train.images)
     assert torch.equal(first.scoring.labels, again.scoring.labels)
     assert torch.equal(first.scoring.labels, fewer.scoring.labels)
@@ -155,7 +159,7 @@ def test_the_split_is_the_same_for_every_run_and_size() -> None:
 
 def test_numbers_of_images_are_those_asked_for() -> None:
     def counts(**asked: int) -> tuple[int, int]:
-        images, _ = load_images(DataConfig(**asked))
+        images = load_images(DataConfig(**asked))
         return len(images.train), len(images.scoring)
 
     assert counts() == (1437 - 287, 287)  # a fifth validates
@@ -176,7 +180,7 @@ def test_too_few_images_to_train_and_validate_is_an_error(tmp_path: Path, count:
 
 
 def test_the_smallest_set_has_an_image_in_each_part(tmp_path: Path) -> None:
-    images, _ = load_images(npz(tmp_path / "two.npz", x_train=pictures(2, 4, 4), y_train=classes(2)))
+    images = load_images(npz(tmp_path / "two.npz", x_train=pictures(2, 4, 4), y_train=classes(2)))
     assert (len(images.train), len(images.scoring)) == (1, 1)
 
 
@@ -187,7 +191,7 @@ def test_a_crop_larger_than_the_image_is_an_error(asked: dict[str, int], limit: 
 
 def test_a_crop_must_fit_the_shorter_side(tmp_path: Path) -> None:
     config = npz(tmp_path / "wide.npz", x_train=pictures(10, 9, 6), y_train=classes(10))
-    assert load_images(config)[0].image_size == 6
+    assert load_images(config).image_size == 6
     assert "up to the image size 6" in error_of(config.model_copy(update={"crop": 7}), "data.crop: ")
 
 
@@ -213,7 +217,7 @@ def test_npz_files_read_back(
 
 
 def test_grey_images_become_three_equal_channels(tmp_path: Path) -> None:
-    images, _ = load_images(npz(tmp_path / "grey.npz", x_train=pictures(20, 5, 5), y_train=classes(20)))
+    images = load_images(npz(tmp_path / "grey.npz", x_train=pictures(20, 5, 5), y_train=classes(20)))
     first, second, third = images.train.images.unbind(1)
     assert torch.equal(first, second)
     assert torch.equal(first, third)
@@ -222,7 +226,7 @@ def test_grey_images_become_three_equal_channels(tmp_path: Path) -> None:
 def test_the_number_of_classes_counts_labels_outside_the_chosen_images(tmp_path: Path) -> None:
     labels = np.arange(20) % 7
     config = npz(tmp_path / "classes.npz", x_train=pictures(20, 4, 4), y_train=labels)
-    assert load_images(config.model_copy(update={"train": 1, "validation": 1}))[0].num_classes == 7
+    assert load_images(config.model_copy(update={"train": 1, "validation": 1})).num_classes == 7
 
 
 def test_compressed_npz_files_read_back(tmp_path: Path) -> None:
@@ -546,7 +550,8 @@ def test_augmentation_leaves_the_data_as_they_were() -> None:
 def test_pooling_takes_block_means(tmp_path: Path, colours: int) -> None:
     images = pictures(20, 12, 12, colours)
     config = npz(tmp_path / "large.npz", x_train=images, y_train=classes(20))
-    prepared, preparation = load_images(config.model_copy(update={"size": 4}))
+    prepared = load_images(config.model_copy(update={"size": 4}))
+    preparation = prepared.preparation
     assert prepared.image_size == 4
     blocks = images.reshape(20, 4, 3, 4, 3, colours).mean((2, 4)) / 255
     expected = (blocks - preparation.mean) / np.array(preparation.std)
@@ -560,7 +565,7 @@ def test_pooling_takes_block_means(tmp_path: Path, colours: int) -> None:
 
 def test_pooling_makes_any_image_square(tmp_path: Path) -> None:
     config = npz(tmp_path / "tall.npz", x_train=pictures(20, 12, 8), y_train=classes(20))
-    images, _ = load_images(config.model_copy(update={"size": 8}))
+    images = load_images(config.model_copy(update={"size": 8}))
     assert images.train.images.shape[1:] == (3, 8, 8)
 
 

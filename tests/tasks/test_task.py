@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from evonas import config
 from evonas.config import DataConfig, SearchConfig, TaskConfig
 from evonas.errors import InputError
-from evonas.tasks.data import ImageData, LabelledImages
+from evonas.tasks.data import ImageData, LabelledImages, Preparation
 from evonas.tasks.from_config import task_names, tasks_from_config
 from evonas.tasks.task import Task, accuracy, classification, cross_entropy
 
@@ -22,6 +22,7 @@ pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
 
 TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
 CPU = torch.device("cpu")
+PREPARED = Preparation(0, (0.0,) * 3, (1.0,) * 3)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_a_network_is_built_for_the_images_and_classes_of_the_data(tasks: tuple[
 
 
 def test_random_crops_train_and_whole_images_validate() -> None:
-    images = ImageData("made", labelled(12, size=10), labelled(8, size=10, seed=1), num_classes=5)
+    images = ImageData("made", labelled(12, size=10), labelled(8, size=10, seed=1), 5, PREPARED)
     section = TaskConfig(architecture="preact_resnet", width=0.03125, depth=(1, 1), unstrided=1)
     task = classification(section, images, DataConfig(crop=6, flip=True), batch_size=4, device=CPU)
     batch = next(task.batches(1))
@@ -185,7 +186,7 @@ def test_accuracy_changes_no_running_statistics(tasks: tuple[Task, ...]) -> None
 
 
 def test_the_metric_looks_at_validation_images() -> None:
-    images = ImageData("made", labelled(12), labelled(37, seed=1), num_classes=5)
+    images = ImageData("made", labelled(12), labelled(37, seed=1), 5, PREPARED)
     section = TaskConfig(architecture="preact_resnet", width=0.03125, depth=(1,), unstrided=1)
     task = classification(section, images, DataConfig(), batch_size=4, device=CPU)
     model = Fixed()

@@ -40,7 +40,7 @@ def draw_panels(
     logy: bool = False,
     ticks: bool = False,
     levels: Mapping[str, float] | None = None,
-    foretold: Panels | None = None,
+    predicted: Panels | None = None,
 ) -> Figure:
     """Draw them.
 
@@ -53,7 +53,7 @@ def draw_panels(
         logy: whether the other axis is logarithmic.
         ticks: whether each size is a tick, for those that double.
         levels: values to compare with, by name; a line across each panel.
-        foretold: more points of the same panels and series, drawn hollow.
+        predicted: more points of the same panels and series, drawn hollow.
     """
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     styles = {name: _style(number) for number, name in enumerate(names)}
@@ -79,7 +79,7 @@ def draw_panels(
             axis.set_minor_formatter(NullFormatter())
         axes.set_title(name, loc="left", fontsize=10, color=INK)
         _draw(axes, series, styles, levels or {})
-        for which, points in (foretold or {}).get(name, {}).items():
+        for which, points in (predicted or {}).get(name, {}).items():
             xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
             axes.plot(xs, ys, "D", markersize=7, markerfacecolor="none", color=styles[which]["color"])
         axes.set_xlabel(xlabel)

@@ -77,7 +77,7 @@ _Order = list[list[_Stop]]  # per column, from top to bottom
 
 @dataclass(frozen=True, slots=True)
 class _Hop:
-    """A piece of edges between neighbouring columns; ``rank``: -1 if it must arrive above the middle, 1 below."""
+    """A segment of edges between neighbouring columns; ``rank``: -1 if it must arrive above the middle, 1 below."""
 
     left: _Stop
     right: _Stop

@@ -50,8 +50,8 @@ def hypernet_report(name: str, outcomes: Mapping[HypernetRun, Outcome]) -> Repor
         details=details,
         runs=_runs(outcomes),
         pictures=_pictures(name, tuned, separate),
-        failures=[f"{_folder(piece)}: {outcome.failure}" for piece, outcome in outcomes.items() if outcome.failure],
-        logs={_folder(piece): _log(piece, o.value) for piece, o in outcomes.items() if o.value is not None},
+        failures=[f"{_folder(run)}: {outcome.failure}" for run, outcome in outcomes.items() if outcome.failure],
+        logs={_folder(run): _log(run, o.value) for run, o in outcomes.items() if o.value is not None},
     )
 
 
@@ -122,25 +122,25 @@ def _runs(outcomes: Mapping[HypernetRun, Outcome]) -> Table:
         return {"final_loss": value["curve"][-1][1], "metric": fmean(value["metric"]) if value["metric"] else None}
 
     return Table.of(
-        piece.model_dump(exclude={"task", "data", "run", "device"})
+        run.model_dump(exclude={"task", "data", "run", "device"})
         | (numbers(outcome.value) if outcome.value else {"final_loss": None, "metric": None})
         | {"failure": outcome.failure, "seconds": round(outcome.seconds, 2)}
-        for piece, outcome in outcomes.items()
+        for run, outcome in outcomes.items()
     )
 
 
-def _folder(piece: HypernetRun) -> str:
-    place = f"correction_{piece.correction:g}" if piece.place is None else f"place_{piece.place}"
-    network = (piece.parametrization, piece.optimizer, piece.activation, piece.norm, f"noise_{piece.noise}", place)
-    return "/".join(filter(None, (*network, f"lr_{piece.learning_rate:g}", f"seed_{piece.seed}")))
+def _folder(run: HypernetRun) -> str:
+    place = f"correction_{run.correction:g}" if run.place is None else f"place_{run.place}"
+    network = (run.parametrization, run.optimizer, run.activation, run.norm, f"noise_{run.noise}", place)
+    return "/".join(filter(None, (*network, f"lr_{run.learning_rate:g}", f"seed_{run.seed}")))
 
 
-def _log(piece: HypernetRun, value: RunValue) -> RunLog:
+def _log(run: HypernetRun, value: RunValue) -> RunLog:
     curves = {"loss": value["curve"]}
     for step, numbers in value.get("scalars", ()):  # older records have none
         for tag, number in numbers.items():
             curves.setdefault(tag, []).append((step, number))
-    settings = piece.model_dump(include={"parametrization", "optimizer", "learning_rate", "correction", "seed"})
+    settings = run.model_dump(include={"parametrization", "optimizer", "learning_rate", "correction", "seed"})
     hparams = {key.replace("_", " "): setting for key, setting in settings.items()}
     metrics = {"hypernet/slope at the start": slope(value["magnitudes"]) if value["magnitudes"] else None}
     metrics |= {"metric": fmean(value["metric"]) if value["metric"] else None}

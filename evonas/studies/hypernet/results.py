@@ -86,10 +86,10 @@ class TunedRuns:
 def tuned_runs(outcomes: Mapping[HypernetRun, Outcome]) -> list[TunedRuns]:
     """The hypernetworks by parametrization, correction and setting, in the order of the grid."""
     groups = grouped(
-        (piece for piece in outcomes if piece.place is None),
+        (run for run in outcomes if run.place is None),
         lambda p: (p.parametrization, p.correction, (p.optimizer, p.activation, p.norm, p.noise)),
     )
-    return [_tuned(*key, {piece: outcomes[piece] for piece in pieces}) for key, pieces in groups.items()]
+    return [_tuned(*key, {run: outcomes[run] for run in runs}) for key, runs in groups.items()]
 
 
 def separate_of(outcomes: Mapping[HypernetRun, Outcome]) -> dict[str, dict[int, RunValue]]:
@@ -98,10 +98,10 @@ def separate_of(outcomes: Mapping[HypernetRun, Outcome]) -> dict[str, dict[int, 
     By optimizer and seed they are ``losses``, ``metric`` and ``costs`` along the grid, where no network failed or
     diverged.
     """
-    groups = grouped((piece for piece in outcomes if piece.place is not None), lambda piece: piece.optimizer)
+    groups = grouped((run for run in outcomes if run.place is not None), lambda run: run.optimizer)
     found: dict[str, dict[int, RunValue]] = {}
-    for optimizer, pieces in groups.items():
-        by_place = sorted(grouped(pieces, lambda piece: piece.place or 0).items())
+    for optimizer, runs in groups.items():
+        by_place = sorted(grouped(runs, lambda run: run.place or 0).items())
         setting = (optimizer, "", "", 0)
         chosen = [_tuned(SEPARATE, 0.0, setting, {p: outcomes[p] for p in own}).best for _, own in by_place]
         seeds = [seed for seed in chosen[0] if all(seed in best for best in chosen)]
@@ -121,9 +121,9 @@ def _tuned(
     form: str, correction: float, setting: HypernetSetting, outcomes: Mapping[HypernetRun, Outcome]
 ) -> TunedRuns:
     whole: dict[float, dict[int, RunValue]] = {}
-    for rate, pieces in grouped(outcomes, lambda piece: piece.learning_rate).items():
-        ended = {p.seed: value for p in pieces if (value := outcomes[p].value) and value["metric"]}
-        if len(ended) == len(pieces):
+    for rate, runs in grouped(outcomes, lambda run: run.learning_rate).items():
+        ended = {p.seed: value for p in runs if (value := outcomes[p].value) and value["metric"]}
+        if len(ended) == len(runs):
             whole[rate] = ended
     best = min(whole, key=lambda rate: fmean(map(final_loss, whole[rate].values())), default=None)
     lost = sum(not (outcome.value and outcome.value["metric"]) for outcome in outcomes.values())

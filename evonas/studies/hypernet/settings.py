@@ -76,8 +76,8 @@ class HypernetStudyConfig(StudySection):
 class HypernetRun(Section):
     """One run: everything its outcome depends on.
 
-    ``place`` is where in the task's grid a separate network is trained, None for a hypernetwork. What a separate
-    network does not have is empty.
+    ``place`` is where in the task's grid a separate network is trained, None for a hypernetwork. Fields that do not
+    apply to separate networks are left empty.
     """
 
     task: HypernetTaskConfig

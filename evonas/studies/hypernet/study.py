@@ -29,9 +29,9 @@ def hypernet_runs(study: HypernetStudyConfig) -> list[HypernetRun]:
             if name not in accepted:
                 raise InputError(f"grid.{key}", repr(name), accepted=", ".join(accepted))
     parse_layer(study.task.layer, "task.layer")
-    piece = partial(HypernetRun, task=study.task, data=study.data, run=study.run, device=study.execution.device)
+    run = partial(HypernetRun, task=study.task, data=study.data, run=study.run, device=study.execution.device)
     found = [
-        piece(
+        run(
             parametrization=form,
             optimizer=optimizer,
             learning_rate=rate,
@@ -48,7 +48,7 @@ def hypernet_runs(study: HypernetStudyConfig) -> list[HypernetRun]:
     build_run(found[0])
     places = range(GRID if grid.separate else 0)
     return found + [
-        piece(parametrization=SEPARATE, optimizer=optimizer, learning_rate=rate, place=place, seed=seed)
+        run(parametrization=SEPARATE, optimizer=optimizer, learning_rate=rate, place=place, seed=seed)
         for optimizer, rate, place, seed in product(grid.optimizers, grid.learning_rates, places, grid.seeds)
     ]
 
@@ -67,8 +67,6 @@ def hypernet_settings(grid: HypernetGrid) -> list[HypernetSetting]:
     ]
 
 
-def hypernet_jobs(pieces: list[HypernetRun]) -> Jobs[HypernetRun]:
+def hypernet_jobs(runs: list[HypernetRun]) -> Jobs[HypernetRun]:
     """The runs as jobs."""
-    return Jobs(
-        pieces, do_hypernet_run, ("studies/hypernet",), data=lambda piece: {"images": images_digest(piece.data)}
-    )
+    return Jobs(runs, do_hypernet_run, ("studies/hypernet",), data=lambda spec: {"images": images_digest(spec.data)})

@@ -74,7 +74,7 @@ def regularized_classification(
     tensors of two axes or more. The metric is accuracy on the scoring images.
 
     Args:
-        images: from ``evonas.tasks.data.load``.
+        images: from ``evonas.tasks.data.load_images``.
         layer: what follows each convolution.
         width: channels of the first convolution.
         batch_size: images a batch.
@@ -105,7 +105,7 @@ def rescaled_classification(
     images.
 
     Args:
-        images: from ``evonas.tasks.data.load``.
+        images: from ``evonas.tasks.data.load_images``.
         layer: what follows each convolution.
         width: channels of the first convolution.
         batch_size: images a batch.
@@ -134,7 +134,7 @@ def registration(
     mean squared error on pairs of scoring images.
 
     Args:
-        images: from ``evonas.tasks.data.load``; their first channel is registered.
+        images: from ``evonas.tasks.data.load_images``; their first channel is registered.
         layer: what follows each convolution but the last.
         width: channels.
         batch_size: pairs a batch.

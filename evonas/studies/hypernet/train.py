@@ -29,40 +29,40 @@ TASKS: Mapping[str, Callable[..., HyperTask]] = {
 }
 
 
-def build_run(piece: HypernetRun) -> tuple[HyperTask, HyperNetwork]:
+def build_run(spec: HypernetRun) -> tuple[HyperTask, HyperNetwork]:
     """The task and a fresh network.
 
     A plain network is a hypernetwork that predicts its theta0 for every gamma; hidden layers and heads are frozen.
     """
-    device = find_device(piece.device)
-    images = _images(piece.data, device)
-    make = TASKS[piece.task.name]
+    device = find_device(spec.device)
+    images = _images(spec.data, device)
+    make = TASKS[spec.task.name]
     task = make(
         images,
-        layer=parse_layer(piece.task.layer, "task.layer"),
-        width=piece.task.width,
-        batch_size=piece.task.batch_size,
+        layer=parse_layer(spec.task.layer, "task.layer"),
+        width=spec.task.width,
+        batch_size=spec.task.batch_size,
     )
-    if piece.place is not None:
-        network = task.build(piece.seed, hidden=(), correction=0.0, predict=piece.run.predict)
+    if spec.place is not None:
+        network = task.build(spec.seed, hidden=(), correction=0.0, predict=spec.run.predict)
         for frozen in (network.body, network.heads):
             frozen.requires_grad_(False)
         return task, network.to(device)
-    task = with_noise(task, piece.noise)
+    task = with_noise(task, spec.noise)
     network = task.build(
-        piece.seed,
-        parametrization=piece.parametrization,
-        hidden=piece.run.hidden,
-        activation=piece.activation,
-        norm=None if piece.norm == NO_NORM else piece.norm,
-        predict=piece.run.predict,
-        correction=piece.correction or None,
-        head_gain=None if piece.correction else piece.run.head_gain,
+        spec.seed,
+        parametrization=spec.parametrization,
+        hidden=spec.run.hidden,
+        activation=spec.activation,
+        norm=None if spec.norm == NO_NORM else spec.norm,
+        predict=spec.run.predict,
+        correction=spec.correction or None,
+        head_gain=None if spec.correction else spec.run.head_gain,
     )
     return task, network.to(device)
 
 
-def do_hypernet_run(piece: HypernetRun, _needed: Mapping[HypernetRun, Any] = MappingProxyType({})) -> dict[str, Any]:
+def do_hypernet_run(spec: HypernetRun, _needed: Mapping[HypernetRun, Any] = MappingProxyType({})) -> dict[str, Any]:
     """One run, as the record keeps it.
 
     ``curve``: steps and losses on the fixed batches; ``magnitudes``: norms of z and theta along a ray at the start;
@@ -70,27 +70,27 @@ def do_hypernet_run(piece: HypernetRun, _needed: Mapping[HypernetRun, Any] = Map
     and the last. At each gamma of the task's grid, or the one of a plain network: ``losses`` on the fixed batches,
     ``metric`` and ``costs``; None if the run diverged.
     """
-    with seeded(derive_seed(piece.seed, "dropout")):  # its masks come from torch's generator
-        return _work(piece)
+    with seeded(derive_seed(spec.seed, "dropout")):  # its masks come from torch's generator
+        return _work(spec)
 
 
-def _work(piece: HypernetRun) -> dict[str, Any]:
-    task, network = build_run(piece)
+def _work(spec: HypernetRun) -> dict[str, Any]:
+    task, network = build_run(spec)
     fixed = task.batches(derive_seed(0, "fixed batches"))  # the same for all seeds
-    kept = [next(fixed) for _ in range(piece.run.fixed)]
-    batches: Iterator[Any] = task.batches(piece.seed)
+    kept = [next(fixed) for _ in range(spec.run.fixed)]
+    batches: Iterator[Any] = task.batches(spec.seed)
     grid, sizes = task.grid, []
-    if piece.place is None:
+    if spec.place is None:
         sizes = torch.stack(magnitudes(network, ray(network))).T.tolist()
     else:
-        gamma = task.grid[piece.place]
+        gamma = task.grid[spec.place]
         grid = gamma[None]
         kept, batches = [at_gamma(batch, gamma) for batch in kept], (at_gamma(batch, gamma) for batch in batches)
-    measured = [] if piece.place is not None else [[0, _scalars(task, network, kept[0])]]
-    optimizer = hypernet_optimizer(network, piece)
+    measured = [] if spec.place is not None else [[0, _scalars(task, network, kept[0])]]
+    optimizer = hypernet_optimizer(network, spec)
     curve, done, stop = [[0, _loss(task, network, kept)]], 0, StopReason.COMPLETED
-    while done < piece.run.steps and stop is StopReason.COMPLETED:
-        steps = min(piece.run.check_every, piece.run.steps - done)
+    while done < spec.run.steps and stop is StopReason.COMPLETED:
+        steps = min(spec.run.check_every, spec.run.steps - done)
         trace = fit(lambda batch: task.loss(network, batch), batches, optimizer, steps=steps)
         done, stop = done + len(trace.losses), trace.stop
         curve.append([done, _loss(task, network, kept) if stop is StopReason.COMPLETED else None])
@@ -99,19 +99,19 @@ def _work(piece: HypernetRun) -> dict[str, Any]:
     losses = [_loss(task, network, [at_gamma(batch, gamma) for batch in kept]) for gamma in grid]
     if curve[-1][1] is None or None in losses:
         return value
-    if piece.place is None:
+    if spec.place is None:
         measured.append([done, _scalars(task, network, kept[0])])
     costs = None if task.cost is None else _floats(task.cost(network, grid))
     return value | {"losses": losses, "metric": _floats(task.metric(network, grid)), "costs": costs}
 
 
-def hypernet_optimizer(network: HyperNetwork, piece: HypernetRun) -> torch.optim.Optimizer:
-    """SGD, SGD with Nesterov momentum .9, or Adam."""
+def hypernet_optimizer(network: HyperNetwork, spec: HypernetRun) -> torch.optim.Optimizer:
+    """SGD, SGD with Nesterov momentum 0.9, or Adam."""
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if piece.optimizer == "adam":
-        return torch.optim.Adam(learned, lr=piece.learning_rate, fused=True)
-    momentum = 0.9 if piece.optimizer == "momentum" else 0.0
-    return torch.optim.SGD(learned, lr=piece.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True)
+    if spec.optimizer == "adam":
+        return torch.optim.Adam(learned, lr=spec.learning_rate, fused=True)
+    momentum = 0.9 if spec.optimizer == "momentum" else 0.0
+    return torch.optim.SGD(learned, lr=spec.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True)
 
 
 @torch.no_grad()
@@ -133,8 +133,7 @@ def _scalars(task: HyperTask, network: HyperNetwork, batch: Any) -> dict[str, fl
 
 @lru_cache(maxsize=2)
 def _images(section: DataConfig, device: torch.device) -> data.ImageData:
-    images, _ = data.load_images(section)
-    return data.ImageData(images.name, images.train.to(device), images.scoring.to(device), images.num_classes)
+    return data.load_images(section).to(device)
 
 
 def _floats(values: Tensor) -> list[float]:

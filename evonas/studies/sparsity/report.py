@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from evonas.studies.sparsity.allocation import ErrorCurves, put
-from evonas.studies.sparsity.layer import DropCounter, Rotation, SparseLinear
+from evonas.studies.sparsity.layer import DropCounter, SparseLinear
 from evonas.studies.sparsity.selection import Prefill
 from evonas.studies.sparsity.sites import LinearSite
 
@@ -101,12 +101,6 @@ class SparsityReport:
     def layers(self) -> tuple[LayerSparsity, ...]:
         """All layers that the patterns name, in the model's order."""
         return tuple(_of(site, share, self._placed.get(site)) for site, share in self._requested.items())
-
-    @property
-    def rotations(self) -> tuple[Rotation, ...]:
-        """The matrices that inputs are multiplied with at run time."""
-        found = (layer.rotation for layer in self._placed.values())
-        return tuple(dict.fromkeys(rotation for rotation in found if rotation is not None))
 
     @property
     def achieved(self) -> float | None:

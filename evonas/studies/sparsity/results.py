@@ -71,10 +71,10 @@ class SparsityRow:
 
 def rows_of(grid: Grid, outcomes: Mapping[Measurement, Outcome]) -> list[SparsityRow]:
     """The rows, the dense model first."""
-    dense = {name: outcomes[piece] for name, piece in grid.quality[Place(None, 0.0)].items()}
+    dense = {name: outcomes[measurement] for name, measurement in grid.quality[Place(None, 0.0)].items()}
     rows = []
-    for place, pieces in grid.quality.items():
-        found = {name: outcomes[piece] for name, piece in pieces.items()}
+    for place, measurements in grid.quality.items():
+        found = {name: outcomes[measurement] for name, measurement in measurements.items()}
         failures = {name: outcome.failure for name, outcome in found.items() if outcome.failure}
         values = [outcome.value for outcome in found.values() if outcome.value is not None]
         shared = values[0] if values and place.setting else {}

@@ -52,7 +52,7 @@ def sparsify(
 
     Args:
         model: transformers' causal language models, or any model of linear layers and 1x1 convolutions.
-        method: ``wina``, ``teal``, ``cats``, ``r-sparse`` or ``random``; see ``scores.METHODS``.
+        method: ``wina``, ``teal``, ``cats``, ``r-sparse`` or ``random``; see ``scores.SCORE_METHODS``.
         sparsity: share of inputs to drop, the mean over layers weighted by their weights; or, by layer name, the share
             of each, and layers without one stay dense.
         selection: ``topk`` keeps K = floor(n (1 - s)) inputs of each token; ``threshold`` keeps those that score above
@@ -75,9 +75,9 @@ def sparsify(
             ``uniform`` and no transform.
         prefill: which positions of longer inputs stay dense; None none.
         sparse_when: from inputs, outputs and sparsity of a layer to whether a sparse product is faster than a dense
-            one, as ``sizes.SizeTable.pays``. Layers for which it is use that kernel at batch 1 and keep their weight by
-            columns; the others stay dense, as nothing would be won. None masks all layers, which is slower than
-            dense and the same on every machine: for measuring quality.
+            one, as ``speed_table.SpeedTable.pays``. Layers for which it is use that kernel at batch 1 and keep their
+            weight by columns; the others stay dense, as nothing would be won. None masks all layers, which is slower
+            than dense and the same on every machine: for measuring quality.
         seed: of ``random``.
 
     Raises:

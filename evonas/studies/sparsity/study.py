@@ -1,4 +1,4 @@
-"""Studies: one model, methods x transforms x allocations x sparsities x texts, each combination one piece."""
+"""Studies: one model, methods x transforms x allocations x sparsities x texts, each combination one measurement."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class SparsitySetting(Section):
 
 
 class Source(Section):
-    """The model of a piece: the identity of its files, and how they were loaded."""
+    """The model of a measurement: the identity of its files, and how they were loaded."""
 
     model: str
     dtype: str
@@ -123,7 +123,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The pieces of a study.
+    """The measurements of a study.
 
     Attributes:
         costs: by setting.
@@ -136,11 +136,13 @@ class Grid:
     speed: Mapping[Place, SpeedMeasurement]
 
     @property
-    def pieces(self) -> list[Measurement]:
+    def measurements(self) -> list[Measurement]:
         """All of them, in an order in which each finds what it needs; a broken study has whole sparsities."""
-        dense = [piece for place, found in self.quality.items() if not place.setting for piece in found.values()]
+        dense = [
+            measurement for place, found in self.quality.items() if not place.setting for measurement in found.values()
+        ]
         places = sorted((place for place in self.quality if place.setting), key=lambda place: place.sparsity)
-        rest = [piece for place in places for piece in self.quality[place].values()]
+        rest = [measurement for place in places for measurement in self.quality[place].values()]
         return [*dense, *self.costs.values(), *rest, *self.speed.values()]
 
 
@@ -204,7 +206,7 @@ def grid_of(
     bos: int | None,
     machine: str,
 ) -> Grid:
-    """All pieces.
+    """All measurements.
 
     Args:
         study: the study.

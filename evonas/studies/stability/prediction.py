@@ -37,7 +37,7 @@ class Doubt(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A value foretold at a size: the curve, the bounds of the prediction interval, and what speaks against it."""
+    """A value predicted at a size: the curve, the bounds of the prediction interval, and what speaks against it."""
 
     size: float
     value: float
@@ -57,7 +57,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The largest size, foretold from the others, and measured."""
+    """The largest size, predicted from the others, and measured."""
 
     prediction: Prediction
     measured: float
@@ -99,17 +99,6 @@ class ScalingFit:
             half = float(stats.t.ppf((1 + level) / 2, free)) * spread
             low, high = _exp(center - half), _exp(center + half)
         return Prediction(size, _exp(center), low, high, self._doubts(size))
-
-    def reaches(self, value: float) -> float | None:
-        """The first size from the largest one fitted upwards at which the curve meets a value, None if it never does.
-
-        Raises:
-            InputError: the value is not positive.
-        """
-        _require_positive("value", value)
-        shifted = [self.coefficients[0] - math.log(value), *self.coefficients[1:]]
-        sizes = [self._middle * _exp(root) for root in _real_roots(np.polynomial.Polynomial(shifted))]
-        return min((size for size in sizes if self.sizes[-1] <= size < math.inf), default=None)
 
     @property
     def _middle(self) -> float:
@@ -165,7 +154,7 @@ def fit_scaling(values: Mapping[float, float], degree: int = 2) -> ScalingFit:
 
 
 def hold_out(values: Mapping[float, float], degree: int = 2, level: float = _LEVEL) -> HeldOut:
-    """Fit all sizes but the largest, and foretell that one.
+    """Fit all sizes but the largest, and predict that one.
 
     Raises:
         InputError: as ``fit_scaling``, for the sizes that are left.

@@ -205,5 +205,5 @@ def draw_tracked(sweeps: Sequence[Sweep], what: str, title: str) -> Figure:
     logits = what == "max attention logit"
     levels = {"losses suffer": LOSS_SUFFERS, "all diverged": ALL_DIVERGED} if logits else {}
     return draw_panels(
-        panels, xlabel="parameters", ylabel=what, title=title, logy=True, levels=levels, foretold=held_out
+        panels, xlabel="parameters", ylabel=what, title=title, logy=True, levels=levels, predicted=held_out
     )

@@ -87,23 +87,23 @@ def stability_runs(study: StudyConfig) -> dict[StabilityCell, StabilityRun]:
         )
         found[cell] = StabilityRun(text=study.text, run=run)
     text = _text(study.text)
-    for context in {piece.run.model.context for piece in found.values()}:
+    for context in {spec.run.model.context for spec in found.values()}:
         token_batches(text.train, context, 1, 0)
         windows(text.validation, context, 1)
     return found
 
 
-def stability_jobs(pieces: Mapping[StabilityCell, StabilityRun]) -> Jobs[StabilityRun]:
+def stability_jobs(runs: Mapping[StabilityCell, StabilityRun]) -> Jobs[StabilityRun]:
     """The runs as jobs."""
     return Jobs(
-        list(pieces.values()), do_stability_run, ("studies/stability",), data=lambda p: {"text": text_digest(p.text)}
+        list(runs.values()), do_stability_run, ("studies/stability",), data=lambda p: {"text": text_digest(p.text)}
     )
 
 
-def do_stability_run(piece: StabilityRun, _needed: Mapping[StabilityRun, Any] = MappingProxyType({})) -> dict[str, Any]:
+def do_stability_run(spec: StabilityRun, _needed: Mapping[StabilityRun, Any] = MappingProxyType({})) -> dict[str, Any]:
     """One run, as the record keeps it: numbers that are not finite are null."""
-    result = train_transformer(piece.run, _text(piece.text))
-    every = max(1, piece.run.steps // _CURVE_POINTS)
+    result = train_transformer(spec.run, _text(spec.text))
+    every = max(1, spec.run.steps // _CURVE_POINTS)
     return {
         "size": result.size,
         "initial_loss": result.initial_loss,

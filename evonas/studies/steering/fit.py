@@ -71,7 +71,7 @@ def fit(
             pooled over space. The maps themselves act on every token and position, on each pixel as w z + b.
         skip_first: leave the first token out of pooling; see ``Pooling``.
         steps: of ``lineas``.
-        lr: of ``lineas``; see ``evonas.studies.steering.lineas.Settings``.
+        lr: of ``lineas``; see ``evonas.studies.steering.lineas.LinEASSettings``.
         sparsity: gamma of ``lineas``, a sparse group lasso towards the identity.
         reduction: of the loss of ``lineas``, ``mean`` or ``sum``; see ``transport_loss``.
         optimizer: of ``lineas``, ``sgd`` or ``adam``.

@@ -41,7 +41,7 @@ class ImagesConfig(Section):
 
 
 class ImageTarget:
-    """A generator of digits; see ``evonas.studies.steering.subject.Subject``.
+    """A generator of digits; see ``evonas.studies.steering.subject.SteeringTarget``.
 
     ``remove`` is fitted from inputs of the concept to inputs of all other classes, ``include`` the other way round. The
     score is the probability of the concept, by a classifier of real digits, in images of the source. What should stay

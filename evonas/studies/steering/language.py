@@ -75,7 +75,7 @@ class LanguageConfig(Section):
 
 
 class Language:
-    """The subject; see ``evonas.studies.steering.subject.Subject``.
+    """A language model to steer; see ``evonas.studies.steering.subject.SteeringTarget``.
 
     Args:
         config: the section.

@@ -41,12 +41,12 @@ and is what counts."""
 def steering_report(
     name: str,
     rises: Sequence[float],
-    pieces: Mapping[SteeringCell, SteeringMeasurement],
+    measurements: Mapping[SteeringCell, SteeringMeasurement],
     outcomes: Mapping[SteeringJob, Outcome],
     images: Mapping[str, Figure],
 ) -> Report:
     """The report of a study from its measurements, the outcomes of all its runs, and the images of ``draw_samples``."""
-    found = method_curves(pieces, outcomes)
+    found = method_curves(measurements, outcomes)
     pictures = {
         "score": draw_strengths(found, "score", name),
         "price": draw_strengths(found, "price", name),
@@ -58,9 +58,9 @@ def steering_report(
         tables=[method_table(found, rises)],
         data=steering_json(found, rises),
         details=[NOTE],
-        runs=_runs(pieces, outcomes),
+        runs=_runs(measurements, outcomes),
         pictures={key: figure for key, figure in pictures.items() if figure is not None} | dict(images),
-        logs=_logs(pieces, outcomes),
+        logs=_logs(measurements, outcomes),
         failures=[f"{each.task}, {each.label}, seed {n}: {why}" for each in found for n, why in each.failures.items()],
     )
 
@@ -96,8 +96,8 @@ def _matched_text(curves: MethodCurves, rise: float) -> str | None:
     return f"{score} ({more}{fmean(each.strength for each in found):.2f})"
 
 
-def _runs(pieces: Mapping[SteeringCell, SteeringMeasurement], outcomes: Mapping[SteeringJob, Outcome]) -> Table:
-    found = {cell: outcomes[piece] for cell, piece in pieces.items()}
+def _runs(measurements: Mapping[SteeringCell, SteeringMeasurement], outcomes: Mapping[SteeringJob, Outcome]) -> Table:
+    found = {cell: outcomes[measurement] for cell, measurement in measurements.items()}
     numbers = dict.fromkeys(key for outcome in found.values() for key in outcome.value or () if key != "texts")
     return Table.of(
         cell.model_dump()
@@ -108,22 +108,22 @@ def _runs(pieces: Mapping[SteeringCell, SteeringMeasurement], outcomes: Mapping[
 
 
 def _logs(
-    pieces: Mapping[SteeringCell, SteeringMeasurement], outcomes: Mapping[SteeringJob, Outcome]
+    measurements: Mapping[SteeringCell, SteeringMeasurement], outcomes: Mapping[SteeringJob, Outcome]
 ) -> dict[str, RunLog]:
     """A board for each fit: its loss, and what was measured, whose steps are thousandths of the strength."""
     logs = {}
-    for (variant, seed), cells in grouped(pieces, lambda cell: (cell.variant, cell.seed)).items():
+    for (variant, seed), cells in grouped(measurements, lambda cell: (cell.variant, cell.seed)).items():
         task, method, sparsity, neurons = variant
-        maps, last = pieces[cells[0]].maps, cells[-1]
+        maps, last = measurements[cells[0]].maps, cells[-1]
         fitted = outcomes[maps].value if maps is not None else None
         curves = {"loss": fitted["losses"]} if fitted else {}
         for cell in cells:
-            numbers = _numbers(outcomes[pieces[cell]])
+            numbers = _numbers(outcomes[measurements[cell]])
             for tag, number in numbers.items():
                 curves.setdefault(tag, []).append((round(1000 * cell.strength), number))
         hparams = last.model_dump()
         place = f"{task.replace(' ', '_')}/{method}/sparsity_{sparsity:g}_neurons_{neurons:g}/seed_{seed}"
-        logs[place] = RunLog(hparams, _numbers(outcomes[pieces[last]]), curves)
+        logs[place] = RunLog(hparams, _numbers(outcomes[measurements[last]]), curves)
     return logs
 
 
@@ -188,7 +188,7 @@ def draw_support(found: Sequence[MethodCurves], rises: Sequence[float], title: s
 
 
 def draw_samples(
-    study: SteeringStudyConfig, pieces: Mapping[SteeringCell, SteeringMeasurement], folder: Path
+    study: SteeringStudyConfig, measurements: Mapping[SteeringCell, SteeringMeasurement], folder: Path
 ) -> dict[str, Figure]:
     """Images of the first seed, by task: the untouched generator's, and each method's nearest to strength 1."""
     subject = target_of(study)
@@ -197,11 +197,11 @@ def draw_samples(
     found = {}
     for task in subject.tasks:
         rows: dict[str, Tensor] = {NONE: subject.pictures(task, study.seeds[0], PICTURES)}
-        cells = [cell for cell in pieces if (cell.task, cell.seed) == (task, study.seeds[0])]
+        cells = [cell for cell in measurements if (cell.task, cell.seed) == (task, study.seeds[0])]
         for variant in dict.fromkeys(cell.variant for cell in cells if cell.method != NONE):
             own = [cell for cell in cells if cell.variant == variant]
             nearest = min(own, key=lambda cell: abs(cell.strength - FITTED_STRENGTH))
-            maps = pieces[nearest].maps
+            maps = measurements[nearest].maps
             assert maps is not None
             try:
                 intervention = maps_of(subject, folder, maps)

@@ -116,20 +116,20 @@ class MethodCurves:
 
 
 def method_curves(
-    pieces: Mapping[SteeringCell, SteeringMeasurement], outcomes: Mapping[SteeringJob, Outcome]
+    measurements: Mapping[SteeringCell, SteeringMeasurement], outcomes: Mapping[SteeringJob, Outcome]
 ) -> list[MethodCurves]:
     """The curves of each method and variant, in the order of the file, the untouched model first in each task."""
     found = []
-    for variant, cells in grouped(pieces, lambda cell: cell.variant).items():
+    for variant, cells in grouped(measurements, lambda cell: cell.variant).items():
         curves: dict[int, tuple[StrengthPoint, ...]] = {}
         failures: dict[int, str] = {}
         shares: dict[int, float] = {}
         for seed, own in grouped(cells, lambda cell: cell.seed).items():
-            maps = pieces[own[0]].maps
+            maps = measurements[own[0]].maps
             if maps is not None and (fitted := outcomes[maps].value) is not None:
                 shares[seed] = float(fitted["share"])
             untouched = SteeringCell(task=variant[0], method=NONE, strength=0.0, seed=seed)
-            measured = {cell.strength: outcomes[pieces[cell]] for cell in (untouched, *own)}
+            measured = {cell.strength: outcomes[measurements[cell]] for cell in (untouched, *own)}
             if lost := next((outcome.failure for outcome in measured.values() if outcome.failure), ""):
                 failures[seed] = lost
             else:

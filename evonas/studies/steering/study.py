@@ -48,8 +48,8 @@ class FitConfig(Section):
 class MethodConfig(FitConfig):
     """One of ``[[methods]]``: a fit for each of its sparsities and ``neurons``, measured at each strength.
 
-    ``name`` is what tables call it, else its method. Strength 1 is as it was fitted; of ITI-c it counts standard
-    deviations, and has no natural end.
+    ``name`` is what tables call it, else its method. A strength of 1 applies the map as fitted. For
+    ITI-c it is a number of standard deviations and is unbounded.
     """
 
     name: str = Field("", pattern=r"^[A-Za-z0-9._+-]*$")
@@ -159,10 +159,10 @@ def steering_runs(study: SteeringStudyConfig, folder: Path | None = None) -> dic
             raise InputError("methods", f"two are called {label!r}", remedy="give one of them another name")
     subject = target_of(study, folder)
     return {
-        cell: piece
+        cell: measurement
         for seed in dict.fromkeys(study.seeds)
         for task in subject.tasks
-        for cell, piece in _of_seed(study, subject, task, seed).items()
+        for cell, measurement in _of_seed(study, subject, task, seed).items()
     }
 
 
@@ -187,55 +187,57 @@ def _of_seed(
 
 
 def steering_jobs(
-    study: SteeringStudyConfig, pieces: Mapping[SteeringCell, SteeringMeasurement], folder: Path
+    study: SteeringStudyConfig, measurements: Mapping[SteeringCell, SteeringMeasurement], folder: Path
 ) -> Jobs[SteeringJob]:
     """The measurements as jobs, which need their maps, and those of images the networks.
 
     Args:
         study: the study.
-        pieces: of ``steering_runs``.
+        measurements: of ``steering_runs``.
         folder: of the study; maps and networks are kept there.
     """
     subject = target_of(study, folder)
     networks = (subject.networks,) if isinstance(subject, ImageTarget) else ()
 
-    def needs(piece: SteeringJob) -> tuple[SteeringJob, ...]:
-        if isinstance(piece, NetworksSpec):
+    def needs(job: SteeringJob) -> tuple[SteeringJob, ...]:
+        if isinstance(job, NetworksSpec):
             return ()
-        maps = (piece.maps,) if isinstance(piece, SteeringMeasurement) and piece.maps is not None else ()
+        maps = (job.maps,) if isinstance(job, SteeringMeasurement) and job.maps is not None else ()
         return (*networks, *maps)
 
-    return Jobs(list(pieces.values()), partial(do_steering_job, study, folder), ("studies/steering",), needs=needs)
+    return Jobs(
+        list(measurements.values()), partial(do_steering_job, study, folder), ("studies/steering",), needs=needs
+    )
 
 
 def do_steering_job(
-    study: SteeringStudyConfig, folder: Path, piece: SteeringJob, _needed: Mapping[SteeringJob, Any]
+    study: SteeringStudyConfig, folder: Path, job: SteeringJob, _needed: Mapping[SteeringJob, Any]
 ) -> dict[str, Any]:
     """One training of networks, one fit or one measurement, as it is recorded."""
-    if isinstance(piece, NetworksSpec):
-        trained_networks(piece, folder / NETWORKS)
+    if isinstance(job, NetworksSpec):
+        trained_networks(job, folder / NETWORKS)
         return {}
     subject = target_of(study, folder)
-    if isinstance(piece, MapFit):
-        fitted = maps_of(subject, folder, piece)
+    if isinstance(job, MapFit):
+        fitted = maps_of(subject, folder, job)
         every = max(1, len(fitted.losses) // _CURVE_POINTS)
         losses = [[step + 1, loss] for step, loss in enumerate(fitted.losses) if (step + 1) % every == 0]
         return {"share": fitted.share, "sites": len(fitted.sites), "losses": losses}
-    maps = maps_of(subject, folder, piece.maps) if piece.maps is not None else None
-    with nullcontext() if maps is None else maps.on(subject.model, piece.strength):
-        return dict(subject.measure(piece.task, piece.seed))
+    maps = maps_of(subject, folder, job.maps) if job.maps is not None else None
+    with nullcontext() if maps is None else maps.on(subject.model, job.strength):
+        return dict(subject.measure(job.task, job.seed))
 
 
-def maps_of(subject: SteeringTarget, folder: Path, piece: MapFit) -> Intervention:
-    """The maps of a piece, from the folder, or fitted and written there."""
-    digest = hashlib.sha256(spec_text(piece).encode()).hexdigest()[:16]
-    place = folder / MAPS / f"{piece.fit.method}-{digest}"
+def maps_of(subject: SteeringTarget, folder: Path, wanted: MapFit) -> Intervention:
+    """Maps, from the folder, or fitted and written there."""
+    digest = hashlib.sha256(spec_text(wanted).encode()).hexdigest()[:16]
+    place = folder / MAPS / f"{wanted.fit.method}-{digest}"
     if (place / HEADER).is_file():
         return Intervention.load(place)
-    source, target = subject.samples(piece.task, piece.seed)
-    settings = piece.fit.model_dump()
+    source, target = subject.samples(wanted.task, wanted.seed)
+    settings = wanted.fit.model_dump()
     try:
-        found = fit(subject.model, source, target, sparsity=piece.sparsity, neurons=piece.neurons, **settings)
+        found = fit(subject.model, source, target, sparsity=wanted.sparsity, neurons=wanted.neurons, **settings)
     except InputError as error:
         if error.where != "lr":
             raise

@@ -34,7 +34,7 @@ def language_task(task: TaskConfig, text: Text, batch_size: int, device: torch.d
     config = sized(task.transformer, vocabulary=text.vocabulary, context=task.context)
     validation = windows(text.validation.to(device), config.context, VALIDATION)
     train = text.train.to(device)
-    token_batches(train, config.context, batch_size, 0)  # so that a text that is too short is told of now
+    token_batches(train, config.context, batch_size, 0)  # so that a text that is too short is refused now
     return Task(
         name=task.label,
         build=lambda seed: build_transformer(config, derive_seed(seed, "weights")).to(device),

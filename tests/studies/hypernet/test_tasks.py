@@ -35,7 +35,7 @@ EVOLVED = CATALOGUE["evonorm-s0"]
 
 @pytest.fixture(scope="module")
 def digits() -> ImageData:
-    return load_images(DataConfig(train=400, validation=100))[0]
+    return load_images(DataConfig(train=400, validation=100))
 
 
 @pytest.fixture(params=MAKERS)

@@ -20,7 +20,7 @@ from evonas.errors import InputError
 from evonas.runs.store import Outcome
 from evonas.sparsity import sparsify
 from evonas.studies.sparsity.allocation import block_curves
-from evonas.studies.sparsity.pieces import Measuring
+from evonas.studies.sparsity.measuring import Measuring
 from evonas.studies.sparsity.results import rows_of
 from evonas.studies.sparsity.sparsify import MEASURED
 from evonas.studies.sparsity.study import (
@@ -224,9 +224,9 @@ def test_what_does_not_depend_on_the_calibration_survives_another_one() -> None:
     source, texts = Source(model="m", dtype="float32", device="cpu"), {"a": "1", "b": "2"}
     wanted = study(allocations=("uniform", "greedy"), methods=("teal",), sparsities=(0.5,))
     one, other = (grid_of(wanted, source, texts, digest, 0, "here") for digest in ("x", "y"))
-    kept = [piece for piece in one.pieces if piece in other.pieces]
+    kept = [piece for piece in one.measurements if piece in other.measurements]
     assert list(map(type, kept)) == [QualityMeasurement] * 4 + [SpeedMeasurement]  # dense and uniform, on two texts
-    assert len(one.pieces) == 2 * 3 + 1 + 2
+    assert len(one.measurements) == 2 * 3 + 1 + 2
 
 
 def outcomes_of(*values: dict[str, Any] | str) -> tuple[Any, dict[Any, Outcome]]:
@@ -234,7 +234,7 @@ def outcomes_of(*values: dict[str, Any] | str) -> tuple[Any, dict[Any, Outcome]]
     wanted = study(methods=("wina",), allocations=("uniform",), sparsities=(0.25, 0.5), speed=False)
     grid = grid_of(wanted, Source(model="m", dtype="float32", device="cpu"), {"a": "1"}, "", None, "")
     outcomes = [Outcome(None, value) if isinstance(value, str) else Outcome(value) for value in values]
-    return grid, dict(zip(grid.pieces, outcomes, strict=True))
+    return grid, dict(zip(grid.measurements, outcomes, strict=True))
 
 
 def found(*values: dict[str, Any] | str) -> list[Any]:

@@ -21,7 +21,7 @@ def noisy(deviation: float, seed: int = 0, sizes: tuple[float, ...] = SIZES) -> 
     return {size: parabola(size) * math.exp(rng.normal(0, deviation)) for size in sizes}
 
 
-def test_a_parabola_is_found_and_foretold() -> None:
+def test_a_parabola_is_found_and_predicted() -> None:
     fitted = fit_scaling({size: parabola(size) for size in reversed(SIZES)})
     for size in (1e5, 4.7e6, 4e7):
         found = fitted.predict(size)
@@ -90,18 +90,6 @@ def test_a_curve_that_turns_on_the_way_is_doubted() -> None:
     assert all(doubt.value for doubt in Doubt)
 
 
-def test_the_size_at_which_a_value_is_reached() -> None:
-    fitted = fit_scaling({size: parabola(size) for size in SIZES})
-    assert fitted.reaches(parabola(3e8)) == pytest.approx(3e8, rel=1e-6)
-    assert fitted.reaches(parabola(1e5)) is None  # below the largest one fitted
-    falling = fit_scaling({size: 1e3 / size for size in SIZES}, degree=1)
-    assert falling.reaches(1e-8) == pytest.approx(1e11, rel=1e-6)
-    top = math.log(6e6)
-    turning = fit_scaling({size: math.exp(-((math.log(size) - top) ** 2)) for size in SIZES})
-    assert turning.reaches(2.0) is None
-    assert turning.reaches(math.exp(-1)) == pytest.approx(6e6 * math.e, rel=1e-6)
-
-
 def test_a_very_wide_interval_is_infinite_instead_of_an_error() -> None:
     found = fit_scaling(noisy(30.0, sizes=SIZES[:4])).predict(1e9)
     assert found.low is not None
@@ -129,5 +117,3 @@ def test_mistakes_are_named(function, values: dict, degree: int, named: str) -> 
     fitted = fit_scaling({size: parabola(size) for size in SIZES})
     with pytest.raises(InputError, match="size: -1"):
         fitted.predict(-1)
-    with pytest.raises(InputError, match="value: 0"):
-        fitted.reaches(0)

@@ -177,7 +177,7 @@ def test_a_seed_with_a_failed_run_has_no_sensitivity() -> None:
     assert sweeps_json([sweep])["sweeps"][0]["failures"] == {"0.01 seed 2": "worker died"}
 
 
-def test_the_largest_size_is_foretold_from_the_others() -> None:
+def test_the_largest_size_is_predicted_from_the_others() -> None:
     sizes = {"a": 100, "b": 400, "c": 1600, "d": 6400, "e": 25600}
     outcomes = {
         cell(1e-2, size=name): outcome(2.0, parameters, logit=0.5 * parameters**0.5)

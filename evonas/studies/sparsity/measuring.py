@@ -1,4 +1,4 @@
-"""Does the pieces of a study: loads its model and texts once, then measures costs, losses and speeds."""
+"""The measurements of a study: loads its model and texts once, then measures costs, losses and speeds."""
 
 import copy
 import json
@@ -63,7 +63,7 @@ class Material:
     device: torch.device
 
     def grid(self, study: SparsityStudyConfig) -> Grid:
-        """The pieces of the study."""
+        """The measurements of the study."""
         machine = machine_facts(self.device, getattr(torch, self.source.dtype))
         machine["threads"] = str(study.execution.threads)
         digests = {name: windows.digest for name, windows in self.texts.items()}
@@ -122,25 +122,29 @@ def sparsity_jobs(study: SparsityStudyConfig, grid: Grid, folder: Path) -> Jobs[
         folder: where the table of sizes is kept.
     """
     return Jobs(
-        grid.pieces,
+        grid.measurements,
         partial(do_measurement, study, folder),
         ("studies/sparsity",),
         needs=partial(_needs, grid),
-        timed=lambda piece: isinstance(piece, SpeedMeasurement),
+        timed=lambda measurement: isinstance(measurement, SpeedMeasurement),
     )
 
 
-def _needs(grid: Grid, piece: Measurement) -> tuple[Measurement, ...]:
+def _needs(grid: Grid, measurement: Measurement) -> tuple[Measurement, ...]:
     """An allocation goes by what dropping costs."""
-    costs = None if isinstance(piece, CostMeasurement) or piece.setting is None else grid.costs.get(piece.setting)
+    costs = (
+        None
+        if isinstance(measurement, CostMeasurement) or measurement.setting is None
+        else grid.costs.get(measurement.setting)
+    )
     return () if costs is None else (costs,)
 
 
 def do_measurement(
-    study: SparsityStudyConfig, folder: Path, piece: Measurement, needed: Mapping[Measurement, Any]
+    study: SparsityStudyConfig, folder: Path, measurement: Measurement, needed: Mapping[Measurement, Any]
 ) -> dict[str, Any]:
     """One measurement, as it is recorded."""
-    return _measuring(study, folder)(piece, next(iter(needed.values()), None))
+    return _measuring(study, folder)(measurement, next(iter(needed.values()), None))
 
 
 @lru_cache(maxsize=1)
@@ -158,30 +162,34 @@ class Measuring:
         self.calibration = [_with_bos(row, self.bos)[None] for row in material.calibration.rows.to(self.device)]
         self.folder = folder
 
-    def __call__(self, piece: Measurement, recorded: Mapping[str, Any] | None) -> dict[str, Any]:
+    def __call__(self, measurement: Measurement, recorded: Mapping[str, Any] | None) -> dict[str, Any]:
         """Do it, by the recorded costs if there are any."""
         try:
-            if isinstance(piece, CostMeasurement):
-                return self.costs(piece)
+            if isinstance(measurement, CostMeasurement):
+                return self.costs(measurement)
             costs = None if recorded is None else _costs(recorded)
-            return self.quality(piece, costs) if isinstance(piece, QualityMeasurement) else self.speed(piece, costs)
+            return (
+                self.quality(measurement, costs)
+                if isinstance(measurement, QualityMeasurement)
+                else self.speed(measurement, costs)
+            )
         except InputError as error:  # of this model and this setting; the study goes on
             raise RuntimeError(str(error)) from None
 
-    def costs(self, piece: CostMeasurement) -> dict[str, Any]:
+    def costs(self, measurement: CostMeasurement) -> dict[str, Any]:
         """Errors by block and layer."""
-        with self._sparse(self.model, piece.setting, 0.5) as report:
+        with self._sparse(self.model, measurement.setting, 0.5) as report:
             assert report.costs is not None
             return {
                 block: {name: _plain(curve) for name, curve in part.items()} for block, part in report.costs.items()
             }
 
-    def quality(self, piece: QualityMeasurement, costs: ErrorCurves | None) -> dict[str, Any]:
+    def quality(self, measurement: QualityMeasurement, costs: ErrorCurves | None) -> dict[str, Any]:
         """Losses by window in nats, what was dropped, and what is left to be multiplied of the whole model."""
-        rows = self.texts[piece.text]
-        if piece.setting is None:
+        rows = self.texts[measurement.text]
+        if measurement.setting is None:
             return _losses(self._windows(self.model, rows))
-        with self._sparse(self.model, piece.setting, piece.sparsity, costs) as report:
+        with self._sparse(self.model, measurement.setting, measurement.sparsity, costs) as report:
             losses = _losses(self._windows(self.model, rows))
             left = total(decode_costs(self.model, report))
             return losses | {
@@ -190,12 +198,12 @@ class Measuring:
                 "kinds": _by_kind(report),
             }
 
-    def speed(self, piece: SpeedMeasurement, costs: ErrorCurves | None) -> dict[str, Any]:
+    def speed(self, measurement: SpeedMeasurement, costs: ErrorCurves | None) -> dict[str, Any]:
         """Tokens a second at batch 1 of the dense model and of a sparse copy, the two taking turns."""
-        text = _with_bos(self.texts[piece.text][0], self.bos)[:DECODED]
+        text = _with_bos(self.texts[measurement.text][0], self.bos)[:DECODED]
         other = copy.deepcopy(self.model)
-        with self._sparse(other, piece.setting, piece.sparsity, costs, self._sizes.pays) as report:
-            make = compiled if piece.compiled else Decoder
+        with self._sparse(other, measurement.setting, measurement.sparsity, costs, self._sizes.pays) as report:
+            make = compiled if measurement.compiled else Decoder
             decoders = {DENSE: make(self.model), SPARSE: make(other)}
             rates = decode_rates(decoders, text, prompt=len(text) // 2)
             return {
