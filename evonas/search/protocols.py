@@ -243,7 +243,7 @@ class Screens:
         return fingerprint(genome, self._layer) if EQUIVALENCE in self._settings.screens else ""
 
     def probe(self, genome: Genome) -> Rejection | None:
-        """The dearer protocols, for functions that were no candidate before; propagation is the last of them."""
+        """The expensive protocols, for functions that were no candidate before; propagation is the last of them."""
         return self._rejected(genome, self._last) or propagation(genome, self._settings.propagation, self._layer)
 
     def _rejected(self, genome: Genome, protocols: Iterable[Protocol]) -> Rejection | None:

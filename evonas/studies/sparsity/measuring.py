@@ -71,7 +71,7 @@ class Material:
         return grid_of(study, self.source, digests, self.calibration.digest, self.language.bos, where)
 
     def facts(self, study: SparsityStudyConfig) -> dict[str, str]:
-        """What must be told with any figure of the study."""
+        """What must be stated beside any figure of the study."""
         texts = (f"{len(windows.rows)} windows of {name}" for name, windows in self.texts.items())
         context, bos, first = self.calibration.rows.shape[1], self.language.bos, study.dense_first
         mode = "compiled" if study.compiled else "eager"

@@ -17,7 +17,7 @@ _LARGEST_RATIO = 10.0  # times the dense model's perplexity; what is above is no
 
 
 def sparsity_report(name: str, grid: Grid, outcomes: Mapping[Measurement, Outcome], facts: Mapping[str, str]) -> Report:
-    """The report of a study from the outcomes of all its runs, with what must be told with any of its figures."""
+    """The report of a study from the outcomes of all its runs, with what must be stated beside any of its figures."""
     rows = rows_of(grid, outcomes)
     failures = [
         f"{row.place.setting.label if row.place.setting else 'dense'}, {what}: {why}"
