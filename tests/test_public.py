@@ -17,7 +17,7 @@ NAMES = {
     *("NormActSite", "norm_act_sites", "replace_norm_act", "replace_modules", "SurgeryWarning", "recalibrate"),
     *("StopReason", "Trace", "fit", "Task", "Evaluator", "keep_memory"),
     *("Candidate", "Evaluation", "Rejection", "Search", "Archive", "InputError"),
-    *("Primitive", "Form", "IndexSet", "Objective", "Subject", "Protocol", "load_extensions"),
+    *("Primitive", "PrintedForm", "IndexSet", "Objective", "MeasurementContext", "Protocol", "load_extensions"),
     *("register_primitive", "register_index_set", "register_objective", "register_protocol"),
 }
 

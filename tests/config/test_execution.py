@@ -8,7 +8,7 @@ from evonas import config
 from evonas.config import section
 from evonas.config.section import Section
 from evonas.errors import InputError
-from evonas.studies.hypernet.settings import StudyConfig as HypernetStudy
+from evonas.studies.hypernet.settings import HypernetStudyConfig as HypernetStudy
 from evonas.studies.sparsity.study import SparsityStudyConfig as SparsityStudy
 from evonas.studies.stability.study import StudyConfig as StabilityStudy
 from evonas.studies.steering.study import SteeringStudyConfig as SteeringStudy
