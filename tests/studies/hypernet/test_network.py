@@ -350,7 +350,7 @@ def test_a_state_dict_of_a_network_that_predicts_something_else_is_refused(image
 
 
 def test_the_readme_example_runs() -> None:
-    text = (Path(evonas.hypernet.__file__).parent / "README.md").read_text()
+    text = (Path(evonas.hypernet.__file__).parent / "studies" / "hypernet" / "README.md").read_text()
     (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
     names: dict[str, object] = {}
     exec(compile(example, "README.md", "exec"), names)  # our own text
