@@ -85,7 +85,7 @@ def test_whatever_goes_wrong_in_a_cell_is_told_there_and_ends_nothing(
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))  # for the worker processes
     names = ("raising", "hungry", "dying", "sound")
     arch = ",".join(f"broken_tasks:{name}" for name in names)
-    command = ("evaluate", "bn-relu", "exp(x)", "--arch", arch, "--seeds", 1, "--steps", 3, "--run", tmp_path / "run")
+    command = ("evaluate", "bn-relu", "--arch", arch, "--seeds", 1, "--steps", 3, "--run", tmp_path / "run")
     status, out, err = evonas(*command, "--json")
     assert status == 0, err
     found = json.loads(out)

@@ -61,15 +61,15 @@ def replayed(settings: SearchConfig, records: list[tuple[Candidate, Evaluation]]
 def test_a_search_with_every_objective_runs_resumes_and_goes_by_its_records(algorithm: str, tmp_path: Path) -> None:
     path = tmp_path / "archive.sqlite"
     overrides = [*EVERY, f"evolution.algorithm={algorithm}"]
-    assert run(path, config.load_search(TINY, [*overrides, "budget.evaluations=6"])) is Ending.BUDGET
+    assert run(path, config.load_search(TINY, [*overrides, "budget.evaluations=4"])) is Ending.BUDGET
     with Archive.open(path) as archive:
         before = list(archive.records(screened_out=True))
-    assert len(before) == 6
-    settings = config.load_search(TINY, [*overrides, "budget.evaluations=12"])
+    assert len(before) == 4
+    settings = config.load_search(TINY, [*overrides, "budget.evaluations=8"])
     assert run(path, settings) is Ending.BUDGET
     with Archive.open(path) as archive:
         records, (reference,) = list(archive.records(screened_out=True)), archive.baselines().values()
-    assert records[:6] == before
+    assert records[:4] == before
     assert list(reference.extras) == EXTRAS
     for _, evaluation in records:
         assert list(evaluation.extras) == (EXTRAS if evaluation.objectives else [])
