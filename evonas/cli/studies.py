@@ -20,7 +20,7 @@ from evonas.studies.study import Study
 RESUMED = "Finished runs are kept: after Ctrl-C the same command with --resume goes on."
 
 
-def stability(study: stability_study.StudyConfig, _folder: Path) -> Study[Any]:
+def stability(study: stability_study.StabilityStudyConfig, _folder: Path) -> Study[Any]:
     """Learning-rate sweeps."""
     study = _with_layers(study)
     runs = stability_study.stability_runs(study)
@@ -31,7 +31,7 @@ def stability(study: stability_study.StudyConfig, _folder: Path) -> Study[Any]:
     return Study(study.name, study.execution, stability_study.stability_jobs(runs), report)
 
 
-def _with_layers(study: stability_study.StudyConfig) -> stability_study.StudyConfig:
+def _with_layers(study: stability_study.StabilityStudyConfig) -> stability_study.StabilityStudyConfig:
     """The study with RUN#rank and .json files as text forms, which is what records of runs hold."""
     interventions = []
     for intervention in study.interventions:
@@ -62,7 +62,7 @@ def steer(study: steering_study.SteeringStudyConfig, folder: Path) -> Study[Any]
 
 add_study(
     "stability",
-    stability_study.StudyConfig,
+    stability_study.StabilityStudyConfig,
     stability,
     f"""How sensitive small transformers are to their learning rate: sizes x learning rates x interventions x seeds.
 

@@ -10,7 +10,7 @@ from evonas.config.section import Section
 from evonas.errors import InputError
 from evonas.studies.hypernet.settings import HypernetStudyConfig as HypernetStudy
 from evonas.studies.sparsity.study import SparsityStudyConfig as SparsityStudy
-from evonas.studies.stability.study import StudyConfig as StabilityStudy
+from evonas.studies.stability.study import StabilityStudyConfig as StabilityStudy
 from evonas.studies.steering.study import SteeringStudyConfig as SteeringStudy
 
 ROOT = Path(__file__).parents[2]

@@ -79,7 +79,7 @@ def made_stability() -> Made:
 
 
 def made_hypernet() -> Made:
-    study = hypernet.StudyConfig.model_validate_json('{"name": "a", "task": {"name": "registration"}}')
+    study = hypernet.HypernetStudyConfig.model_validate_json('{"name": "a", "task": {"name": "registration"}}')
     base, outcomes = hypernet.hypernet_runs(study)[0], {}
     final = [number(), number()]
     for form in ("default", "mip"):

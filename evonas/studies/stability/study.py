@@ -41,7 +41,7 @@ class InterventionConfig(NamedSection):
     run: dict[str, Any] = Field(default_factory=dict)
 
 
-class StudyConfig(StudySection):
+class StabilityStudyConfig(StudySection):
     """A study file. ``run`` holds what all runs share, an intervention what differs; the grid sets the rest."""
 
     text: TextConfig = TextConfig()
@@ -68,7 +68,7 @@ class StabilityCell(Section):
     decay: Decay = "independent"
 
 
-def stability_runs(study: StudyConfig) -> dict[StabilityCell, StabilityRun]:
+def stability_runs(study: StabilityStudyConfig) -> dict[StabilityCell, StabilityRun]:
     """Every cell of the grid with its run, small sizes first.
 
     Raises:
@@ -141,7 +141,9 @@ def condensed(reading: Reading) -> dict[str, float | None]:
     return {name: _finite(value) for name, value in sorted(kept.items())}
 
 
-def _run(study: StudyConfig, intervention: InterventionConfig, size: str, rate: float, seed: int) -> TrainingRunConfig:
+def _run(
+    study: StabilityStudyConfig, intervention: InterventionConfig, size: str, rate: float, seed: int
+) -> TrainingRunConfig:
     try:
         width, depth = width_and_depth(size)
     except InputError as error:

@@ -19,7 +19,7 @@ from evonas.graph.genome import Genome
 from evonas.runs.store import Outcome
 from evonas.studies.stability.report import draw_losses, draw_sensitivity, stability_report
 from evonas.studies.stability.results import differences_to_first, predict_largest, sweeps_json, sweeps_of
-from evonas.studies.stability.study import StabilityCell, StudyConfig, stability_runs
+from evonas.studies.stability.study import StabilityCell, StabilityStudyConfig, stability_runs
 from evonas.studies.stability.train import train_transformer
 from evonas.tasks.language.text import load_text
 from evonas.training.sensitivity import lr_sensitivity, stability_margin
@@ -55,7 +55,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_the_grid_is_sizes_by_interventions_by_rates_by_seeds(file: Path) -> None:
-    pieces = stability_runs(load_as(StudyConfig, file))
+    pieces = stability_runs(load_as(StabilityStudyConfig, file))
     assert len(pieces) == 2 * 2 * 2 * 2
     run = pieces[StabilityCell(intervention="z-loss", size="32x1", learning_rate=0.1, seed=2)].run
     assert (run.z_loss, run.model.width, run.model.depth, run.optimizer.learning_rate, run.seed) == (
@@ -83,7 +83,7 @@ def test_a_study_gives_what_its_runs_give_and_goes_on_where_it_was(
         *(("none", "16x1"), ("z-loss", "16x1")),
         *(("none", "32x1"), ("z-loss", "32x1")),
     ]
-    study = load_as(StudyConfig, file)
+    study = load_as(StabilityStudyConfig, file)
     text, pieces = load_text(study.text), stability_runs(study)
     sweep = found["sweeps"][3]
     expected: dict[float, float] = {}
@@ -164,7 +164,7 @@ def test_coupled_decay_without_the_published_windows_is_judged_like_the_others_a
 
 
 def test_the_cells_of_a_study_know_how_weights_decay(file: Path) -> None:
-    study = load_as(StudyConfig, file, ['interventions.1.run.optimizer.decay="coupled"'])
+    study = load_as(StabilityStudyConfig, file, ['interventions.1.run.optimizer.decay="coupled"'])
     decays = {cell.intervention: cell.decay for cell in stability_runs(study)}
     assert decays == {"none": "independent", "z-loss": "coupled"}
 
@@ -314,7 +314,7 @@ def test_a_layer_that_cannot_stand_there_is_refused(
     ["qk_layernorm", "stability_interventions", "stability_depth_width", "stability_layers", "stability_mu_param"],
 )
 def test_shipped_studies_can_be_run(name: str) -> None:
-    study = load_as(StudyConfig, Path(__file__).parents[3] / "studies" / f"{name}.toml")
+    study = load_as(StabilityStudyConfig, Path(__file__).parents[3] / "studies" / f"{name}.toml")
     grid = study.grid
     runs = len(grid.sizes) * len(grid.learning_rates) * len(grid.seeds) * len(study.interventions)
     assert len(stability_runs(study)) == runs >= 54
