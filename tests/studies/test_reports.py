@@ -118,7 +118,7 @@ def made_sparsity() -> Made:
     source = sparsity.Source(model="m", dtype="float32", device="cpu")
     grid = sparsity.grid_of(study, source, {"austen": "1", "topics": "2"}, "c", None, "here")
     ratios, outcomes = [number(), number(), number()], {}
-    for piece in grid.pieces:
+    for piece in grid.measurements:
         value: dict[str, Any] = {"tokens": [1, 1, 1], "nll": [2.0, 3.0, 4.0], "achieved": 0.3, "macs": number()}
         if isinstance(piece, sparsity.SpeedMeasurement):
             value = {"dense": 10.0, "sparse": 11.0 + number(), "ratios": [1.1, 1.2, 1.3], "bound": 2.0}
@@ -127,7 +127,7 @@ def made_sparsity() -> Made:
             rises = ratios if (piece.text, piece.sparsity, piece.setting.method) == ("1", 0.25, "wina") else [0.1] * 3
             value |= {"nll": [base + rise for base, rise in zip((2.0, 3.0, 4.0), rises, strict=True)]}
         outcomes[piece] = Outcome(value)
-    outcomes[grid.pieces[-1]] = FAILED
+    outcomes[grid.measurements[-1]] = FAILED
     return Made(sparsity_report("sp", grid, outcomes, {"scored": "this"}), 1, "austen: x dense", ratios)
 
 
