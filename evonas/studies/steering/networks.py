@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
@@ -44,8 +45,9 @@ def trained_networks(spec: NetworksSpec, folder: Path | None) -> tuple[Generator
             ) from None
         return generator.eval(), judge.eval()
     digits = load_digits()
-    generator, _ = train_generator(digits, steps=spec.generator_steps, seed=spec.trained, width=spec.width)
-    judge, _ = train_classifier(digits, steps=spec.classifier_steps, seed=spec.trained)
+    with torch.enable_grad():  # whoever asks for them first may only want to measure
+        generator, _ = train_generator(digits, steps=spec.generator_steps, seed=spec.trained, width=spec.width)
+        judge, _ = train_classifier(digits, steps=spec.classifier_steps, seed=spec.trained)
     if file is not None:
         write_whole(file, lambda path: save_model(_both(generator, judge), str(path)))
     return generator, judge

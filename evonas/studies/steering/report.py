@@ -191,7 +191,7 @@ def draw_samples(
     study: SteeringStudyConfig, measurements: Mapping[SteeringCell, SteeringMeasurement], folder: Path
 ) -> dict[str, Figure]:
     """Images of the first seed, by task: the untouched generator's, and each method's nearest to strength 1."""
-    subject = target_of(study)
+    subject = target_of(study, folder)
     if not isinstance(subject, ImageTarget):
         return {}
     found = {}

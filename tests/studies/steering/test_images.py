@@ -64,6 +64,8 @@ def test_a_study_of_images(evonas: Callable[..., Any], tmp_path: Path) -> None:
     status, again, err = evonas("steer", file, "--run", tmp_path / "other", "--json", "--workers", 2, *options)
     assert status == 0, err
     assert json.loads(again)["groups"] == groups
+    files = [list((folder / "networks").iterdir()) for folder in (run, tmp_path / "other")]
+    assert [len(each) for each in files] == [1, 1]  # trained once, whatever the number of workers
 
 
 def test_wrong_input_is_one_line(evonas: Callable[..., Any], tmp_path: Path) -> None:
