@@ -29,6 +29,8 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with, or add
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Keep recorded results that were made with other data, code or versions.")
 ]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")]
+DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

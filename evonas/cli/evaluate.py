@@ -11,10 +11,12 @@ from evonas import config
 from evonas.cli import terminal
 from evonas.cli.app import (
     INTERRUPTED,
+    DeviceOption,
     ForceOption,
     JsonOption,
     ResumeOption,
     RunArgument,
+    WorkersOption,
     app,
     load_with_extensions,
     refuse_changes,
@@ -50,8 +52,8 @@ def rerank(
         list[str] | None,
         typer.Option("--set", metavar="a.b=c", help="Set a key of rerank or execution; may be repeated."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -121,8 +123,8 @@ def evaluate(
     run: Annotated[Path | None, typer.Option(help="Where everything goes; default: runs/evaluate-<name>.")] = None,
     resume: ResumeOption = False,
     force: ForceOption = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Layers x networks x data: accuracy under several seeds, differences to a baseline, time and memory.

@@ -9,7 +9,7 @@ import typer
 
 from evonas import config
 from evonas.cli import terminal
-from evonas.cli.app import INTERRUPTED, app, load_with_extensions, refuse_changes
+from evonas.cli.app import INTERRUPTED, DeviceOption, WorkersOption, app, load_with_extensions, refuse_changes
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
@@ -39,10 +39,10 @@ def search(
         list[str] | None,
         typer.Option(metavar="LAYER|RUN", help="First candidates: a layer, or a run's Pareto front; may be repeated."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")] = None,
+    workers: WorkersOption = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     budget: Annotated[str | None, typer.Option(metavar="10m|500", help="Time (s, m, h) or evaluations.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+    device: DeviceOption = None,
     cache: Annotated[
         str | None, typer.Option(metavar="FILE", help="Share evaluations with other runs; execution.cache.")
     ] = None,

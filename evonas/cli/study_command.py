@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from evonas.cli import terminal
-from evonas.cli.app import INTERRUPTED, ForceOption, JsonOption, ResumeOption, app
+from evonas.cli.app import INTERRUPTED, DeviceOption, ForceOption, JsonOption, ResumeOption, WorkersOption, app
 from evonas.config import section
 from evonas.config.section import NamedSection, StudySection
 from evonas.extensions import load_extensions
@@ -42,8 +42,8 @@ def add_study(
         overrides: Annotated[
             list[str] | None, typer.Option("--set", metavar="a.b=c", help="Set a key of the file; may be repeated.")
         ] = None,
-        workers: Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")] = None,
-        device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+        workers: WorkersOption = None,
+        device: DeviceOption = None,
         force: ForceOption = False,
         as_json: JsonOption = False,
     ) -> None:
