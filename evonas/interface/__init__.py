@@ -1,0 +1,1 @@
+"""What people call from Python, where one call does what takes several parts: layers by name, whole searches."""
