@@ -1,0 +1,216 @@
+"""Run every command and code block of the README and the docs in a fresh clone, and say which ones work.
+
+The blocks of a document run in its order in one clone of its own, so that a later block may use what an earlier one wrote.
+
+- ``sh``: by bash, with the commands of the current environment first on the path.
+- ``python``: in one interpreter per document; names of earlier blocks are known.
+- ``toml``: is parsed.
+- A block whose first line is ``# NAME.py`` or ``# NAME.toml`` is written to that file, after the blocks that named it before.
+
+``<!-- needs: WHAT -->`` on the line before a block skips it, and WHAT is the reason: a download, a file of the reader's own, time.
+
+    python scripts/run_docs.py                        # all; the exit status is 1 if a block fails
+    python scripts/run_docs.py README.md docs/surgery.md
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).parents[1]
+LONGEST = 600  # seconds for one block
+NEEDS = re.compile(r"<!-- needs: (.+?) -->\s*")
+NAMED = re.compile(r"# ([\w./-]+\.(?:py|toml))\n")
+# executes blocks that come as lines of JSON, and answers each with a line of JSON
+INTERPRETER = """
+import json, sys, traceback
+answers, sys.stdout = sys.stdout, sys.stderr
+space = {"__name__": "__main__"}
+for line in sys.stdin:
+    try:
+        exec(compile(json.loads(line), "block", "exec"), space)
+        answer = ""
+    except BaseException:
+        answer = traceback.format_exc()
+    print(json.dumps(answer), file=answers, flush=True)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block of a document.
+
+    Attributes:
+        line: where it begins, from 1.
+        kind: the language that the fence names.
+        text: what stands in it.
+        needs: why it cannot run from a fresh clone; empty if it can.
+    """
+
+    line: int
+    kind: str
+    text: str
+    needs: str = ""
+
+
+def blocks(markdown: str) -> Iterator[Block]:
+    """The fenced blocks of a document, in order."""
+    needs = ""
+    for token in MarkdownIt().parse(markdown):
+        if token.type == "html_block":
+            found = NEEDS.fullmatch(token.content)
+            needs = found[1] if found else ""
+        elif token.type == "fence" and token.map is not None:
+            yield Block(token.map[0] + 1, token.info.strip(), token.content, needs)
+            needs = ""
+        else:
+            needs = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a block: ``passed``, ``failed`` or ``skipped``, and why."""
+
+    document: str
+    block: Block
+    state: str
+    why: str = ""
+    seconds: float = 0.0
+
+
+class Session:
+    """One document's clone and interpreter."""
+
+    def __init__(self, document: Path, clone: Path) -> None:
+        self._document, self._clone = document, clone
+        self._written: set[Path] = set()
+        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+        self._environment = {**os.environ, "PATH": path, "PYTHONPATH": str(clone), "HF_HUB_OFFLINE": "1"}
+        self._python: subprocess.Popen[str] | None = None
+
+    def run(self, block: Block) -> Outcome:
+        """Run a block, or say why not."""
+        name, started = str(self._document.relative_to(ROOT)), time.monotonic()
+        if block.needs or block.kind not in ("sh", "python", "toml"):
+            return Outcome(name, block, "skipped", block.needs or f"{block.kind or 'plain text'} is not run")
+        why = self._error(block)
+        return Outcome(name, block, "failed" if why else "passed", why, time.monotonic() - started)
+
+    def close(self) -> None:
+        """End the interpreter."""
+        if self._python is not None:
+            self._python.kill()
+            self._python.wait()
+
+    def _error(self, block: Block) -> str:
+        if named := NAMED.match(block.text):
+            path = self._clone / named[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a" if path in self._written else "w", encoding="utf-8") as file:
+                file.write(block.text)
+            self._written.add(path)
+        if block.kind == "toml":
+            return _toml_error(block.text)
+        if named:
+            return _syntax_error(block.text)
+        return self._shell_error(block.text) if block.kind == "sh" else self._python_error(block.text)
+
+    def _shell_error(self, text: str) -> str:
+        command = ["timeout", str(LONGEST), "bash", "-euo", "pipefail", "-c", text]
+        ran = subprocess.run(
+            command,
+            cwd=self._clone,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return "" if ran.returncode == 0 else f"exit status {ran.returncode}\n{ran.stdout}"
+
+    def _python_error(self, text: str) -> str:
+        if self._python is None:
+            self._python = subprocess.Popen(
+                [sys.executable, "-c", INTERPRETER],
+                cwd=self._clone,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        return _asked(self._python.stdin, self._python.stdout, text)
+
+
+def _asked(questions: IO[str] | None, answers: IO[str] | None, text: str) -> str:
+    assert questions is not None
+    assert answers is not None
+    print(json.dumps(text), file=questions, flush=True)
+    answer = answers.readline()
+    return json.loads(answer) if answer else "the interpreter ended"
+
+
+def _toml_error(text: str) -> str:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return str(error)
+    return ""
+
+
+def _syntax_error(text: str) -> str:
+    try:
+        compile(text, "block", "exec")
+    except SyntaxError as error:
+        return str(error)
+    return ""
+
+
+def documents() -> list[Path]:
+    """The README, the docs, and what the packages of studies say of themselves."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "evonas").rglob("README.md"))]
+
+
+def run_document(document: Path) -> Iterator[Outcome]:
+    """Run the blocks of one document in a clone of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "evonas"
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        session = Session(document, clone)
+        try:
+            for block in blocks(document.read_text(encoding="utf-8")):
+                yield session.run(block)
+        finally:
+            session.close()
+
+
+def main() -> None:
+    """Run the documents that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("documents", nargs="*", type=Path, help="default: the README and all docs")
+    failed = 0
+    for document in parser.parse_args().documents or documents():
+        for outcome in run_document(document.resolve()):
+            block = outcome.block
+            place = f"{outcome.document}:{block.line}"
+            print(f"{outcome.state:<8}{place:<32}{block.kind:<8}{outcome.seconds:6.1f} s  {outcome.why}", flush=True)
+            failed += outcome.state == "failed"
+    if failed:
+        raise SystemExit(f"{failed} blocks failed")
+
+
+if __name__ == "__main__":
+    main()
