@@ -1,20 +1,30 @@
 """The command line: the one place that wires the parts together; a file for each family of verbs."""
 
+import atexit
+import gc
 import sys
+from collections.abc import Callable, Mapping, Sequence
 
-from evonas.cli import evaluate as evaluate  # importing a file of verbs adds them
-from evonas.cli import layers as layers
-from evonas.cli import search as search
-from evonas.cli import sparsify as sparsify
-from evonas.cli import studies as studies
+from evonas.cli import evaluate, layers, search, sparsify, studies
 from evonas.cli.app import INTERRUPTED, app
 from evonas.errors import InputError
+
+VERBS: Mapping[str, Sequence[Callable[..., None]]] = {  # by the heading in `evonas --help`, in its order
+    "Search": (search.search,),
+    "Look at layers and take them away": (layers.top, layers.show, layers.export),
+    "Compare": (evaluate.rerank, evaluate.evaluate),
+    "Studies": (studies.stability, studies.hypernet, sparsify.sparsify, studies.steer),
+}
+for heading, verbs in VERBS.items():
+    for verb in verbs:
+        app.command(rich_help_panel=heading)(verb)
 
 
 def main() -> None:
     """Run the command line; errors in what the user gave are one line and exit status 2."""
+    atexit.register(gc.freeze)  # at the end the interpreter looks through all objects of torch several times, else
     try:
-        app()
+        app(prog_name="evonas")
     except InputError as error:
         print(f"evonas: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -1,21 +1,22 @@
-"""The command line itself, and what its verbs share."""
+"""The command line itself, and what its verbs share.
 
-from collections.abc import Sequence
+Whatever help, completion and a mistyped verb import is light: the files with verbs import what a verb needs when it is
+called, in the body of its function, and torch or scipy never at their top. ``scripts/startup.py`` measures it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
-from evonas import config
-from evonas.errors import InputError
-from evonas.extensions import load_extensions
-from evonas.runs.folder import RunFolder
+from evonas import __version__
 
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Evolve normalization-activation layers, and take them away as torch modules.\n\n"
@@ -31,7 +32,14 @@ ForceOption = Annotated[
 ]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")]
+Setting: TypeAlias = str | float | None
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"evonas {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -40,37 +48,21 @@ def extended(
         list[str] | None,
         typer.Option(metavar="MODULE", help="Load a module that adds primitives and the like; may be repeated."),
     ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Load extensions: those of installed packages, and those that are named."""
+    from evonas.extensions import load_extensions
+
     load_extensions(extension or ())
 
 
-def load_with_extensions(path: Path, changes: Sequence[str] = ()) -> config.SearchConfig:
-    """A search from its file, with its extensions loaded.
+def changes_of(overrides: Sequence[str] | None, given: Mapping[str, Setting]) -> list[str]:
+    """What options set in a file of settings, as ``a.b=c``; an option that was not given, which is None, sets nothing.
 
-    Raises:
-        InputError: as ``config.load_search`` and ``load_extensions``.
+    Args:
+        overrides: those of ``--set``, which come first.
+        given: what other options stand for, by key.
     """
-    settings = config.load_search(path, changes)
-    try:
-        load_extensions(settings.extensions)
-    except InputError as error:
-        raise error.at(str(path)) from None
-    return settings
-
-
-def refuse_changes(
-    settings: config.SearchConfig, folder: RunFolder, free: tuple[str, ...], where: str, remedy: str
-) -> None:
-    """Make sure that only some sections differ from those of the run; which images score may differ in any case."""
-    recorded = folder.config()
-    scoring = {"data": recorded.data.model_copy(update={"score_on": settings.data.score_on})}
-    recorded = recorded.model_copy(update=scoring)  # a search refuses test images by itself
-    for name in type(settings).model_fields:
-        if name not in free and getattr(settings, name) != getattr(recorded, name):
-            raise InputError(
-                f"{where}: {name}",
-                "differs from what the run was started with",
-                accepted=f"that of {folder.config_file}; only {', '.join(free[:-1])} and {free[-1]} may change",
-                remedy=remedy,
-            )
+    return [*(overrides or ()), *(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)]

@@ -1,14 +1,10 @@
 """``evonas rerank`` and ``evonas evaluate``: layers trained side by side under several seeds."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from evonas import config
-from evonas.cli import terminal
 from evonas.cli.app import (
     INTERRUPTED,
     DeviceOption,
@@ -16,29 +12,13 @@ from evonas.cli.app import (
     JsonOption,
     ResumeOption,
     RunArgument,
+    Setting,
     WorkersOption,
-    app,
-    load_with_extensions,
-    refuse_changes,
+    changes_of,
 )
-from evonas.compare import rerank as reranking
-from evonas.compare.columns import columns_of, contenders_of, find_data, find_task
-from evonas.compare.report import matrix_report
-from evonas.compare.run import run_matrix
-from evonas.compare.trials import fresh_seeds
-from evonas.config import section
 from evonas.errors import InputError
-from evonas.extensions import load_extensions
-from evonas.report.board import Board
-from evonas.report.save import save_report, show_report
-from evonas.runs.folder import RunFolder, locked, working_folder
-from evonas.runs.interrupt import RunInterruptedError
-from evonas.runs.store import RESULTS, Store
-from evonas.search import named
-from evonas.search.archive import Archive
 
 
-@app.command()
 def rerank(
     run: RunArgument,
     top: Annotated[int | None, typer.Option(min=1, help="How many of the best layers; rerank.top.")] = None,
@@ -63,10 +43,26 @@ def rerank(
 
     Stop with Ctrl-C; the same command goes on. More seeds or layers reuse what is trained already.
     """
+    from evonas.cli import terminal
+    from evonas.cli.settings import load_with_extensions, refuse_changes
+    from evonas.compare import rerank as reranking
+    from evonas.report.board import Board
+    from evonas.report.save import show_report
+    from evonas.runs.folder import RunFolder, locked
+    from evonas.runs.interrupt import RunInterruptedError
+    from evonas.runs.store import RESULTS, Store
+    from evonas.search.archive import Archive
+
     folder = RunFolder(run).require()
-    given = {"rerank.top": top, "rerank.seeds": seeds, "rerank.steps": steps, "rerank.margin_over": margin_over}
-    given["execution.workers"] = workers
-    changes = _changes(overrides, given, test=test, device=device)
+    given: dict[str, Setting] = {
+        "rerank.top": top,
+        "rerank.seeds": seeds,
+        "rerank.steps": steps,
+        "rerank.margin_over": margin_over,
+    }
+    changes = changes_of(
+        overrides, given | _scored(test=test) | {"execution.workers": workers, "execution.device": device}
+    )
     settings, console = load_with_extensions(folder.config_file, changes), terminal.console(stderr=True)
     refuse_changes(settings, folder, ("rerank", "execution"), str(folder.config_file), "start a new run")
     with locked(folder), Store.open(folder.path / RESULTS) as store:
@@ -84,7 +80,6 @@ def rerank(
     terminal.print_report(report, reranking.save_reranking(folder, found, report), as_json=as_json)
 
 
-@app.command()
 def evaluate(
     layers: Annotated[
         list[str], typer.Argument(metavar="LAYER...", help="Catalogue names, RUN#rank, text forms or .json files.")
@@ -137,9 +132,22 @@ def evaluate(
 
     Finished trainings are kept: after Ctrl-C the same command with --resume goes on.
     """
-    given = {"training.steps": steps, "execution.workers": workers}
-    changes = _changes(overrides, given, test=test, device=device)
-    read = config.load_comparison(settings, changes)
+    from evonas import config
+    from evonas.cli import terminal
+    from evonas.compare.columns import columns_of, contenders_of, find_data, find_task
+    from evonas.compare.report import matrix_report
+    from evonas.compare.run import run_matrix
+    from evonas.compare.trials import fresh_seeds
+    from evonas.config import section
+    from evonas.extensions import load_extensions
+    from evonas.report.save import save_report
+    from evonas.runs.folder import working_folder
+    from evonas.runs.interrupt import RunInterruptedError
+    from evonas.runs.store import RESULTS, Store
+    from evonas.search import named
+
+    given: dict[str, Setting] = {"training.steps": steps, "execution.workers": workers, "execution.device": device}
+    read = config.load_comparison(settings, changes_of(overrides, given | _scored(test=test)))
     found, console = read.config, terminal.console(stderr=True)
     load_extensions(found.extensions)
     if read.unread:
@@ -171,13 +179,8 @@ def evaluate(
     terminal.print_report(report, files, as_json=as_json)
 
 
-def _changes(
-    overrides: list[str] | None, given: Mapping[str, int | str | None], *, test: bool, device: str | None
-) -> list[str]:
-    """What options set in a configuration, as overrides."""
-    changes = [*(overrides or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]
-    changes += ['data.score_on="test"'] if test else []
-    return changes + ([f"execution.device={json.dumps(device)}"] if device is not None else [])
+def _scored(*, test: bool) -> dict[str, Setting]:
+    return {"data.score_on": "test"} if test else {}
 
 
 def _listed(text: str) -> list[str]:

@@ -3,22 +3,17 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evonas.cli import terminal
-from evonas.cli.app import JsonOption, LayerArgument, RunArgument, app
+from evonas.cli.app import JsonOption, LayerArgument, RunArgument
 from evonas.errors import InputError
-from evonas.graph.primitive import LAYOUTS
-from evonas.report.pictures import draw_genome, to_png
-from evonas.runs.folder import RunFolder
-from evonas.search import named, ranking
-from evonas.search.archive import Archive
-from evonas.search.outcome import COMPILED
+
+if TYPE_CHECKING:
+    from evonas.search.named import NamedLayer
 
 
-@app.command()
 def top(
     run: RunArgument,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many layers.")] = 10,
@@ -33,6 +28,12 @@ def top(
 
     The Pareto front over accuracies and other objectives: [bold]evonas top runs/first --pareto[/bold]
     """
+    from evonas.cli import terminal
+    from evonas.runs.folder import RunFolder
+    from evonas.search import ranking
+    from evonas.search.archive import Archive
+    from evonas.search.outcome import COMPILED
+
     folder = RunFolder(run).require()
     ranked, known = ranking.ranking(folder), ranking.baselines(folder)
     entries = (ranking.undominated(ranked) if pareto else ranked)[:count]
@@ -48,7 +49,6 @@ def top(
             console.print(f"{count} {how}", highlight=False, soft_wrap=True)
 
 
-@app.command()
 def show(
     layer: LayerArgument,
     as_json: JsonOption = False,
@@ -58,6 +58,10 @@ def show(
 
     Example: [bold]evonas show evonorm-s0 --png s0.png[/bold]
     """
+    from evonas.cli import terminal
+    from evonas.graph.primitive import LAYOUTS
+    from evonas.search import named, ranking
+
     found = named.find_layer(layer)
     if png is not None:
         _write_png(found, png)
@@ -89,7 +93,6 @@ def show(
         console.print(f"{'picture':<17}{png}", highlight=False, markup=False, soft_wrap=True)
 
 
-@app.command()
 def export(
     layer: LayerArgument,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.py", help="Where to write the module.")],
@@ -108,6 +111,9 @@ def export(
     A text form without moments may stand for a layer of images or of tokens:
     [bold]evonas export 'tanh(x)' --layout btd -o tanh.py[/bold]
     """
+    from evonas.cli import terminal
+    from evonas.search import named
+
     found = named.find_layer(layer)
     try:
         path = named.export_layer(replace(found, layout=layout or found.layout), output)
@@ -118,7 +124,9 @@ def export(
     terminal.console().print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
-def _write_png(layer: named.NamedLayer, path: Path) -> None:
+def _write_png(layer: "NamedLayer", path: Path) -> None:
+    from evonas.report.pictures import draw_genome, to_png
+
     if path.suffix != ".png":
         raise InputError("--png", str(path), accepted="a file that ends in .png")
     to_png(draw_genome(layer.genome, title=layer.name, subtitle=layer.genome.key), path)

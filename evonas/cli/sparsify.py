@@ -3,66 +3,56 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
-from evonas.cli.app import ForceOption, JsonOption, ResumeOption, app
-from evonas.cli.study_command import RunOption, run_and_print
-from evonas.config.section import parse_section
-from evonas.report.save import Report
-from evonas.runs.store import Outcome
-from evonas.studies.sparsity import measuring
-from evonas.studies.sparsity.scores import SCORE_METHODS
-from evonas.studies.sparsity.study import ALL, Measurement, SparsityStudyConfig
-from evonas.studies.sparsity.study_report import sparsity_report
-from evonas.studies.study import Study
+from evonas.cli.app import ForceOption, JsonOption, ResumeOption
+from evonas.cli.study_command import RunOption
+
+if TYPE_CHECKING:
+    from evonas.report.save import Report
+    from evonas.runs.store import Outcome
+    from evonas.studies.sparsity.study import Measurement
 
 
-def _option(key: str, help_text: str, **settings: Any) -> Any:
-    """An option of a study's key, whose default is the study's."""
-    default = SparsityStudyConfig.model_fields[key].default
-    if default is not None:
-        shown = ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
-        help_text += f" Default: {shown}."
-    return typer.Option(help=help_text, show_default=False, **settings)
-
-
-@app.command(name="sparsify")
-def sparsify_command(
+def sparsify(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="An id of the hub, a folder, or a GGUF file.")],
     method: Annotated[
-        list[str] | None, _option("methods", f"{', '.join(SCORE_METHODS)}, or {ALL}; may be repeated.")
+        list[str] | None,
+        typer.Option(help="teal, wina, cats, r-sparse, random, or all; may be repeated. Default: teal, wina."),
     ] = None,
     sparsity: Annotated[
-        list[float] | None, _option("sparsities", "Share of inputs to drop, less than 1; may be repeated.")
+        list[float] | None,
+        typer.Option(help="Share of inputs to drop, less than 1; may be repeated. Default: 0.25, 0.4, 0.5, 0.65."),
     ] = None,
     allocation: Annotated[
         list[str] | None,
-        _option(
-            "allocations",
-            "uniform; greedy or fisher: by what dropping costs a block or the model; may be repeated."
+        typer.Option(
+            help="uniform; greedy or fisher: by what dropping costs a block or the model; may be repeated."
             " Default: fisher, uniform where a method has nothing to split.",
         ),
     ] = None,
     transform: Annotated[
-        str | None, _option("transform", "off, on or both: a basis in which key and gate columns are orthogonal.")
+        str | None,
+        typer.Option(help="off, on or both: a basis in which key and gate columns are orthogonal. Default: off."),
     ] = None,
-    selection: Annotated[str | None, _option("selection", "topk of each token, or threshold.")] = None,
+    selection: Annotated[str | None, typer.Option(help="topk of each token, or threshold. Default: topk.")] = None,
     text: Annotated[
-        list[str] | None, _option("texts", "What is scored: topics, austen[:PATH] or a file; may be repeated.")
+        list[str] | None,
+        typer.Option(help="What is scored: topics, austen[:PATH] or a file; may be repeated. Default: topics."),
     ] = None,
     calibration: Annotated[
-        str | None, _option("calibration", "What calibrates, the same; never a passage that is scored.")
+        str | None,
+        typer.Option(help="What calibrates, the same; never a passage that is scored. Default: topics."),
     ] = None,
-    tokens: Annotated[int | None, _option("tokens", "How many are scored of each text.", min=1)] = None,
-    calibration_tokens: Annotated[int | None, _option("calibration_tokens", "How many calibrate.", min=1)] = None,
+    tokens: Annotated[int | None, typer.Option(help="How many are scored of each text. Default: 8192.", min=1)] = None,
+    calibration_tokens: Annotated[int | None, typer.Option(help="How many calibrate. Default: 2048.", min=1)] = None,
     context: Annotated[
-        int | None, _option("context", "Tokens of a window. Default: 512, or what the model sees.", min=2)
+        int | None, typer.Option(help="Tokens of a window. Default: 512, or what the model sees.", min=2)
     ] = None,
     dense_first: Annotated[
-        int | None, _option("dense_first", "First positions of a window that stay dense.", min=0)
+        int | None, typer.Option(help="First positions of a window that stay dense. Default: 0.", min=0)
     ] = None,
     speed: Annotated[
         bool, typer.Option(help="Whether to time decoding as well, dense and sparse taking turns.")
@@ -72,7 +62,7 @@ def sparsify_command(
     ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch; default: its own choice.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "cpu",
-    dtype: Annotated[str | None, _option("dtype", "float32, bfloat16 or float16.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16. Default: float32.")] = None,
     run: RunOption = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; speed is measured in one, by itself.")] = 1,
     resume: ResumeOption = False,
@@ -89,6 +79,15 @@ def sparsify_command(
 
     Finished measurements are kept: after Ctrl-C the same command with --resume goes on, and a larger grid adds to it.
     """
+    import torch
+
+    from evonas.cli.study_run import run_and_print
+    from evonas.config.section import parse_section
+    from evonas.studies.sparsity import measuring
+    from evonas.studies.sparsity.study import SparsityStudyConfig
+    from evonas.studies.sparsity.study_report import sparsity_report
+    from evonas.studies.study import Study
+
     stem = Path(model).name.removesuffix(".gguf")
     settings = {
         "name": "sparsify-" + re.sub(r"[^A-Za-z0-9._+-]+", "-", stem),
@@ -115,7 +114,7 @@ def sparsify_command(
     material = measuring.load_material(study)
     grid = material.grid(study)
 
-    def report(outcomes: Mapping[Measurement, Outcome]) -> Report:
+    def report(outcomes: "Mapping[Measurement, Outcome]") -> "Report":
         return sparsity_report(study.name, grid, outcomes, material.facts(study))
 
     runnable = Study(study.name, study.execution, measuring.sparsity_jobs(study, grid, folder), report)

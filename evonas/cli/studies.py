@@ -1,89 +1,54 @@
 """``evonas stability``, ``evonas hypernet`` and ``evonas steer``: studies, which are grids of runs."""
 
-from collections.abc import Mapping
-from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from evonas.cli.study_command import add_study
-from evonas.report.save import Report
-from evonas.runs.store import Outcome
-from evonas.search.named import find_layer
-from evonas.studies.hypernet import study as hypernet_study
-from evonas.studies.hypernet.report import hypernet_report
-from evonas.studies.stability import study as stability_study
-from evonas.studies.stability.report import stability_report
-from evonas.studies.steering import study as steering_study
-from evonas.studies.steering.report import draw_samples, steering_report
-from evonas.studies.study import Study
+from evonas.cli.study_command import study_verb
+
+if TYPE_CHECKING:
+    from evonas.cli.study_run import StudyKind
 
 RESUMED = "Finished runs are kept: after Ctrl-C the same command with --resume goes on."
 
 
-def stability(study: stability_study.StabilityStudyConfig, _folder: Path) -> Study[Any]:
-    """Learning-rate sweeps."""
-    study = _with_layers(study)
-    runs = stability_study.stability_runs(study)
+def _stability() -> "StudyKind[Any]":
+    from evonas.cli.study_kinds import STABILITY
 
-    def report(outcomes: Mapping[stability_study.StabilityRun, Outcome]) -> Report:
-        return stability_report(study.name, {cell: outcomes[run] for cell, run in runs.items()})
-
-    return Study(study.name, study.execution, stability_study.stability_jobs(runs), report)
+    return STABILITY
 
 
-def _with_layers(study: stability_study.StabilityStudyConfig) -> stability_study.StabilityStudyConfig:
-    """The study with RUN#rank and .json files as text forms, which is what records of runs hold."""
-    interventions = []
-    for intervention in study.interventions:
-        layer = intervention.run.get("layer", "")
-        if isinstance(layer, str) and ("#" in layer or layer.endswith(".json")):
-            text = find_layer(layer).genome.active().to_text()
-            intervention = intervention.model_copy(update={"run": {**intervention.run, "layer": text}})
-        interventions.append(intervention)
-    return study.model_copy(update={"interventions": tuple(interventions)})
+def _hypernet() -> "StudyKind[Any]":
+    from evonas.cli.study_kinds import HYPERNET
+
+    return HYPERNET
 
 
-def hypernet(study: hypernet_study.HypernetStudyConfig, _folder: Path) -> Study[Any]:
-    """Convergence of hypernetworks."""
-    jobs = hypernet_study.hypernet_jobs(hypernet_study.hypernet_runs(study))
-    return Study(study.name, study.execution, jobs, partial(hypernet_report, study.name))
+def _steer() -> "StudyKind[Any]":
+    from evonas.cli.study_kinds import STEERING
+
+    return STEERING
 
 
-def steer(study: steering_study.SteeringStudyConfig, folder: Path) -> Study[Any]:
-    """Steering methods at matched price."""
-    measurements = steering_study.steering_runs(study, folder)
-
-    def report(outcomes: Mapping[steering_study.SteeringJob, Outcome]) -> Report:
-        images = draw_samples(study, measurements, folder)
-        return steering_report(study.name, study.rises, measurements, outcomes, images)
-
-    return Study(study.name, study.execution, steering_study.steering_jobs(study, measurements, folder), report)
-
-
-add_study(
+stability = study_verb(
     "stability",
-    stability_study.StabilityStudyConfig,
-    stability,
+    _stability,
     f"""How sensitive small transformers are to their learning rate: sizes x learning rates x interventions x seeds.
 
     Example: [bold]evonas stability studies/qk_layernorm.toml --workers 2[/bold]
 
     {RESUMED}""",
 )
-add_study(
+hypernet = study_verb(
     "hypernet",
-    hypernet_study.HypernetStudyConfig,
-    hypernet,
+    _hypernet,
     f"""How fast hypernetworks learn: parametrizations x optimizers x learning rates x activations x norms x seeds.
 
     Example: [bold]evonas hypernet studies/mip_digits.toml --workers 2[/bold]
 
     {RESUMED}""",
 )
-add_study(
+steer = study_verb(
     "steer",
-    steering_study.SteeringStudyConfig,
-    steer,
+    _steer,
     f"""Steer a model's activations: methods x sparsities x neurons x strengths x seeds, scored with its price.
 
     Example: [bold]evonas steer studies/steer_digits.toml[/bold]

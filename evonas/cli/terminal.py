@@ -1,5 +1,7 @@
 """What people see on the terminal: tables, and the progress of a search."""
 
+from __future__ import annotations
+
 import sys
 import time
 from collections import Counter
@@ -7,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
@@ -17,13 +19,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
 
-from evonas.report.save import Report
 from evonas.report.table import Table, written
-from evonas.runs.progress import JobProgress
-from evonas.search.driver import Clock
-from evonas.search.objectives import OBJECTIVES
-from evonas.search.outcome import Candidate, Evaluation
-from evonas.search.ranking import Entry
+
+if TYPE_CHECKING:
+    from evonas.report.save import Report
+    from evonas.runs.progress import JobProgress
+    from evonas.search.driver import Clock
+    from evonas.search.outcome import Candidate, Evaluation
+    from evonas.search.ranking import Entry
 
 FILE_WIDTH = 140
 LONGEST_WORD = 24  # letters; longer ones are broken
@@ -57,6 +60,8 @@ def print_ranking(entries: Sequence[Entry], baselines: Sequence[Entry], *, title
 
 
 def _meaning(extra: str) -> str:
+    from evonas.search.objectives import OBJECTIVES
+
     if extra not in OBJECTIVES:
         return f"{extra}: an objective of an extension that is not loaded"
     return f"{extra}: {OBJECTIVES[extra].meaning}, {OBJECTIVES[extra].direction}"

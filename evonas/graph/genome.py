@@ -8,13 +8,15 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from evonas.errors import InputError
 from evonas.graph import notation
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node, check_node
 from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES
+
+if TYPE_CHECKING:  # imported where a graph is made or read, as it takes long
+    import networkx as nx
 
 
 def _node_key(node: Node, operands: list[str]) -> str:
@@ -71,11 +73,13 @@ class Genome:
         return tuple(sorted(wanted))
 
     @cached_property
-    def graph(self) -> nx.MultiDiGraph:
+    def graph(self) -> "nx.MultiDiGraph":
         """The frozen graph of the active nodes: attributes ``op``, ``axes``; an edge's key is the operand slot.
 
         Nodes are numbered as in ``active()``; ``graph.graph["output"]`` is the output's number.
         """
+        import networkx as nx
+
         graph = nx.MultiDiGraph()
         active = self.active()
         for position in active.active_positions:
@@ -87,13 +91,15 @@ class Genome:
         return nx.freeze(graph)
 
     @classmethod
-    def from_graph(cls, graph: nx.MultiDiGraph) -> "Genome":
+    def from_graph(cls, graph: "nx.MultiDiGraph") -> "Genome":
         """The genome of a graph as ``graph`` gives it; inverse of ``graph`` for genomes without inactive nodes.
 
         Raises:
             InputError: not a MultiDiGraph, a cycle, no single output, or a node without ``op`` or whose operand
                 slots do not run 0, 1, ...
         """
+        import networkx as nx
+
         if not isinstance(graph, nx.MultiDiGraph):
             accepted = "a MultiDiGraph, which keeps both edges of mul(x, x)"
             raise InputError("graph", f"is a {type(graph).__name__}", accepted=accepted)
@@ -201,7 +207,7 @@ class Genome:
         return notation.formula(self.active().nodes, latex=latex)
 
 
-def _graph_node(graph: nx.MultiDiGraph, name: object) -> tuple[str, list[object]]:
+def _graph_node(graph: "nx.MultiDiGraph", name: object) -> tuple[str, list[object]]:
     """The operation of a node of a graph that people may have made by hand, and its inputs in operand order."""
     where = f"graph node {name}"
     op = graph.nodes[name].get("op")

@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from scipy.special import erf
 
 from evonas.errors import InputError
 from evonas.graph import functions, references
@@ -288,7 +287,7 @@ _TABLE = (
         "erf",
         1,
         torch.erf,
-        lambda x, _: erf(x),
+        lambda x, _: references.erf(x),
         lambda g, _v, x, _: (g * (2 / math.sqrt(math.pi)) * np.exp(-x * x),),
         _call("erf"),
         PrintedForm("\\mathrm{{erf}}\\left({0}\\right)"),

@@ -14,6 +14,14 @@ Array = NDArray[np.float64]
 Average = Callable[[Array], Array]
 
 
+def erf(x: Array) -> Array:
+    """The error function."""
+    from scipy.special import erf as of_scipy  # imported by the first layer that has one: scipy takes long to import
+
+    found: Array = of_scipy(x)
+    return found
+
+
 def div(x: Array, y: Array, eps: float) -> Array:
     """Quotient x / (sign(y) max(|y|, eps)), sign(0) = 1."""
     guarded: Array = np.copysign(np.maximum(np.abs(y), eps), y)

@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass, field
 
 import torch
-import torch._dynamo
 from torch import Tensor, fx, nn
 
 from evonas.errors import first_line
@@ -63,10 +62,12 @@ class CompiledFunction:
 
     def _warm_up(self, layer: NormActLayer) -> None:
         """Compile forward and backward, on numbers of no meaning."""
+        from torch._dynamo.decorators import mark_unbacked  # the compiler takes a second to import
+
         batch, in_group, height, width = EXAMPLE
         weight, channels = layer.weight, in_group * layer.groups
         x = weight.new_zeros((batch, channels, height, width), requires_grad=True)
-        torch._dynamo.decorators.mark_unbacked(x, 0)  # no conditions on the batch: its size decides nothing
+        mark_unbacked(x, 0)  # no conditions on the batch: its size decides nothing
         parameters = [weight.new_ones(channels, requires_grad=True).view(-1) for _ in layer.argument_names]
         running = [getattr(layer.body, name).running for name in self._moments]
         stand_ins = [r.new_ones((1, channels if r.numel() > 1 else 1, 1, 1)) for r in running]
@@ -129,10 +130,12 @@ class LayerCompiler:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self._functions:
+            return  # resetting would import the compiler
         for function in self._functions.values():
             function.failure = "the compiler was closed"
         self._functions.clear()
-        torch._dynamo.reset()
+        torch.compiler.reset()
 
 
 def compiling_pays(

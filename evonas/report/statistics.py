@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from scipy import stats
-
 LEVEL = 0.95
 
 TaskSeed = tuple[str, int]  # task, seed
@@ -127,6 +125,8 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     found = summary(values)
     if found.std is None:
         return Interval(found.mean, None, None, found.count)
+    from scipy import stats  # takes long to import, and most readers of this module never get here
+
     half = float(stats.t.ppf((1 + level) / 2, found.count - 1)) * found.std / found.count**0.5
     return Interval(found.mean, found.mean - half, found.mean + half, found.count)
 

@@ -12,7 +12,6 @@ from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
 from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.outcome import Evaluation
-from evonas.search.selection import pareto_front
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +115,8 @@ def _read(run: RunFolder, rank: int, text: str) -> Genome | UnreadLayer:
 
 def undominated(entries: Sequence[Entry]) -> list[Entry]:
     """The entries nobody among them dominates on all recorded objectives, accuracies and extras; ranks are kept."""
+    from evonas.search.selection import pareto_front  # DEAP's tools take long to import
+
     individuals = [
         Individual.of(number, e.genome, e.evaluation.objectives, FULL_TRAINING, e.evaluation.extras)
         for number, e in enumerate(entries)

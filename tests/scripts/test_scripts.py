@@ -382,3 +382,14 @@ def test_the_table_of_candidates_says_the_same_from_a_run_and_from_its_csv(tmp_p
     for source in ("nowhere", "nowhere.csv", "other.csv"):
         refused = run("candidates_table.py", tmp_path / source)
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+
+
+def test_the_table_of_start_up_pairs_every_command_with_an_import_of_torch(run: Run) -> None:
+    done = run("startup.py", "--json", "--rounds", 1)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    torch_alone = found['python -c "import torch"']
+    assert torch_alone["ratio"] == 1
+    for name, row in found.items():  # one round: the ratio is that of the two times
+        assert row["ratio"] == pytest.approx(row["seconds"] / torch_alone["seconds"]), name
+        assert row["seconds"] > 0

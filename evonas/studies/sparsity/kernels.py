@@ -20,9 +20,13 @@ def gather_mv(columns: Tensor, indices: Tensor, values: Tensor) -> Tensor:
     return bags[0] if len(bags) == 1 else bags.sum(0)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # fixed in compiled code, as in all of it
 def _threads() -> int:
     return torch.get_num_threads()
+
+
+# Fixed in compiled code, as in all of it. This is what torch.compiler.assume_constant_result sets; calling that would
+# import the compiler, which takes a second.
+_threads._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def masked_mv(columns: Tensor, x: Tensor) -> Tensor:

@@ -25,7 +25,6 @@ Source: Chen et al. 2025 (WINA), section on computational invariance.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -79,8 +78,10 @@ def nearest_to_axes(span: Tensor) -> Tensor:
 
     Shapes: span [n, k], orthonormal -> the same.
     """
+    from scipy.linalg import qr  # takes long to import
+
     count = span.shape[1]
-    pivots = scipy.linalg.qr((span @ span.T).cpu().numpy(), mode="r", pivoting=True)[1]
+    pivots = qr((span @ span.T).cpu().numpy(), mode="r", pivoting=True)[1]
     axes = sorted(pivots[:count].tolist())
     left, _, right = torch.linalg.svd(span[axes].T)
     nearest: Tensor = span @ (left @ right)

@@ -15,7 +15,6 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from evonas.errors import InputError
 
@@ -94,6 +93,8 @@ class ScalingFit:
         free = len(self.sizes) - len(self.coefficients)
         low = high = None
         if free:
+            from scipy import stats  # takes long to import
+
             design = self._design(np.array(self.sizes))
             spread = self.deviation * math.sqrt(1 + row @ np.linalg.inv(design.T @ design) @ row)
             half = float(stats.t.ppf((1 + level) / 2, free)) * spread

@@ -32,6 +32,14 @@ def test_the_cpu_kernel_gives_the_masked_dense_product(
     assert torch.allclose(y.double(), masked @ columns.double(), atol=tolerance)
 
 
+def test_compiled_code_takes_the_number_of_threads_for_a_constant(g: torch.Generator) -> None:
+    columns, indices = torch.randn(30, 17, generator=g), torch.tensor([1, 4, 7])
+    values = torch.randn(3, generator=g)
+    compiled = torch.compile(gather_mv, fullgraph=True, backend="eager")  # refuses to leave any of it to Python
+    assert torch.equal(compiled(columns, indices, values), gather_mv(columns, indices, values))
+    torch.compiler.reset()
+
+
 INTERPRETED = """
 import torch
 from evonas.studies.sparsity.triton_kernel import skip_zeros
