@@ -44,7 +44,6 @@ def rerank(
     Stop with Ctrl-C; the same command goes on. More seeds or layers reuse what is trained already.
     """
     from evonas.cli import terminal
-    from evonas.cli.settings import load_with_extensions, refuse_changes
     from evonas.compare import rerank as reranking
     from evonas.report.board import Board
     from evonas.report.save import show_report
@@ -52,6 +51,7 @@ def rerank(
     from evonas.runs.interrupt import RunInterruptedError
     from evonas.runs.store import RESULTS, Store
     from evonas.search.archive import Archive
+    from evonas.search.start import load_with_extensions, refuse_changes
 
     folder = RunFolder(run).require()
     given: dict[str, Setting] = {

@@ -1,13 +1,13 @@
 """``evonas search``: launches a search, and goes on with one."""
 
-import re
+import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from evonas.cli.app import DeviceOption, Setting, WorkersOption, changes_of
-from evonas.errors import InputError
 
 
 def search(
@@ -40,7 +40,10 @@ def search(
 
     With other data: [bold]--set data.name=npz --set data.path=cifar10.npz --set data.size=16[/bold]
     """
+    started = time.monotonic()
+    print("loading torch", file=sys.stderr, flush=True)
     from evonas.cli.searching import launch
+    from evonas.search.start import Request
 
     given: dict[str, Setting] = {
         "seed": seed,
@@ -48,15 +51,5 @@ def search(
         "execution.device": device,
         "execution.cache": cache,
     }
-    given |= _budget(budget) if budget is not None else {}
-    launch(file, run, changes_of(overrides, given), list(start_from or []), resume=resume)
-
-
-def _budget(text: str) -> dict[str, float]:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if match is None or float(match[1]) <= 0 or (not match[2] and "." in match[1]):
-        raise InputError("--budget", repr(text), accepted="a time such as 90s, 10m, 2h, or a number of evaluations")
-    if not match[2]:
-        return {"budget.evaluations": int(match[1]), "budget.minutes": 0}
-    minutes = float(match[1]) * {"s": 1 / 60, "m": 1, "h": 60}[match[2]]
-    return {"budget.minutes": minutes, "budget.evaluations": 0}
+    changes, first = tuple(changes_of(overrides, given)), tuple(start_from or ())
+    launch(Request(file, run, budget, changes, first, resume=resume, prefix="--"), started)

@@ -1,4 +1,4 @@
-"""What people see on the terminal: tables, and the progress of a search."""
+"""What people see on the terminal: tables, and the progress of jobs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, Self
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
-from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
 
-from evonas.report.table import Table, written
+from evonas.report.table import Table
+from evonas.runs.progress import duration_text
 
 if TYPE_CHECKING:
     from evonas.report.save import Report
     from evonas.runs.progress import JobProgress
-    from evonas.search.driver import Clock
-    from evonas.search.outcome import Candidate, Evaluation
     from evonas.search.ranking import Entry
 
 FILE_WIDTH = 140
@@ -173,107 +170,12 @@ class JobBar:
         now = time.monotonic()
         left = "-"
         if progress.done:
-            left = _duration((now - self._started) * (progress.total - progress.finished) / progress.done)
+            left = duration_text((now - self._started) * (progress.total - progress.finished) / progress.done)
         self._bar.update(self._task, completed=progress.finished, total=progress.total, left=left)
         edge = not progress.done or progress.finished == progress.total
         if not self._console.is_terminal and (edge or now - self._printed >= PLAIN_EVERY):
             self._printed = now
             self._console.print(f"{progress.finished} of {progress.total} {self._what}, {left} left", highlight=False)
-
-
-class SearchProgress:
-    """A watcher that shows a search while it runs: live on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, clock: Clock, console: Console) -> None:
-        self._clock, self._console = clock, console
-        self._rejections: Counter[str] = Counter()
-        self._told = self._scored = self._new = 0
-        self._best: tuple[float, Candidate, Evaluation] | None = None
-        self._baselines: dict[str, float | None] = {}
-        self._started = self._printed = time.monotonic()
-        self._live = (
-            Live(get_renderable=self._panel, console=console, refresh_per_second=2) if console.is_terminal else None
-        )
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-        elif self._told:
-            self._console.print(self._line(), highlight=False, soft_wrap=True)
-
-    def baseline(self, name: str, evaluation: Evaluation) -> None:
-        """See ``Watcher``."""
-        self._baselines[name] = evaluation.mean
-        if self._live is None:
-            self._console.print(f"baseline {name}: {written(evaluation.mean)}", highlight=False)
-
-    def told(self, candidate: Candidate, evaluation: Evaluation, *, recorded: bool) -> None:
-        """See ``Watcher``."""
-        self._told += 1
-        self._new += not recorded
-        self._rejections.update(r.stage for _, r in candidate.screened_out)
-        if evaluation.rejection is not None:
-            self._rejections[f"{evaluation.rejection.stage}: {evaluation.rejection.reason}"] += 1
-        mean = evaluation.mean
-        if mean is not None:
-            self._scored += 1
-            if self._best is None or mean > self._best[0]:
-                self._best = (mean, candidate, evaluation)
-        now = time.monotonic()
-        if self._live is None and not recorded and now - self._printed >= PLAIN_EVERY:
-            self._printed = now
-            self._console.print(self._line(), highlight=False, soft_wrap=True)
-
-    def _speed(self) -> float:
-        return self._new / max(time.monotonic() - self._started, 1e-9)
-
-    def _left(self) -> str:
-        fraction = self._clock.fraction(self._told)
-        if not 0 < fraction < 1:
-            return "-"
-        return _duration(self._clock.seconds * (1 - fraction) / fraction)
-
-    def _line(self) -> str:
-        best = f"best {self._best[0]:.4f} #{self._best[1].index}" if self._best else "no scores yet"
-        reasons = ", ".join(f"{reason} {count}" for reason, count in self._rejections.most_common())
-        return (
-            f"{_duration(self._clock.seconds)}  {self._told} told, {self._scored} scored, {best}, "
-            f"{self._speed():.2f}/s, {self._left()} left; rejected: {reasons or 'none'}"
-        )
-
-    def _panel(self) -> Grid:
-        grid = Grid.grid(padding=(0, 2))
-        grid.add_column(style="bold")
-        grid.add_column(overflow="fold")
-        grid.add_row("search", ProgressBar(total=1.0, completed=min(1.0, self._clock.fraction(self._told)), width=50))
-        grid.add_row(
-            "",
-            f"{self._told} evaluated, {self._scored} scored, {self._speed():.2f}/s, "
-            f"{_duration(self._clock.seconds)} used, {self._left()} left",
-        )
-        if self._best is not None:
-            mean, candidate, evaluation = self._best
-            scores = "  ".join(f"{task} {value:.4f}" for task, value in evaluation.objectives.items())
-            grid.add_row("best", f"{mean:.4f}  ({scores})  candidate {candidate.index}")
-            grid.add_row("", Text(candidate.genome.formula()))
-        if self._baselines:
-            grid.add_row("baselines", "  ".join(f"{name} {written(mean)}" for name, mean in self._baselines.items()))
-        reasons = "  ".join(f"{reason} {count}" for reason, count in self._rejections.most_common())
-        grid.add_row("rejected", reasons or "none")
-        return grid
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -16,11 +16,12 @@ class RunInterruptedError(Exception):
 
 
 class Interrupts:
-    """Turns signals into a request to stop, which is heeded only where nothing can be lost: while waiting for a result.
+    """Turns signals into a request to stop, which is heeded only where nothing can be lost.
 
-    Elsewhere a signal is remembered: an exception in the middle of a transaction, or inside a library that turns it
-    into an error of its own, would do harm. A second signal raises ``KeyboardInterrupt`` at once. Outside the main
-    thread signals are left alone: what they do is the main thread's business.
+    That is while waiting for a result, and where ``check`` is called. Elsewhere a signal is remembered: an exception
+    in the middle of a transaction, or inside a library that turns it into an error of its own, would do harm. A second
+    signal raises ``KeyboardInterrupt`` at once. Outside the main thread signals are left alone: what they do is the
+    main thread's business.
     """
 
     def __init__(self) -> None:
@@ -48,8 +49,7 @@ class Interrupts:
         """
         try:
             self._waiting = True
-            if self._requested:
-                raise RunInterruptedError
+            self.check()
             value = result()
         except BaseException:
             if self._requested:  # whatever the interruption turned into on its way here
@@ -57,9 +57,17 @@ class Interrupts:
             raise
         finally:
             self._waiting = False
+        self.check()
+        return value
+
+    def check(self) -> None:
+        """Go on only if no signal came.
+
+        Raises:
+            RunInterruptedError: one did.
+        """
         if self._requested:
             raise RunInterruptedError
-        return value
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         again, self._requested = self._requested, True

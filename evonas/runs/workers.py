@@ -1,17 +1,20 @@
 """Worker processes that may die, hang or run out of memory at the cost of one job."""
 
 import os
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -27,6 +30,8 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 WATCH_SECONDS = 2.0  # between a worker's looks whether its driver is alive
+TICK_SECONDS = 0.1  # between looks of one who waits for a job
+NOTE_SECONDS = 0.5  # between a worker's notes of what it does
 MOST_BREAKS = 3
 
 
@@ -74,17 +79,26 @@ class Workers(Generic[Setup, Job, Result]):
     ) -> None:
         self._start = (prepare, setup, threads)
         self._workers, self._timeout = workers, timeout
+        self._notes = Path(tempfile.mkdtemp(prefix="evonas-"))
         self._pool = self._new_pool()
         self._breaks = 0  # since the last job that came back
 
-    def submit(self, job: Job) -> Callable[[], Result | Failure]:
+    def submit(self, job: Job) -> "Submitted[Job, Result]":
         """Queue a job; call what this returns to get its result.
 
         Raises:
             InputError: workers keep dying before they do anything.
         """
         future = self._schedule(job)
-        return partial(self._wait, self._pool, future, job)
+        return Submitted(self, self._pool, future, job)
+
+    def doing(self) -> list[str]:
+        """What the workers have noted that they are doing now, one line for each that has; see ``note``."""
+        found = []
+        for file in sorted(self._notes.iterdir()):
+            if _alive(int(file.name)) and (text := file.read_text(encoding="utf-8")):
+                found.append(text)
+        return found
 
     def unordered(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result | Failure]]:
         """Do all jobs, and give each with its result as it comes.
@@ -100,8 +114,13 @@ class Workers(Generic[Setup, Job, Result]):
             pool, job = waiting[future]
             yield job, self._wait(pool, future, job)
 
-    def _wait(self, pool: ProcessPool, future: "Future[Result]", job: Job) -> Result | Failure:
+    def _wait(
+        self, pool: ProcessPool, future: "Future[Result]", job: Job, tick: Callable[[], None] | None = None
+    ) -> Result | Failure:
         while True:
+            while tick is not None and not future.done():
+                tick()
+                wait_for([future], timeout=TICK_SECONDS)
             try:
                 result = future.result()
             except BrokenProcessPool:  # a worker died while none had a job: nobody's fault, so once more
@@ -141,7 +160,7 @@ class Workers(Generic[Setup, Job, Result]):
         return ProcessPool(
             max_workers=self._workers,
             initializer=_start_worker,
-            initargs=(*self._start, tuple(EXTENSIONS)),
+            initargs=(*self._start, tuple(EXTENSIONS), self._notes),
             context=get_context("spawn"),  # torch's threads do not survive a fork
         )
 
@@ -156,21 +175,53 @@ class Workers(Generic[Setup, Job, Result]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()  # whatever still runs is dropped
+        shutil.rmtree(self._notes, ignore_errors=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Submitted(Generic[Job, Result]):
+    """A job in a pool. Call it to wait for its result."""
+
+    workers: Workers[Any, Job, Result]
+    pool: ProcessPool
+    future: "Future[Result]"
+    job: Job
+
+    @property
+    def ready(self) -> bool:
+        """Whether nobody has to wait any more."""
+        return self.future.done()
+
+    def __call__(self, tick: Callable[[], None] | None = None) -> Result | Failure:
+        """The result.
+
+        Args:
+            tick: called several times a second while the job is waited for; what it raises ends the waiting.
+
+        Raises:
+            InputError: workers keep dying before they do anything.
+        """
+        return self.workers._wait(self.pool, self.future, self.job, tick)
+
+
+_notes: Path | None = None  # of a worker process, as is what does its jobs
+_noted = 0.0
 _do: Callable[[Any], Any] | None = None  # of a worker process, which has no other place to keep it between jobs
 
 
 def _start_worker(
-    prepare: Callable[[Any], Callable[[Any], Any]], setup: Any, threads: int, extensions: Sequence[str]
+    prepare: Callable[[Any], Callable[[Any], Any]], setup: Any, threads: int, extensions: Sequence[str], notes: Path
 ) -> None:
-    global _do
+    global _do, _notes
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which stops the workers itself
     threading.Thread(target=_end_with_driver, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
     keep_memory()
     load_extensions(extensions)  # before any job is read: a layer with a user's primitive could not be
+    _notes = notes / str(os.getpid())
+    note("starting")
     _do = prepare(setup)
+    note("")
 
 
 def _end_with_driver(driver: int) -> None:
@@ -182,7 +233,32 @@ def _end_with_driver(driver: int) -> None:
 
 def _do_in_worker(job: Any) -> Any:
     assert _do is not None, "the pool's initializer has run"
-    return _do(job)
+    try:
+        return _do(job)
+    finally:
+        note("")
+
+
+def note(text: str, *, often: bool = False) -> None:
+    """Let the driver of a pool know what this worker is doing; does nothing outside of one.
+
+    Args:
+        text: for people; empty if it is doing nothing.
+        often: whether another note comes soon, so that this one may be left out.
+    """
+    global _noted
+    now = time.monotonic()
+    if _notes is not None and not (often and now - _noted < NOTE_SECONDS):
+        _noted = now
+        _notes.write_text(text, encoding="utf-8")
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @contextmanager

@@ -132,10 +132,11 @@ class Archive:
         with self._db:
             self._insert_evaluation(f"baseline:{name}", evaluation)
 
-    def event(self, kind: str, detail: str = "") -> None:
-        """Note that something happened to the run: started, resumed, interrupted, finished."""
+    def event(self, kind: str, detail: str = "", *, seconds_ago: float = 0.0) -> None:
+        """Note that something happened to the run: started, stopped."""
+        row = (time.time() - seconds_ago, kind, detail)
         with self._db:
-            self._db.execute("INSERT INTO events (time, kind, detail) VALUES (?, ?, ?)", (time.time(), kind, detail))
+            self._db.execute("INSERT INTO events (time, kind, detail) VALUES (?, ?, ?)", row)
 
     def events(self) -> list[tuple[float, str, str]]:
         """(time, kind, detail) in order."""
@@ -183,6 +184,15 @@ class Archive:
             "SELECT stage, reason, count(*) FROM rejections WHERE subject NOT LIKE 'baseline:%' GROUP BY stage, reason"
         )
         return Counter({(stage, reason): count for stage, reason, count in rows})
+
+    def ends(self) -> tuple[list[Rejection], int]:
+        """The rejections of evaluated candidates, and how many candidates have scores."""
+        rows = self._db.execute(
+            "SELECT stage, reason, task, measured, lim, detail FROM candidates "
+            "JOIN rejections ON subject = CAST(candidates.id AS TEXT) ORDER BY candidates.id"
+        )
+        rejections = [Rejection(*row) for row in rows.fetchall()]
+        return rejections, self.told() - len(rejections)
 
     def compiling_counts(self) -> Counter[str]:
         """How often layers were compiled, and how often it failed for each reason."""

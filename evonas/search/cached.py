@@ -7,8 +7,7 @@ training under that one's hurdles would have gone; ``cut`` decides it.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +17,7 @@ from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
 from evonas.runs.provenance import code_digest, extension_digests, versions
 from evonas.search.cache import EvaluationCache
-from evonas.search.execution import Executor, Pending
+from evonas.search.execution import Executor, Pending, Tick, no_tick
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.search.protocols import fingerprint
 from evonas.search.rungs import STAGE as RUNGS
@@ -114,31 +113,32 @@ class CachedExecutor:
         self._executor, self._cache, self._layer = executor, cache, config.layer
         self._gate = min(config.protocols.quality.steps, config.training.steps)
         self._context = context_of(config)
+        self.eager = executor.eager
         self.hits = 0
 
     def submit(
-        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+        self,
+        genome: Genome,
+        *,
+        gated: bool = True,
+        hurdles: Sequence[Hurdle] = (),
+        seed: int | None = None,
+        label: str = "",
     ) -> Pending:
         """See ``Executor``; a reused evaluation took no seconds. Other seeds than the search's are not kept."""
         if seed is not None:
-            return self._executor.submit(genome, gated=gated, hurdles=hurdles, seed=seed)
+            return self._executor.submit(genome, gated=gated, hurdles=hurdles, seed=seed, label=label)
         context, print_ = f"{self._context}/{'gated' if gated else 'ungated'}", fingerprint(genome, self._layer)
         for known in self._cache.find(context, genome, print_):
             found = cut(known, hurdles if gated else (), self._gate)
             if found is not None:
-                return partial(self._reuse, found)
-        pending = self._executor.submit(genome, gated=gated, hurdles=hurdles)
-        return partial(self._keep, context, print_, pending)
+                return _Reused(self, found)
+        pending = self._executor.submit(genome, gated=gated, hurdles=hurdles, label=label)
+        return _Kept(self._cache, context, print_, pending)
 
-    def _reuse(self, found: Evaluation) -> Evaluation:
-        self.hits += 1
-        return replace(found, seconds=0.0)
-
-    def _keep(self, context: str, print_: str, pending: Pending) -> Evaluation:
-        evaluation = pending()
-        if evaluation.rejection is None or evaluation.rejection.stage != "execution":  # those may not happen again
-            self._cache.store(context, print_, evaluation, stopped=_stopped(evaluation))
-        return evaluation
+    def doing(self) -> list[str]:
+        """See ``Executor``."""
+        return self._executor.doing()
 
     def __enter__(self) -> Self:
         self._executor.__enter__()
@@ -151,6 +151,39 @@ class CachedExecutor:
             self._executor.__exit__(kind, error, trace)
         finally:
             self._cache.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reused:
+    """An evaluation that the cache knows."""
+
+    executor: CachedExecutor
+    evaluation: Evaluation
+    ready: bool = True
+
+    def __call__(self, _tick: Tick = no_tick, /) -> Evaluation:
+        self.executor.hits += 1
+        return replace(self.evaluation, seconds=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An evaluation that the cache keeps when it is there."""
+
+    cache: EvaluationCache
+    context: str
+    print: str
+    pending: Pending
+
+    @property
+    def ready(self) -> bool:
+        return self.pending.ready
+
+    def __call__(self, tick: Tick = no_tick, /) -> Evaluation:
+        evaluation = self.pending(tick)
+        if evaluation.rejection is None or evaluation.rejection.stage != "execution":  # those may not happen again
+            self.cache.store(self.context, self.print, evaluation, stopped=_stopped(evaluation))
+        return evaluation
 
 
 def with_cache(executor: Executor, config: SearchConfig) -> Executor:

@@ -1,22 +1,29 @@
-"""The loop that drives a search: ask, evaluate, tell, record; and stop, resume or finish cleanly."""
+"""The loop that drives a search: ask, evaluate, record, tell; and stop, resume or finish cleanly."""
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
+from itertools import takewhile
 from typing import Protocol
 
-from evonas.config import BudgetConfig, SearchConfig
+from evonas.config import SearchConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.runs.interrupt import Interrupts, RunInterruptedError
 from evonas.runs.workers import threads
 from evonas.search.archive import Archive
+from evonas.search.budget import Clock, TimeIsUpError, seconds_of_sessions
 from evonas.search.engine import Search, SearchExhaustedError
-from evonas.search.execution import Executor, Pending
+from evonas.search.execution import Executor, Known, Pending
 from evonas.search.making import make_search, require_searchable
 from evonas.search.outcome import Candidate, Evaluation
+
+WAIT_SECONDS = 0.02  # between looks whether a worker has a result
+SHOW_SECONDS = 0.25  # between words on what is being done
 
 
 class Ending(Enum):
@@ -28,156 +35,254 @@ class Ending(Enum):
 
 
 class Watcher(Protocol):
-    """Sees everything that is told, recorded results of a resumed run included."""
+    """Sees every evaluation, those of earlier sessions of a resumed run included."""
 
     def baseline(self, name: str, evaluation: Evaluation) -> None:
         """A catalogue layer was evaluated."""
         ...
 
     def told(self, candidate: Candidate, evaluation: Evaluation, *, recorded: bool) -> None:
-        """A candidate was told; ``recorded`` if it comes from the archive of an earlier session of the run."""
+        """A candidate was evaluated; ``recorded`` if it comes from the archive of an earlier session of the run."""
         ...
 
 
-@dataclass
-class Clock:
-    """Counts the budget: evaluations over the whole run, minutes of driving over all sessions of it."""
+OnWork = Callable[[Sequence[str]], None]
 
-    budget: BudgetConfig
-    used: float = 0.0
-    _started: float = field(default_factory=time.monotonic)
 
-    @property
-    def seconds(self) -> float:
-        """Driving time so far."""
-        return self.used + time.monotonic() - self._started
-
-    def fraction(self, told: int) -> float:
-        """How much of the budget is used; 0 without a budget."""
-        parts = [0.0]
-        if self.budget.evaluations:
-            parts.append(told / self.budget.evaluations)
-        if self.budget.minutes:
-            parts.append(self.seconds / (60 * self.budget.minutes))
-        return max(parts)
-
-    def over(self, told: int) -> bool:
-        """Whether to stop."""
-        return self.fraction(told) >= 1
+def unseen(_: Sequence[str]) -> None:
+    """Nobody looks at what is being done."""
 
 
 def drive(
     config: SearchConfig,
     archive: Archive,
     executor: Executor,
-    watchers: list[Watcher],
+    watchers: Sequence[Watcher],
     clock: Clock | None = None,
+    on_work: OnWork = unseen,
 ) -> Ending:
     """Run a search to its budget's end, from wherever its archive stands.
 
-    The archive answers first: recorded candidates and evaluations are replayed, then new ones are made. Each
-    evaluation is on disk before the next candidate is drawn.
+    The archive answers first: recorded candidates and evaluations are replayed, then new ones are made. Results are
+    recorded in the order of asking, as soon as they are there. What is unfinished when the time is up is dropped; a
+    resumed run asks for it again. A session that finds the budget used up does nothing and is not recorded.
+
+    Args:
+        config: the search.
+        archive: what is recorded of it so far, and where the rest goes.
+        executor: where layers are evaluated.
+        watchers: see every evaluation.
+        clock: counts the budget.
+        on_work: called several times a second with what is being done, a line for each worker and one for the driver.
 
     Raises:
         InputError: what ``require_searchable`` refuses, or rungs without a baseline that could be trained.
     """
     require_searchable(config)
-    clock = clock or Clock(config.budget, used=driving_seconds(archive))
-    archive.event("started", f"after {archive.told()} candidates")
+    clock = clock or Clock(config.budget, used=seconds_of_sessions(archive))
     # small tensors on more threads than there are idle cores are many times slower: workers keep the cores busy
     with threads(config.execution.threads), Interrupts() as interrupts:
-        session = _Session(config, archive, executor, watchers, clock, interrupts)
+        session = _Session(config, archive, executor, watchers, clock, interrupts, on_work)
         try:
-            known = _evaluate_baselines(session)
-            ending = _evolve(make_search(config, _reference(config, known)), session)
+            session.replay()
+            ending = session.work()
         except RunInterruptedError:
             ending = Ending.INTERRUPTED
-    archive.event("stopped", ending.value)
+    if session.began:
+        archive.event("stopped", ending.value)
     return ending
 
 
-def driving_seconds(archive: Archive) -> float:
-    """Time earlier sessions of a run have driven it; a killed one counts up to its last told evaluation."""
-    marks = [(when, kind) for when, kind, _ in archive.events()] + [(when, "told") for when in archive.told_times()]
-    total, start, last = 0.0, None, 0.0
-    for when, kind in sorted(marks):
-        if kind == "started":
-            total += last - start if start is not None else 0.0
-            start = when
-        last = when
-        if kind == "stopped" and start is not None:
-            total, start = total + when - start, None
-    return total + (last - start if start is not None else 0.0)
+@dataclass(slots=True)
+class _Asked:
+    """A baseline, by its name, or a candidate whose evaluation was asked for, and that evaluation once it is there."""
+
+    what: str | Candidate
+    pending: Pending
+    evaluation: Evaluation | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class _Session:
-    """What one session of a run works with."""
+    """One session of a run.
+
+    Results are told to the search as late as its look-ahead allows: candidate n is drawn after exactly
+    max(0, n - look_ahead + 1) results, however many are recorded by then.
+    """
 
     config: SearchConfig
     archive: Archive
     executor: Executor
-    watchers: list[Watcher]
+    watchers: Sequence[Watcher]
     clock: Clock
     interrupts: Interrupts
+    on_work: OnWork
+    began: bool = False
+    _search: Search | None = None
+    _exhausted: bool = False
+    _baselines: list[_Asked] = field(default_factory=list)
+    _open: deque[_Asked] = field(default_factory=deque)  # the search was not told of their evaluations yet
+    _drawing: tuple[int, int] | None = None  # index of a candidate, and proposals screened out on the way to it
+    _shown: float = -SHOW_SECONDS
 
+    def replay(self) -> None:
+        """Bring the search to where the archive stands; nothing is drawn, screened or trained."""
+        known = self.archive.baselines()
+        for name in (name for name in self.config.baselines if name in known):
+            self._baselines.append(_Asked(name, Known(known[name]), known[name]))
+            for watcher in self.watchers:
+                watcher.baseline(name, known[name])
+        for candidate, evaluation in self.archive.records(screened_out=True):
+            search = self._made()
+            assert search is not None, "with rungs, the baseline that they go by is recorded before any candidate"
+            if not search.may_ask:
+                self._tell_oldest(search)
+            search.ask(candidate)
+            self._open.append(_Asked(candidate, Known(evaluation), evaluation))
+            for watcher in self.watchers:
+                watcher.told(candidate, evaluation, recorded=True)
 
-def _evaluate_baselines(session: _Session) -> list[Evaluation]:
-    """Train the catalogue layers to compare with; they are not gated, since their figures are wanted in any case."""
-    known, names = session.archive.baselines(), session.config.baselines
-    pending = {name: session.executor.submit(CATALOGUE[name], gated=False) for name in names if name not in known}
-    for name in names:
-        if name in pending:
-            known[name] = session.interrupts.wait(pending[name])
-            session.archive.record_baseline(name, known[name])
-        for watcher in session.watchers:
-            watcher.baseline(name, known[name])
-    return [known[name] for name in names]
+    def work(self) -> Ending:
+        """Evaluate baselines and candidates until nothing is left to do.
 
-
-def _reference(config: SearchConfig, known: list[Evaluation]) -> Evaluation | None:
-    """The first baseline that was trained to the end and so has a score at every rung."""
-    trained = next((evaluation for evaluation in known if evaluation.rejection is None), None)
-    if trained is None and config.rungs.steps:
-        found = "none could be trained to the end, and the rungs go by one"
-        raise InputError("baselines", found, remedy="start a run with another, or without rungs")
-    return trained
-
-
-def _evolve(search: Search, session: _Session) -> Ending:
-    records, limit = session.archive.records(screened_out=True), session.config.budget.evaluations
-    waiting: deque[tuple[Candidate, Pending, bool]] = deque()
-    exhausted = False
-    while True:
-        while search.may_ask and not exhausted and not (search.asked >= limit > 0):
-            try:
-                waiting.append(_next(search, records, session.executor))
-            except SearchExhaustedError:
-                exhausted = True
-        if not waiting:
-            return Ending.EXHAUSTED if exhausted else Ending.BUDGET
-        candidate, result, recorded = waiting.popleft()
-        evaluation = session.interrupts.wait(result)
-        if not recorded:
-            session.archive.record(candidate, evaluation)
-        search.tell(candidate.index, evaluation)
-        for watcher in session.watchers:
-            watcher.told(candidate, evaluation, recorded=recorded)
-        if session.clock.over(search.told) and not any(known for *_, known in waiting):
+        Raises:
+            RunInterruptedError: a signal came.
+        """
+        try:
+            self._ask_for_baselines()
+            while not self._step():
+                pass
+        except TimeIsUpError:
+            with suppress(TimeIsUpError):  # where a pool has to be renewed for a result
+                self._take_ready()
             return Ending.BUDGET
+        return Ending.EXHAUSTED if self._exhausted else Ending.BUDGET
 
+    def _ask_for_baselines(self) -> None:
+        """They are not gated, since their figures are wanted in any case."""
+        known = {asked.what: asked for asked in self._baselines}
+        for name in self.config.baselines:
+            if name not in known:
+                self._begin()
+                label = f"baseline {name}"
+                known[name] = _Asked(name, self.executor.submit(CATALOGUE[name], gated=False, label=label))
+        self._baselines = [known[name] for name in self.config.baselines]
 
-def _next(
-    search: Search, records: Iterator[tuple[Candidate, Evaluation]], executor: Executor
-) -> tuple[Candidate, Pending, bool]:
-    record = next(records, None)
-    if record is None:
-        candidate = search.ask()
-        return candidate, executor.submit(candidate.genome, hurdles=search.hurdles()), False
-    candidate, evaluation = record
-    search.ask(candidate)
-    return candidate, _known(evaluation), True
+    def _step(self) -> bool:
+        """Do the next thing: record results, tell one, draw a candidate, or wait; whether nothing is left to do."""
+        self._take_ready()
+        waited_for, search = self._unfinished(), self._made()
+        if search is None or not self._wants_more(search):
+            if not waited_for:
+                return True
+        elif not search.may_ask and self._open[0].evaluation is not None:
+            self._tell_oldest(search)
+            return False
+        elif search.may_ask and (self.executor.eager or not waited_for):
+            self._draw(search)
+            return False
+        if self.executor.eager:
+            self.interrupts.wait(partial(self._until_ready, waited_for))
+        else:
+            self._take(waited_for[0])
+        return False
 
+    def _take_ready(self) -> None:
+        """Record the results that are there, up to the first that is not."""
+        while ready := [asked for asked in self._unfinished() if asked.pending.ready]:
+            self.interrupts.check()
+            self._take(ready[0])
 
-def _known(evaluation: Evaluation) -> Callable[[], Evaluation]:
-    return lambda: evaluation
+    def _take(self, asked: _Asked) -> None:
+        """Wait for a result and record it."""
+        evaluation = self.interrupts.wait(partial(asked.pending, self._tick))
+        asked.evaluation = evaluation
+        if isinstance(asked.what, str):
+            self.archive.record_baseline(asked.what, evaluation)
+            for watcher in self.watchers:
+                watcher.baseline(asked.what, evaluation)
+        else:
+            self.archive.record(asked.what, evaluation)
+            for watcher in self.watchers:
+                watcher.told(asked.what, evaluation, recorded=False)
+
+    def _unfinished(self) -> list[_Asked]:
+        """The next baseline and the next candidate that are not evaluated yet, as far as there are such."""
+        both: tuple[Sequence[_Asked], ...] = (self._baselines, self._open)
+        firsts = (next((asked for asked in many if asked.evaluation is None), None) for many in both)
+        return [asked for asked in firsts if asked is not None]
+
+    def _until_ready(self, waited_for: Sequence[_Asked]) -> None:
+        while not any(asked.pending.ready for asked in waited_for):
+            self._tick()
+            time.sleep(WAIT_SECONDS)
+
+    def _made(self) -> Search | None:
+        """The search; with rungs there is none before the baseline is known that they go by.
+
+        That is the first one that was trained to the end and so has a score at every rung.
+        """
+        if self._search is None:
+            reference = None
+            if self.config.rungs.steps:
+                tried = takewhile(lambda asked: asked.evaluation is not None, self._baselines)
+                trained = (asked.evaluation for asked in tried if asked.evaluation and not asked.evaluation.rejection)
+                reference = next(trained, None)
+                if reference is None:
+                    if any(asked.evaluation is None for asked in self._baselines):
+                        return None
+                    found = "none could be trained to the end, and the rungs go by one"
+                    raise InputError("baselines", found, remedy="start a run with another, or without rungs")
+            self._search = make_search(self.config, reference)
+        return self._search
+
+    def _wants_more(self, search: Search) -> bool:
+        return not self._exhausted and not (search.asked >= self.config.budget.evaluations > 0)
+
+    def _tell_oldest(self, search: Search) -> None:
+        oldest = self._open.popleft()
+        assert isinstance(oldest.what, Candidate)
+        assert oldest.evaluation is not None
+        search.tell(oldest.what.index, oldest.evaluation)
+
+    def _draw(self, search: Search) -> None:
+        """Ask the search for a candidate and for its evaluation."""
+        index = search.asked
+
+        def on_proposal(screened_out: int) -> None:
+            self._drawing = (index, screened_out)
+            self._tick()
+
+        self._begin()
+        try:
+            candidate = search.ask(on_proposal=on_proposal)
+            label = f"candidate {index}"
+            pending = self.executor.submit(candidate.genome, hurdles=search.hurdles(), label=label)
+            self._open.append(_Asked(candidate, pending))
+        except SearchExhaustedError:
+            self._exhausted = True
+        finally:
+            self._drawing = None
+
+    def _begin(self) -> None:
+        """Note that the session works, if there is time for it."""
+        self._tick()
+        if not self.began:
+            self.began = True
+            told, seconds = self.archive.told(), self.clock.session_seconds
+            self.archive.event("started", f"after {told} candidates", seconds_ago=seconds)
+
+    def _tick(self) -> None:
+        """What is done several times a second, whatever else is being done."""
+        self.interrupts.check()
+        self.clock.check()
+        now = self.clock.now()
+        if now - self._shown >= SHOW_SECONDS:
+            self._shown = now
+            self.on_work(self._doing())
+
+    def _doing(self) -> list[str]:
+        lines = self.executor.doing()
+        if self._drawing is not None:
+            lines.append("drawing candidate {}: {} proposals screened out".format(*self._drawing))
+        return lines or ["waiting for the workers to start"]

@@ -17,6 +17,11 @@ from evonas.seeding import derive_seed
 
 Screen = Callable[[Genome], Rejection | str]
 Probe = Callable[[Genome], Rejection | None]
+OnProposal = Callable[[int], None]
+
+
+def _nothing(_: int) -> None:
+    return None
 
 
 def _no_probe(_: Genome) -> None:
@@ -97,8 +102,13 @@ class Search:
         """What the candidate asked for last must reach at each rung, by the results told so far."""
         return self._ladder.hurdles() if self._ladder is not None else ()
 
-    def ask(self, recorded: Candidate | None = None) -> Candidate:
-        """The next candidate; ``recorded`` is what an archive holds of it, and is taken as it is.
+    def ask(self, recorded: Candidate | None = None, *, on_proposal: OnProposal = _nothing) -> Candidate:
+        """The next candidate.
+
+        Args:
+            recorded: what an archive holds of it, which is taken as it is.
+            on_proposal: called before each proposal with the number of those that were screened out so far. It may
+                raise to end the search, which must not be used after that.
 
         Raises:
             RuntimeError: too many candidates are open, or the record is of another candidate.
@@ -109,7 +119,7 @@ class Search:
             raise RuntimeError(f"ask() with candidates {ids} open; tell() one first, look_ahead is {len(self._open)}")
         if recorded is not None and recorded.index != self._asked:
             raise RuntimeError(f"ask() got the record of candidate {recorded.index}, but the next is {self._asked}")
-        candidate = recorded or self._draw()
+        candidate = recorded or self._draw(on_proposal)
         for proposal, rejection in recorded.screened_out if recorded is not None else ():
             if rejection == silent(proposal.parent):
                 self._drift(proposal)
@@ -156,10 +166,11 @@ class Search:
         elif len(self._population) > self._settings.window:
             self._population.pop(0)  # the oldest dies, however good
 
-    def _draw(self) -> Candidate:
+    def _draw(self, on_proposal: OnProposal) -> Candidate:
         rng = random.Random(derive_seed(self._seed, "candidate", self._asked))
         out: list[tuple[Proposal, Rejection]] = []
         for _ in range(self._settings.max_proposals):
+            on_proposal(len(out))
             proposal = self._propose(rng, first=not out)
             verdict = self._judge(proposal)
             if isinstance(verdict, str):

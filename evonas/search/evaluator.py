@@ -5,8 +5,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import count, pairwise
 
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
@@ -19,7 +20,7 @@ from evonas.search.compiling import CandidateCompiler, Mode
 from evonas.search.objectives import OBJECTIVES, MeasurementContext
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.search.rungs import Hurdle, late_loss
-from evonas.search.training import Training
+from evonas.search.training import OnStep, Step, Training, unobserved
 from evonas.surgery.install import layout_in, with_layer
 from evonas.tasks.from_config import tasks_from_config
 from evonas.tasks.task import Task
@@ -49,7 +50,13 @@ class Evaluator:
     compile: Mode = "never"
 
     def __call__(
-        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+        self,
+        genome: Genome,
+        *,
+        gated: bool = True,
+        hurdles: Sequence[Hurdle] = (),
+        seed: int | None = None,
+        on_step: OnStep = unobserved,
     ) -> Evaluation:
         """Evaluate one genome.
 
@@ -60,11 +67,13 @@ class Evaluator:
             gated: whether the quality gate, the stability protocol and the hurdles apply.
             hurdles: what it must reach at the rungs to be trained further.
             seed: stands in for the evaluator's own.
+            on_step: called at every step of all trainings. To end the evaluation it may raise anything but a
+                ``RuntimeError``.
         """
         if seed is not None:
-            return replace(self, seed=seed)(genome, gated=gated, hurdles=hurdles)
+            return replace(self, seed=seed)(genome, gated=gated, hurdles=hurdles, on_step=on_step)
         started = time.perf_counter()
-        trainings = [Training(task, genome, self.training, self.layer, self.seed) for task in self.tasks]
+        trainings = [Training(task, genome, self.training, self.layer, self.seed, on_step) for task in self.tasks]
         compiler = CandidateCompiler(self.compile)
         try:
             with compiler:
@@ -97,7 +106,7 @@ class Evaluator:
         def short(factor: float) -> Training:
             rate = factor * self.training.learning_rate
             settings = self.training.model_copy(update={"learning_rate": rate})
-            training = Training(self.tasks[0], genome, settings, self.layer, self.seed)
+            training = Training(self.tasks[0], genome, settings, self.layer, self.seed, trained.on_step)
             training.advance(min(quality.steps, self.training.steps))
             return training
 
@@ -120,16 +129,22 @@ class Evaluator:
         subject = MeasurementContext(genome, self.layer, layout, trained.device, trains, losses, sparse_metric)
         return {name: _measured(name, subject) for name in self.objectives}
 
-    def stability(self, genome: Genome) -> Rejection | None:
+    def stability(self, genome: Genome, on_step: OnStep = unobserved) -> Rejection | None:
         """The stability protocol, on the first task's untrained network."""
         settings, task = self.protocols.stability, self.tasks[0]
         if not settings.steps:
             return None
         model = with_layer(task.build(self.seed), genome, self.layer, task.norms).train()
         batch = tree_map(lambda tensor: tensor[: settings.batch_size], next(task.batches(self.seed)))
+        taken = count()
+
+        def loss() -> Tensor:
+            on_step(Step(task.name, next(taken), settings.steps, "stability"))
+            return task.loss(model, batch)
+
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivatives
             ascent = ascend_gradient_norm(
-                lambda: task.loss(model, batch),
+                loss,
                 weight_matrices(model),
                 steps=settings.steps,
                 step_size=settings.step_size,
@@ -167,7 +182,7 @@ class Evaluator:
                     return rejection
             if hurdle and (rejection := hurdle.stopped({t.task.name: t.rungs[mark] for t in trainings})):
                 return rejection
-            if mark == gate and (rejection := self.stability(genome)):
+            if mark == gate and (rejection := self.stability(genome, trainings[0].on_step)):
                 return rejection
         return None
 

@@ -6,43 +6,93 @@ configuration.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
 from evonas.config import SearchConfig
 from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
-from evonas.runs.workers import Failure, Workers, threads
+from evonas.runs.workers import Failure, Submitted, Workers, note, threads
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.search.rungs import Hurdle
+from evonas.search.training import OnStep, Step, unobserved
 from evonas.training.allocator import keep_memory
 
-Pending = Callable[[], Evaluation]
+Tick = Callable[[], None]
+
+
+def no_tick() -> None:
+    """Nothing is to be done meanwhile."""
+
+
+class Pending(Protocol):
+    """An evaluation that was asked for. Call it to wait for the result."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the result is there, so that nobody has to wait for it."""
+        ...
+
+    def __call__(self, tick: Tick = no_tick, /) -> Evaluation:
+        """The result.
+
+        Args:
+            tick: called several times a second meanwhile; what it raises ends the waiting, and the evaluation is lost.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The result of an evaluation that nobody has to wait for."""
+
+    evaluation: Evaluation
+    ready: bool = True
+
+    def __call__(self, _tick: Tick = no_tick, /) -> Evaluation:
+        """See ``Pending``."""
+        return self.evaluation
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationJob:
-    """One evaluation, as it travels to a worker."""
+    """One evaluation, as it travels to a worker; ``label`` says for people what it is."""
 
     genome: Genome
     gated: bool
     hurdles: tuple[Hurdle, ...] = ()
     seed: int | None = None
+    label: str = ""
 
-    def run(self, evaluator: Evaluator) -> Evaluation:
+    def run(self, evaluator: Evaluator, on_step: OnStep = unobserved) -> Evaluation:
         """Evaluate the genome."""
-        return evaluator(self.genome, gated=self.gated, hurdles=self.hurdles, seed=self.seed)
+        return evaluator(self.genome, gated=self.gated, hurdles=self.hurdles, seed=self.seed, on_step=on_step)
 
 
 class Executor(Protocol):
-    """Runs evaluations: ``submit`` gives a function that waits for the result."""
+    """Runs evaluations: ``submit`` gives something to wait for the result with.
+
+    Attributes:
+        eager: whether an evaluation goes on while nobody waits for it.
+    """
+
+    eager: bool
 
     def submit(
-        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+        self,
+        genome: Genome,
+        *,
+        gated: bool = True,
+        hurdles: Sequence[Hurdle] = (),
+        seed: int | None = None,
+        label: str = "",
     ) -> Pending:
         """Queue an evaluation, with the arguments of ``Evaluator``; call what this returns to get the result."""
+        ...
+
+    def doing(self) -> list[str]:
+        """What is being evaluated at this moment, one line for each worker that evaluates."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -55,18 +105,40 @@ class Executor(Protocol):
 class InProcess:
     """Evaluates when a result is waited for. An evaluation that raises ends the run: there is nobody to contain it."""
 
+    eager = False
+
     def __init__(self, evaluator: Evaluator, threads: int) -> None:
         self._evaluator, self._threads = evaluator, threads
+        self._doing = ""
 
     def submit(
-        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+        self,
+        genome: Genome,
+        *,
+        gated: bool = True,
+        hurdles: Sequence[Hurdle] = (),
+        seed: int | None = None,
+        label: str = "",
     ) -> Pending:
         """See ``Executor``."""
-        return partial(self._evaluate, EvaluationJob(genome, gated, tuple(hurdles), seed))
+        return _Here(self, EvaluationJob(genome, gated, tuple(hurdles), seed, label))
 
-    def _evaluate(self, job: EvaluationJob) -> Evaluation:
-        with threads(self._threads):
-            return job.run(self._evaluator)
+    def doing(self) -> list[str]:
+        """See ``Executor``."""
+        return [self._doing] if self._doing else []
+
+    def _evaluate(self, job: EvaluationJob, tick: Tick) -> Evaluation:
+        def on_step(step: Step) -> None:
+            self._doing = f"{job.label}: {step}"
+            tick()
+
+        self._doing = job.label
+        try:
+            tick()
+            with threads(self._threads):
+                return job.run(self._evaluator, on_step)
+        finally:
+            self._doing = ""
 
     def __enter__(self) -> Self:
         keep_memory()
@@ -78,8 +150,22 @@ class InProcess:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """An evaluation that is done when it is waited for."""
+
+    executor: InProcess
+    job: EvaluationJob
+    ready: bool = False
+
+    def __call__(self, tick: Tick = no_tick, /) -> Evaluation:
+        return self.executor._evaluate(self.job, tick)
+
+
 class LocalPool:
     """Worker processes on this machine; one that is killed, hangs or runs out of memory costs its candidate only."""
+
+    eager = True
 
     def __init__(self, config: SearchConfig) -> None:
         load_extensions(config.extensions)  # workers begin with those that are loaded here
@@ -93,22 +179,25 @@ class LocalPool:
         )
 
     def submit(
-        self, genome: Genome, *, gated: bool = True, hurdles: Sequence[Hurdle] = (), seed: int | None = None
+        self,
+        genome: Genome,
+        *,
+        gated: bool = True,
+        hurdles: Sequence[Hurdle] = (),
+        seed: int | None = None,
+        label: str = "",
     ) -> Pending:
         """See ``Executor``.
 
         Raises:
             InputError: workers keep dying before they evaluate anything.
         """
-        job = EvaluationJob(genome, gated, tuple(hurdles), seed)
-        return partial(self._wait, self._pool.submit(job), job)
+        job = EvaluationJob(genome, gated, tuple(hurdles), seed, label)
+        return _InWorker(self._pool.submit(job), self._seed if seed is None else seed)
 
-    def _wait(self, pending: Callable[[], Evaluation | Failure], job: EvaluationJob) -> Evaluation:
-        found = pending()
-        if isinstance(found, Evaluation):
-            return found
-        rejection = Rejection("execution", found.reason, "", found.limit, found.limit, found.detail)
-        return Evaluation(job.genome.key, self._seed if job.seed is None else job.seed, rejection=rejection)
+    def doing(self) -> list[str]:
+        """See ``Executor``."""
+        return self._pool.doing()
 
     def __enter__(self) -> Self:
         return self
@@ -116,13 +205,33 @@ class LocalPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.__exit__(kind, error, trace)  # what still runs was not told and is asked for again on resume
+        self._pool.__exit__(kind, error, trace)  # what still runs was not recorded and is asked for again on resume
+
+
+@dataclass(frozen=True, slots=True)
+class _InWorker:
+    """An evaluation in a worker process; its failure is a rejection."""
+
+    submitted: Submitted[EvaluationJob, Evaluation]
+    seed: int
+
+    @property
+    def ready(self) -> bool:
+        """See ``Pending``."""
+        return self.submitted.ready
+
+    def __call__(self, tick: Tick = no_tick, /) -> Evaluation:
+        found = self.submitted(tick)
+        if isinstance(found, Failure):
+            rejection = Rejection("execution", found.reason, "", found.limit, found.limit, found.detail)
+            return Evaluation(self.submitted.job.genome.key, self.seed, rejection=rejection)
+        return found
 
 
 def evaluations(config: SearchConfig) -> Callable[[EvaluationJob], Evaluation]:
     """What does jobs in a worker."""
     evaluator = evaluator_from_config(config)
-    return lambda job: job.run(evaluator)
+    return lambda job: job.run(evaluator, lambda step: note(f"{job.label}: {step}", often=True))
 
 
 def make_executor(config: SearchConfig) -> Executor:

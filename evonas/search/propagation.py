@@ -47,7 +47,14 @@ class Propagation:
     alike: float
 
 
-def propagate(genome: Genome, layer: LayerConfig, *, depth: int, seed: int = 0) -> Propagation:
+def propagate(
+    genome: Genome,
+    layer: LayerConfig,
+    *,
+    depth: int,
+    seed: int = 0,
+    activation: tuple[float, float] | None = None,
+) -> Propagation:
     """Send a batch through h_i+1 = W_i f(h_i), i = 0 .. L - 1, and the gradient of a loss back.
 
     f is the layer as at the start of training, W_i are 3x3 convolutions with entries N(0, 1 / fan-in), and h_0 is a
@@ -59,6 +66,8 @@ def propagate(genome: Genome, layer: LayerConfig, *, depth: int, seed: int = 0) 
         layer: how it is lowered; groups are capped at 4, since there are 16 channels.
         depth: L, at least 1; there is no growth to see in a single layer.
         seed: of weights and images.
+        activation: where the growth of the activations is not within these limits, nothing else is measured, and the
+            other measures are nan: a backward pass takes longer than a forward pass.
 
     Raises:
         RuntimeError: from torch.
@@ -71,16 +80,20 @@ def propagate(genome: Genome, layer: LayerConfig, *, depth: int, seed: int = 0) 
         h = functional.conv2d(module(h), kernel, padding=1)
         activations.append(h)
     first, last = activations[0], activations[-1]
+    exponent = 1 / max(1, depth - 1)
+    with torch.no_grad():
+        growth = _ratio(*(float(t.double().norm()) for t in (last, first))) ** exponent
+    if activation is not None and not activation[0] <= growth <= activation[1]:
+        return Propagation(growth, math.nan, math.nan, math.nan, math.nan)
     loss = functional.cross_entropy(module(last).mean((2, 3)) @ setting.head.T, setting.labels)
     gradients = torch.autograd.grad(loss, [first, last, *setting.kernels], allow_unused=True, materialize_grads=True)
     with torch.no_grad():
-        norms = torch.stack([t.double().norm() for t in (first, last, *gradients)]).tolist()
+        norms = torch.stack([t.double().norm() for t in gradients]).tolist()
         different, alike = _cosines(last.double().flatten(1))
-    exponent = 1 / max(1, depth - 1)
     return Propagation(
-        activation=_ratio(norms[1], norms[0]) ** exponent,
-        gradient=_ratio(norms[2], norms[3]) ** exponent,
-        weight_gradient=min(norms[4:]),
+        activation=growth,
+        gradient=_ratio(norms[0], norms[1]) ** exponent,
+        weight_gradient=min(norms[2:]),
         different=different,
         alike=alike,
     )
@@ -98,7 +111,7 @@ def propagation(genome: Genome, settings: PropagationConfig, layer: LayerConfig)
     if not settings.depth:
         return None
     try:
-        found = propagate(genome, layer, depth=settings.depth)
+        found = propagate(genome, layer, depth=settings.depth, activation=settings.activation)
     except RuntimeError as error:
         return Rejection("propagation", "error", detail=first_line(error))
     for measured, (low, high), too_low, too_high in (

@@ -1,14 +1,149 @@
-"""The folder of a new run, whole or not at all."""
+"""How a run begins: the settings that it was asked for, and its folder, whole or not at all."""
 
 import json
 import os
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from evonas import config
 from evonas.config import SearchConfig, section
+from evonas.errors import InputError
+from evonas.extensions import load_extensions
+from evonas.graph.genome import Genome
+from evonas.graph.space import SearchSpace
 from evonas.runs.environment import environment
 from evonas.runs.folder import RunFolder
+from evonas.search import named
 from evonas.search.archive import Archive
+from evonas.search.budget import budget_from_text
+
+_FREE = ("budget", "execution", "rerank")  # what a resumed run may change
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asked for: a new run, or that one goes on.
+
+    Attributes:
+        search: the search's file, or its name if it ships with evonas; a run that goes on needs none.
+        run: the run's folder; by default ``runs/`` and the name of the search.
+        budget: as text, see ``budget_from_text``; by default that of the search.
+        changes: settings of the search that are changed, as ``a.b=c``.
+        start_from: layers or runs whose layers are the first candidates.
+        resume: whether a run goes on.
+        prefix: what the names of arguments begin with, in errors.
+    """
+
+    search: str | Path | None = None
+    run: str | Path | None = None
+    budget: str | None = None
+    changes: tuple[str, ...] = ()
+    start_from: tuple[str, ...] = ()
+    resume: bool = False
+    prefix: str = ""
+
+    def named(self, argument: str) -> str:
+        """An argument as whoever asked calls it."""
+        return self.prefix + (argument.replace("_", "-") if self.prefix else argument)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that can begin or go on: its settings, where they come from, and its folder."""
+
+    settings: SearchConfig
+    source: str
+    folder: RunFolder
+    resumed: bool
+
+
+def prepare(request: Request) -> Prepared:
+    """The settings and the folder of what was asked for; nothing is written.
+
+    Raises:
+        InputError: something in it is wrong, the folder of a new run is taken, or that of another holds no run.
+    """
+    return _resumed(request) if request.resume else _fresh(request)
+
+
+def _fresh(request: Request) -> Prepared:
+    if request.search is None:
+        raise InputError("search", "not given", accepted="a search, e.g. search_spaces/evonorm_s.toml")
+    settings = _settings(request, request.search)
+    folder = RunFolder(Path(request.run or Path("runs") / settings.name))
+    folder.refuse_existing()
+    return Prepared(settings, str(request.search), folder, resumed=False)
+
+
+def _resumed(request: Request) -> Prepared:
+    if request.run is None and request.search is None:
+        raise InputError(request.named("resume"), "which run?", remedy=f"add {request.named('run')} FOLDER")
+    name = config.load_search(Path(request.search)).name if request.run is None and request.search else ""
+    folder = RunFolder(Path(request.run or Path("runs") / name)).require()
+    source = request.search or folder.config_file
+    settings = _settings(request, source)
+    refuse_changes(settings, folder, _FREE, str(source), "resume without a search file, or start a new run")
+    return Prepared(settings, str(source), folder, resumed=True)
+
+
+def _settings(request: Request, source: str | Path) -> SearchConfig:
+    settings = load_with_extensions(Path(source), request.changes)
+    if request.budget is not None:
+        budget = budget_from_text(request.budget, request.named("budget"))
+        settings = settings.model_copy(update={"budget": budget})
+    return _starting_from(request, settings)
+
+
+def _starting_from(request: Request, settings: SearchConfig) -> SearchConfig:
+    """The configuration with more initial layers, as texts: a resumed run does not need what they were taken from."""
+    if not request.start_from:
+        return settings
+    space, texts = SearchSpace.from_config(settings.space), list(settings.evolution.initial)
+    where = request.named("start_from")
+    for name in request.start_from:
+        try:
+            found = [layer.genome.to_text() for layer in named.find_layers(name)]
+        except InputError as error:
+            raise error.at(where) from None
+        for text in found:
+            try:
+                space.padded(Genome.from_text(text))
+            except InputError as error:
+                raise error.at(f"{where} {name}: {text}") from None
+        texts += found
+    evolution = settings.evolution.model_copy(update={"initial": tuple(dict.fromkeys(texts))})
+    return settings.model_copy(update={"evolution": evolution})
+
+
+def load_with_extensions(path: Path, changes: Sequence[str] = ()) -> SearchConfig:
+    """A search from its file, with its extensions loaded.
+
+    Raises:
+        InputError: as ``config.load_search`` and ``load_extensions``.
+    """
+    settings = config.load_search(path, changes)
+    try:
+        load_extensions(settings.extensions)
+    except InputError as error:
+        raise error.at(str(path)) from None
+    return settings
+
+
+def refuse_changes(settings: SearchConfig, folder: RunFolder, free: tuple[str, ...], where: str, remedy: str) -> None:
+    """Make sure that only some sections differ from those of the run; which images score may differ in any case."""
+    recorded = folder.config()
+    scoring = {"data": recorded.data.model_copy(update={"score_on": settings.data.score_on})}
+    recorded = recorded.model_copy(update=scoring)  # a search refuses test images by itself
+    for name in type(settings).model_fields:
+        if name not in free and getattr(settings, name) != getattr(recorded, name):
+            raise InputError(
+                f"{where}: {name}",
+                "differs from what the run was started with",
+                accepted=f"that of {folder.config_file}; only {', '.join(free[:-1])} and {free[-1]} may change",
+                remedy=remedy,
+            )
 
 
 def create_run(path: Path, settings: SearchConfig) -> RunFolder:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,34 @@ def task_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Op
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where an evaluation is.
+
+    Attributes:
+        task: the network that is worked with.
+        number: steps taken.
+        of: steps that would be taken in all; 0 where there are none to count.
+        what: what is done, if it is not training.
+    """
+
+    task: str
+    number: int = 0
+    of: int = 0
+    what: str = ""
+
+    def __str__(self) -> str:
+        count = f"step {self.number} of {self.of}" if self.of else ""
+        return ", ".join(filter(None, (self.task, self.what, count)))
+
+
+OnStep = Callable[[Step], None]
+
+
+def unobserved(_: Step) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(slots=True)
 class Training:
     """One genome on one task, trained from one stop to the next."""
@@ -48,6 +76,7 @@ class Training:
     settings: TrainingConfig
     layer: LayerConfig
     seed: int
+    on_step: OnStep = unobserved
     losses: list[float] = field(default_factory=list)
     rungs: dict[int, float] = field(default_factory=dict)
     stop: StopReason = StopReason.COMPLETED
@@ -78,16 +107,18 @@ class Training:
         """Train on for some steps, from the start on the first call."""
         if steps <= 0 or self.stop is StopReason.DIVERGED:
             return
+        self.on_step(Step(self.task.name, len(self.losses), self.settings.steps))
         model = self.network
         assert self._batches is not None
         assert self._optimizer is not None
-        started = time.perf_counter()
+        started, done = time.perf_counter(), len(self.losses) + 1
         trace = fit(
             lambda batch: self.task.loss(model, batch),
             self._batches,
             self._optimizer,
             steps=steps,
             schedule=self._schedule,
+            after_step=lambda step, _: self.on_step(Step(self.task.name, done + step, self.settings.steps)),
             check_every=10,
         )
         self.seconds += time.perf_counter() - started
@@ -97,6 +128,7 @@ class Training:
     def score(self) -> float:
         """The metric at the current step, computed once."""
         if self._scored_at is None or self._scored_at[0] != len(self.losses):
+            self.on_step(Step(self.task.name, what="scoring"))
             self._scored_at = (len(self.losses), self.task.metric(self.network))
         return self._scored_at[1]
 

@@ -182,6 +182,7 @@ class Counting:
 
     def __init__(self, settings: SearchConfig) -> None:
         self.inner, self.asked = make_executor(settings), list[str]()
+        self.eager, self.doing = self.inner.eager, self.inner.doing
 
     def submit(self, genome: Genome, **arguments: Any) -> Pending:
         self.asked.append(genome.key)
@@ -281,7 +282,7 @@ def test_evaluations_under_another_seed_are_passed_on_and_not_kept(tmp_path: Pat
         assert [evaluation.seed for evaluation in other] == [7, 7, 1]
         assert timeless(other[0]) == timeless(other[1])
         assert not any(evaluation.reused for evaluation in other)
-        assert asked == [{"gated": True, "hurdles": hurdles, "seed": seed} for seed in (7, 7, 1)]
+        assert asked == [{"gated": True, "hurdles": hurdles, "seed": seed, "label": ""} for seed in (7, 7, 1)]
         own = executor.submit(S0)()
         assert (own.seed, own.reused, executor.hits, len(asked)) == (1, False, 0, 4)
         again = executor.submit(S0, seed=7)()  # nor does what is kept answer for them

@@ -21,7 +21,7 @@ from evonas.graph.catalogue import CATALOGUE
 from evonas.search import compiling
 from evonas.search.archive import Archive
 from evonas.search.driver import Ending, drive
-from evonas.search.execution import make_executor
+from evonas.search.execution import Known, make_executor
 from evonas.search.making import make_search, require_searchable
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Candidate, Evaluation, Rejection
@@ -210,13 +210,20 @@ class Failing:
         self.good = {CATALOGUE[name].key for name in good}
         self.gated: list[bool] = []
         self.references: list[float] = []
+        self.labels: list[str] = []
 
-    def submit(self, genome, *, gated=True, hurdles=()):  # type: ignore[no-untyped-def]
+    eager = False
+
+    def doing(self) -> list[str]:
+        return []
+
+    def submit(self, genome, *, gated=True, hurdles=(), label=""):  # type: ignore[no-untyped-def]
+        self.labels.append(label)
         self.gated.append(gated)
         self.references += [h.references["t"] for h in hurdles]
         good = Evaluation(genome.key, 1, objectives={"t": 0.5}, rungs={"t": ((4, 0.25),)})
         bad = replace(good, objectives={}, rungs={}, rejection=Rejection("training", "diverged"))
-        return lambda: good if gated or genome.key in self.good else bad
+        return Known(good if gated or genome.key in self.good else bad)
 
 
 def _small(*baselines: str) -> SearchConfig:
@@ -230,6 +237,7 @@ def test_the_rungs_go_by_the_first_baseline_that_could_be_trained(tmp_path: Path
         assert drive(_small("bn-relu", "gn-relu"), archive, executor, []) is Ending.BUDGET  # type: ignore[arg-type]
     assert executor.gated == [False, False] + [True] * 6
     assert executor.references == [0.25] * 6
+    assert executor.labels[:3] == ["baseline bn-relu", "baseline gn-relu", "candidate 0"]
 
 
 def test_without_such_a_baseline_rungs_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 out by hand for a worker that dies and one that hangs.
 """
 
-from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from evonas import config
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
-from evonas.runs.workers import Failure
+from evonas.runs.workers import Failure, Submitted
 from evonas.search import execution
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.execution import EvaluationJob, InProcess, LocalPool, make_executor
 from evonas.search.outcome import Evaluation, Rejection
+from evonas.search.training import OnStep, Step
 from evonas.training.allocator import keep_memory
 
 TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
@@ -63,13 +64,18 @@ class Accidents:
     def __init__(self, prepare: object, setup: object, **options: object) -> None:
         self.made_with = (prepare, setup, options)
 
-    def submit(self, job: EvaluationJob) -> Callable[[], Evaluation | Failure]:
+    def submit(self, job: EvaluationJob) -> Submitted[EvaluationJob, Evaluation]:
         found = {
             S0: Failure("worker died", "exit code 3"),
             B0: Failure("took too long", limit=3.0),
             EXPLOSIVE: Evaluation(job.genome.key, job.seed or 1, objectives={"gated": float(job.gated)}),
         }
-        return lambda: found[job.genome]
+        future = Future[Any]()
+        future.set_result(found[job.genome])
+        return Submitted(self, None, future, job)  # type: ignore[arg-type]
+
+    def _wait(self, _pool: object, future: "Future[Any]", *_: object) -> Evaluation | Failure:
+        return future.result()
 
 
 def test_what_fails_in_a_worker_is_a_rejection_of_its_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,8 +98,11 @@ class Recorder:
         self.calls: list[tuple[Genome, bool, int]] = []
         self.error = error
 
-    def __call__(self, genome: Genome, *, gated: bool, hurdles: tuple[Any, ...], seed: int | None) -> Evaluation:
+    def __call__(
+        self, genome: Genome, *, gated: bool, hurdles: tuple[Any, ...], seed: int | None, on_step: OnStep
+    ) -> Evaluation:
         assert (hurdles, seed) == ((), None)
+        on_step(Step("made", 1, 2))
         self.calls.append((genome, gated, torch.get_num_threads()))
         if self.error is not None:
             raise self.error
