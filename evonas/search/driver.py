@@ -285,4 +285,4 @@ class _Session:
         lines = self.executor.doing()
         if self._drawing is not None:
             lines.append("drawing candidate {}: {} proposals screened out".format(*self._drawing))
-        return lines or ["waiting for the workers to start"]
+        return lines or (["waiting for the workers"] if self.executor.eager else [])
