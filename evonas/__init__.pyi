@@ -1,5 +1,6 @@
 """What `import evonas` gives; every name is imported from its module when it is first used."""
 
+from . import config as config
 from .errors import InputError as InputError
 from .extensions import load_extensions as load_extensions
 from .graph.catalogue import CATALOGUE as CATALOGUE
@@ -12,6 +13,9 @@ from .graph.primitive import register_index_set as register_index_set
 from .graph.primitive import register_primitive as register_primitive
 from .graph.space import SearchSpace as SearchSpace
 from .graph.variation import mutate as mutate
+from .interface.runs import Run as Run
+from .interface.runs import open_run as open_run
+from .interface.runs import run_search as run_search
 from .layer.export import export as export
 from .layer.lower import NormActLayer as NormActLayer
 from .layer.lower import lower as lower
@@ -25,6 +29,7 @@ from .search.outcome import Candidate as Candidate
 from .search.outcome import Evaluation as Evaluation
 from .search.outcome import Rejection as Rejection
 from .search.protocols import Protocol as Protocol
+from .search.protocols import Screens as Screens
 from .search.protocols import register_protocol as register_protocol
 from .surgery.modules import replace_modules as replace_modules
 from .surgery.recalibrate import recalibrate as recalibrate

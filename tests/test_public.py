@@ -16,7 +16,8 @@ NAMES = {
     *("CATALOGUE", "Genome", "Node", "SearchSpace", "mutate", "NormActLayer", "lower", "export"),
     *("NormActSite", "norm_act_sites", "replace_norm_act", "replace_modules", "SurgeryWarning", "recalibrate"),
     *("StopReason", "Trace", "fit", "Task", "Evaluator", "keep_memory"),
-    *("Candidate", "Evaluation", "Rejection", "Search", "Archive", "InputError"),
+    *("Candidate", "Evaluation", "Rejection", "Search", "Screens", "Archive", "InputError", "config"),
+    *("Run", "open_run", "run_search"),
     *("Primitive", "PrintedForm", "IndexSet", "Objective", "MeasurementContext", "Protocol", "load_extensions"),
     *("register_primitive", "register_index_set", "register_objective", "register_protocol"),
 }

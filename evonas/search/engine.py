@@ -24,6 +24,10 @@ def _nothing(_: int) -> None:
     return None
 
 
+def _no_screen(_: Genome) -> str:
+    return ""
+
+
 def _no_probe(_: Genome) -> None:
     return None
 
@@ -45,9 +49,9 @@ class Search:
         space: where genomes come from.
         settings: the ``[evolution]`` section.
         seed: of the run.
-        screen: protocols without training: a rejection, or the fingerprint of the layer's function; "" if it has none,
-            so that repeats are not noticed.
-        probe: a dearer protocol without training, for functions that were no candidate before.
+        screen: protocols without training, ``Screens(...)``: a rejection, or the fingerprint of the layer's function;
+            "" if it has none, so that repeats are not noticed. Without it, most candidates ignore their input.
+        probe: a slower protocol without training, ``Screens(...).probe``, for functions that were no candidate before.
         ladder: hurdles at the rungs of a training; without one, layers are trained in full.
         initial: the first candidates' layers.
     """
@@ -55,15 +59,16 @@ class Search:
     def __init__(
         self,
         space: SearchSpace,
-        settings: EvolutionConfig,
-        seed: int,
-        screen: Screen,
+        settings: EvolutionConfig | None = None,
+        seed: int = 1,
+        screen: Screen = _no_screen,
         probe: Probe = _no_probe,
         *,
         ladder: Ladder | None = None,
         initial: Sequence[Genome] = (),
     ) -> None:
-        self._space, self._settings, self._seed, self._screen, self._probe = space, settings, seed, screen, probe
+        self._space, self._settings, self._seed = space, settings or EvolutionConfig(), seed
+        self._screen, self._probe = screen, probe
         self._ladder, self._initial = ladder, tuple(initial)
         self._asked = 0
         self._open: dict[int, Candidate] = {}

@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count, pairwise
 
 from torch import Tensor
@@ -41,13 +41,18 @@ class Evaluator:
     """
 
     tasks: tuple[Task, ...]
-    training: TrainingConfig
-    protocols: ProtocolsConfig
-    layer: LayerConfig
-    seed: int
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    protocols: ProtocolsConfig = field(default_factory=ProtocolsConfig)
+    layer: LayerConfig = field(default_factory=LayerConfig)
+    seed: int = 1
     rungs: tuple[int, ...] = ()
     objectives: tuple[str, ...] = ()
     compile: Mode = "never"
+
+    @classmethod
+    def from_config(cls, config: SearchConfig) -> "Evaluator":
+        """The evaluator of a search file, its data loaded; see ``evaluator_from_config``."""
+        return evaluator_from_config(config)
 
     def __call__(
         self,

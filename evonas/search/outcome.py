@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 
+from evonas.errors import InputError
 from evonas.graph.genome import Genome
 
 COMPILED = "compiled"
@@ -35,7 +36,7 @@ class Evaluation:
     """How one layer did under one seed: objectives or a rejection, never both.
 
     Attributes:
-        key: content key of the genome.
+        key: content key of the genome, ``candidate.genome.key``.
         seed: seed of weights and batches.
         steps: optimizer steps taken in all, but for those that extras needed.
         seconds: time it took; not reproducible. 0 if it was taken over from an earlier run.
@@ -49,7 +50,7 @@ class Evaluation:
     """
 
     key: str
-    seed: int
+    seed: int = 0
     steps: int = 0
     seconds: float = 0.0
     objectives: Mapping[str, float] = field(default_factory=dict)
@@ -60,6 +61,13 @@ class Evaluation:
     compiled: str = ""
 
     def __post_init__(self) -> None:
+        for name, kind, remedy in (
+            ("key", str, "give that of the layer, candidate.genome.key"),
+            ("seed", int, "give scores by name, as objectives={'accuracy': 0.9}"),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise InputError(f"Evaluation: {name}", f"is a {type(value).__name__}", remedy=remedy)
         if bool(self.objectives) == (self.rejection is not None):
             raise ValueError(f"evaluation of {self.key}: give objectives or a rejection, exactly one of them")
         if self.extras and self.rejection is not None:

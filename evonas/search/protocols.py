@@ -216,14 +216,15 @@ class Screens:
     """The protocols without training that are switched on, cheapest first.
 
     Args:
-        settings: which they are, and their settings.
+        settings: which they are, and their settings; by default those of a search file without ``[protocols]``.
         layer: how layers are lowered.
 
     Raises:
         InputError: an unknown screen.
     """
 
-    def __init__(self, settings: ProtocolsConfig, layer: LayerConfig) -> None:
+    def __init__(self, settings: ProtocolsConfig | None = None, layer: LayerConfig | None = None) -> None:
+        settings, layer = settings or ProtocolsConfig(), layer or LayerConfig()
         self._settings, self._layer = settings, layer
         for name in settings.screens:
             if name not in (known := (*PROTOCOLS, EQUIVALENCE)):
