@@ -1,6 +1,7 @@
 """Budgets of time as a user meets them: the wall-clock time of ``evonas search --budget`` from start to end.
 
-Each row is a process of its own. A file of JSON lines holds the rows that are done; the script goes on where it stopped:
+Each row is a process of its own. A file of JSON lines holds the rows that are done, and the script goes on
+where it stopped:
 
     python scripts/budgets.py budgets.jsonl --minutes 1 3 10 --workers 1 2 --search evonorm_s transformer
 

@@ -7,7 +7,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "RESULTS.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-EXAMPLES = {"layer.py", "my_layer.py", "my_package/tasks.py", "my_extension.py", "test_my_extension.py"}  # files of a user
+EXAMPLES = {
+    "layer.py",
+    "my_layer.py",
+    "my_package/tasks.py",
+    "my_extension.py",
+    "test_my_extension.py",
+}  # files of a user
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

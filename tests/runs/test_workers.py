@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from evonas.errors import InputError
-from evonas.runs.workers import Failure, Workers, threads
+from evonas.runs.workers import Failure, Workers, note, threads
 
 TIMEOUT, LONG = 1.0, 3600.0  # of jobs that hang, and of others, which a busy machine may slow down
 
@@ -116,6 +117,45 @@ def waiting(folder: Path) -> Callable[[str], str]:
         return f"{job} done"
 
     return work
+
+
+def telling(folder: Path) -> Callable[[str], str]:
+    """What says what it is doing, and ends when ``seen`` is there."""
+
+    def work(job: str) -> str:
+        note(f"begins {job}")
+        note("too soon after that", often=True)
+        wait_for((folder / "seen").exists)
+        return job
+
+    return work
+
+
+class EnoughError(Exception):
+    """Raised by one who waits no longer."""
+
+
+def test_it_is_known_what_workers_do_and_waiting_for_them_can_be_ended(tmp_path: Path) -> None:
+    with Workers(telling, tmp_path, workers=2, threads=1, timeout=LONG) as pool:
+        pending = [pool.submit("this"), pool.submit("that")]
+        wait_for(lambda: sorted(pool.doing()) == ["begins that", "begins this"])
+        ticks = count(1)
+
+        def tick() -> None:
+            if next(ticks) == 3:
+                raise EnoughError
+
+        with pytest.raises(EnoughError):
+            pending[0](tick)
+        assert not pending[0].ready
+        (tmp_path / "seen").touch()
+        assert [wait(lambda: None) for wait in pending] == ["this", "that"]
+        assert all(wait.ready for wait in pending)
+        wait_for(lambda: pool.doing() == [])
+        notes = pool._notes
+        assert notes.is_dir()
+    assert not notes.exists()
+    note("nobody reads this")  # outside of a pool
 
 
 def test_results_come_as_they_are_ready(tmp_path: Path) -> None:

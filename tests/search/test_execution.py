@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from evonas import config
+from evonas.config import StabilityConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.runs.workers import Failure, Submitted
 from evonas.search import execution
+from evonas.search.budget import TimeIsUpError
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.execution import EvaluationJob, InProcess, LocalPool, make_executor
 from evonas.search.outcome import Evaluation, Rejection
@@ -122,6 +124,43 @@ def test_this_process_evaluates_when_a_result_is_waited_for() -> None:
         assert recorder.calls == [(B0, False, 1)]
         first()
         assert recorder.calls[1:] == [(S0, True, 1)]
+
+
+def test_an_evaluation_in_this_process_says_what_it_does_and_ends_between_two_steps(evaluator: Evaluator) -> None:
+    seen: list[str] = []
+    with InProcess(evaluator, threads=1) as executor:
+
+        def tick() -> None:
+            seen.extend(executor.doing())
+            if seen[-1].endswith("mobilenet_v2, step 2 of 6"):
+                raise TimeIsUpError
+
+        pending = executor.submit(S0, gated=False, label="this one")
+        with pytest.raises(TimeIsUpError):
+            pending(tick)
+        assert executor.doing() == []
+        assert timeless(pending()) == timeless(
+            executor.submit(S0, gated=False)()
+        )  # what was dropped left nothing behind
+    assert seen[0] == "this one"
+    assert seen[1:4] == [f"this one: preact_resnet, step {number} of 6" for number in range(3)]
+    assert "this one: preact_resnet, scoring" not in seen  # all tasks are trained before any is scored
+
+
+def test_the_adversary_of_the_stability_protocol_can_be_ended_too(evaluator: Evaluator) -> None:
+    seen: list[str] = []
+
+    def on_step(step: Step) -> None:
+        seen.append(str(step))
+        if step.what == "stability" and step.number == 2:
+            raise TimeIsUpError
+
+    protocols = evaluator.protocols.model_copy(update={"stability": StabilityConfig(steps=100)})
+    with pytest.raises(TimeIsUpError):
+        replace(evaluator, protocols=protocols)(S0, on_step=on_step)
+    stability = [text for text in seen if "stability" in text]
+    assert stability == [f"preact_resnet, stability, step {number} of 100" for number in range(3)]
+    assert "preact_resnet, scoring" in seen
 
 
 @pytest.mark.parametrize("error", [None, KeyError("made")])

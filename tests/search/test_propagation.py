@@ -4,6 +4,7 @@ gradients under batch normalization; layers that are known to train and layers t
 
 import math
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from evonas.config import LayerConfig, PropagationConfig
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
+from evonas.graph.space import SearchSpace
 from evonas.search import propagation as module
 from evonas.search.outcome import Rejection
 from evonas.search.propagation import Propagation, propagate, propagation
@@ -177,3 +179,29 @@ def test_a_measurement_repeats_and_leaves_global_generators_alone() -> None:
     assert measure("tanh(x)", seed=1) != first
     assert torch.equal(torch.get_rng_state(), states[0])
     assert random.getstate() == states[1]
+
+
+def test_where_the_activations_decide_the_backward_pass_is_left_out(rng: random.Random) -> None:
+    """The oracle is the verdict by all measures, of which the activations' growth is the first."""
+    space, ends = SearchSpace(), set()
+    for _ in range(60):
+        genome = space.sample(rng)
+        whole = propagate(genome, LAYER, depth=20)
+        short = propagate(genome, LAYER, depth=20, activation=ON.activation)
+        low, high = ON.activation
+        within = low <= whole.activation <= high
+        ends.add(within)
+        assert same(short.activation, whole.activation)
+        if within:
+            assert all(map(same, *([getattr(p, name) for name in Propagation.__slots__] for p in (short, whole))))
+        else:
+            assert math.isnan(short.gradient)
+            rejection = propagation(genome, ON, LAYER)
+            assert rejection is not None
+            assert rejection.reason in ("activations vanish", "activations explode")
+            assert rejection.measured == (whole.activation if math.isfinite(whole.activation) else sys.float_info.max)
+    assert ends == {True, False}
+
+
+def same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
