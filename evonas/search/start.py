@@ -70,7 +70,8 @@ def prepare(request: Request) -> Prepared:
 
 def _fresh(request: Request) -> Prepared:
     if request.search is None:
-        raise InputError("search", "not given", accepted="a search, e.g. search_spaces/evonorm_s.toml")
+        where = "FILE.toml" if request.prefix else "search"
+        raise InputError(where, "not given", accepted="a search, e.g. search_spaces/evonorm_s.toml")
     settings = _settings(request, request.search)
     folder = RunFolder(Path(request.run or Path("runs") / settings.name))
     folder.refuse_existing()
