@@ -1,4 +1,4 @@
-"""``scripts/run_docs.py`` on a document written here; the oracle is what its blocks say. Then the documents themselves."""
+"""``scripts/run_docs.py`` on a document written here; the oracle is what its blocks say. Then the real documents."""
 
 import sys
 from pathlib import Path
