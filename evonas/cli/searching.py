@@ -29,7 +29,7 @@ def launch(request: Request, started: float) -> None:
     terminal.print_ranking(run.best[:TOP], run.baselines, title=str(run.folder))
     for path in sorted((run.folder / "best").glob("rank1_*.py")):
         console.print(f"best layer as a module: {path}", highlight=False, soft_wrap=True)
-    console.print(f"TensorBoard: tensorboard --logdir {run.folder.parent}", highlight=False, soft_wrap=True)
+    console.print(f"TensorBoard: tensorboard --logdir {run.folder}", highlight=False, soft_wrap=True)
     with Archive.open(RunFolder(run.folder).archive_file, read_only=True) as archive:
         if reused := archive.reused():
             console.print(f"{reused} of {archive.told()} evaluations reused from earlier runs", highlight=False)

@@ -256,7 +256,7 @@ def conduct(request: Request, progress: SearchProgress, started: float | None = 
 
 def _drive(prepared: Prepared, archive: Archive, executor: Executor, clock: Clock, progress: SearchProgress) -> Ending:
     settings, folder = prepared.settings, prepared.folder
-    progress.note(f"run {folder.path}; watch it with: tensorboard --logdir {folder.path.parent}")
+    progress.note(f"run {folder.path}; watch it with: tensorboard --logdir {folder.path}")
     if settings.execution.workers > settings.evolution.look_ahead:
         idle = settings.execution.workers - settings.evolution.look_ahead
         progress.note(f"note: {idle} workers will be idle, evolution.look_ahead is {settings.evolution.look_ahead}")
