@@ -393,3 +393,18 @@ def test_the_table_of_start_up_pairs_every_command_with_an_import_of_torch(run: 
     for name, row in found.items():  # one round: the ratio is that of the two times
         assert row["ratio"] == pytest.approx(row["seconds"] / torch_alone["seconds"]), name
         assert row["seconds"] > 0
+
+
+def test_the_table_of_budgets_has_a_row_for_each_command_and_goes_on_where_it_stopped(tmp_path: Path, run: Run) -> None:
+    file = tmp_path / "budgets.jsonl"
+    call = ("budgets.py", file, "--search", "tiny", "--minutes", 0.02, "--workers", 1, "--resume")
+    done = run(*call)
+    assert done.returncode == 0, done.stderr
+    fresh, resumed = (json.loads(line) for line in file.read_text().splitlines())
+    assert (fresh["kind"], resumed["kind"]) == ("fresh", "resumed")
+    assert fresh["over"] == pytest.approx(fresh["wall"] - 60 * 0.02)
+    kept = ("baselines", "evaluated", "scored")
+    assert [fresh[name] for name in kept] == [resumed[name] for name in kept]  # there was no time left
+    before = file.read_text()
+    assert run(*call).stdout == done.stdout
+    assert file.read_text() == before
