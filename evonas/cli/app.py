@@ -5,7 +5,7 @@ called, in the body of its function, and torch or scipy never at their top. ``sc
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Evolve normalization-activation layers, and take them away as torch modules.\n\n"
-    "Example: [bold]evonas search search_spaces/evonorm_s.toml --budget 5m --workers 2[/bold]",
+    "Example: [bold]evonas search evonorm_s --budget 5m --workers 2[/bold]",
 )
 LayerArgument = Annotated[
     str, typer.Argument(metavar="LAYER", help="A catalogue name, RUN#rank, a text form, or a .json file.")
@@ -34,6 +34,21 @@ WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes; the r
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")]
 Setting: TypeAlias = str | float | None
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def shipped_names(*kinds: str) -> Callable[[str], list[str]]:
+    """Completes the names of files that come with evonas.
+
+    Args:
+        kinds: of the files, keys of ``evonas.config.presets.KINDS``.
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        from evonas.config.presets import presets
+
+        return [preset.name for preset in presets(*kinds) if preset.name.startswith(incomplete)]
+
+    return complete
 
 
 def _print_version(wanted: bool) -> None:

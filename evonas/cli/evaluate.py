@@ -15,6 +15,7 @@ from evonas.cli.app import (
     Setting,
     WorkersOption,
     changes_of,
+    shipped_names,
 )
 from evonas.errors import InputError
 
@@ -108,7 +109,12 @@ def evaluate(
     ] = None,
     settings: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.toml", help="Tasks, data, training and lowering; that of a search will do."),
+        typer.Option(
+            metavar="FILE",
+            help="Tasks, data, training and lowering: the .toml file of a comparison or of a search, or a name of "
+            "`evonas list`.",
+            autocompletion=shipped_names("comparison", "search"),
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=c", help="Set a key of the file; may be repeated.")

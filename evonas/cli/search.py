@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 
-from evonas.cli.app import DeviceOption, Setting, WorkersOption, changes_of
+from evonas.cli.app import DeviceOption, Setting, WorkersOption, changes_of, shipped_names
 
 
 def search(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE.toml", help="The search; optional with --resume.")
+        Path | None,
+        typer.Argument(
+            metavar="SEARCH",
+            help="A .toml file, or a name of `evonas list searches`; optional with --resume.",
+            autocompletion=shipped_names("search"),
+        ),
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/<name of the search>.")] = None,
     overrides: Annotated[
@@ -34,7 +39,7 @@ def search(
 ) -> None:
     """Search for layers; stop with Ctrl-C and go on with --resume.
 
-    Example: [bold]evonas search search_spaces/evonorm_s.toml --run runs/first --budget 10m --workers 2[/bold]
+    Example: [bold]evonas search evonorm_s --run runs/first --budget 10m --workers 2[/bold]
 
     From the best layers of an earlier run: [bold]--start-from runs/first --start-from evonorm-s0[/bold]
 

@@ -30,28 +30,31 @@ def _steer() -> "StudyKind[Any]":
 
 stability = study_verb(
     "stability",
+    "stability",
     _stability,
     f"""How sensitive small transformers are to their learning rate: sizes x learning rates x interventions x seeds.
 
-    Example: [bold]evonas stability studies/qk_layernorm.toml --workers 2[/bold]
+    Example: [bold]evonas stability qk_layernorm --workers 2[/bold]
 
     {RESUMED}""",
 )
 hypernet = study_verb(
     "hypernet",
+    "hypernet",
     _hypernet,
     f"""How fast hypernetworks learn: parametrizations x optimizers x learning rates x activations x norms x seeds.
 
-    Example: [bold]evonas hypernet studies/mip_digits.toml --workers 2[/bold]
+    Example: [bold]evonas hypernet mip_digits --workers 2[/bold]
 
     {RESUMED}""",
 )
 steer = study_verb(
     "steer",
+    "steering",
     _steer,
     f"""Steer a model's activations: methods x sparsities x neurons x strengths x seeds, scored with its price.
 
-    Example: [bold]evonas steer studies/steer_digits.toml[/bold]
+    Example: [bold]evonas steer steer_digits[/bold]
 
     Methods are compared where they cost the same. A model's files are only read: no code or pickle of theirs is run.
 

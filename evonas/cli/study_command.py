@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evonas.cli.app import DeviceOption, ForceOption, JsonOption, ResumeOption, WorkersOption, changes_of
+from evonas.cli.app import DeviceOption, ForceOption, JsonOption, ResumeOption, WorkersOption, changes_of, shipped_names
 
 if TYPE_CHECKING:
     from evonas.cli.study_run import StudyKind
@@ -14,17 +14,25 @@ if TYPE_CHECKING:
 RunOption = Annotated[Path | None, typer.Option(help="Where everything goes; default: runs/<name>.")]
 
 
-def study_verb(name: str, kind: "Callable[[], StudyKind[Any]]", description: str) -> Callable[..., None]:
-    """A verb that runs the studies of FILE.toml.
+def study_verb(name: str, files: str, kind: "Callable[[], StudyKind[Any]]", description: str) -> Callable[..., None]:
+    """A verb that runs studies.
 
     Args:
         name: of the verb.
+        files: what its files are called, a key of ``evonas.config.presets.KINDS``.
         kind: gives what it runs; called when the verb is, since that imports torch.
         description: for ``--help``.
     """
 
     def command(
-        file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The study.")],
+        file: Annotated[
+            Path,
+            typer.Argument(
+                metavar="STUDY",
+                help="A .toml file, or a name of `evonas list studies`.",
+                autocompletion=shipped_names(files),
+            ),
+        ],
         run: RunOption = None,
         resume: ResumeOption = False,
         overrides: Annotated[

@@ -8,6 +8,7 @@ from evonas.config import DataConfig, SearchConfig, TaskConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import from_catalogue
 from evonas.search.named import NamedLayer
+from evonas.tasks.architectures import require_blocks
 
 DESK = {  # what an architecture's name alone means: small enough for images of 8 to 32 pixels and two cores
     "preact_resnet": TaskConfig(architecture="preact_resnet", width=0.125, depth=(1, 1), unstrided=1),
@@ -24,7 +25,12 @@ def columns_of(
 
     Trainings at another batch size than ``training.batch_size`` see as many images, at a learning rate that is
     proportional to the batch size (Goyal et al. 2017, arXiv 1706.02677, section 2.1).
+
+    Raises:
+        InputError: two have one name, or the package of a network is not installed.
     """
+    for task in tasks:
+        require_blocks(task.architecture)
     found: dict[str, SearchConfig] = {}
     for data in datasets or (settings.data,):
         for task in tasks:

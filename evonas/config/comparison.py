@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evonas.config.search import SearchConfig, load_search
-from evonas.config.section import parse_changed, read_toml
+from evonas.config.presets import find_file
+from evonas.config.search import SearchConfig
+from evonas.config.section import parse_changed, parse_section, read_toml
 from evonas.errors import InputError
 
 SEARCHES = ("space", "evolution", "budget")  # a file with one of these says how to search
@@ -34,11 +35,11 @@ class ComparisonSettings:
     unread: tuple[str, ...] = ()
 
 
-def load_comparison(path: Path | None, overrides: Sequence[str] = ()) -> ComparisonSettings:
+def load_comparison(path: str | Path | None, overrides: Sequence[str] = ()) -> ComparisonSettings:
     """Read the settings of a comparison from a file of its own, or from that of a search, with ``a.b=c`` overrides.
 
     Args:
-        path: the file; None for settings of desk size.
+        path: the file, or the name of one that comes with evonas; None for settings of desk size.
         overrides: may set only what is read.
 
     Raises:
@@ -50,11 +51,12 @@ def load_comparison(path: Path | None, overrides: Sequence[str] = ()) -> Compari
             raise _unread(f"--set {override}")
     if path is None:
         return ComparisonSettings(parse_changed(SearchConfig, _DESK, overrides, "defaults"))
-    whole = load_search(path)
+    data = read_toml(find_file(path, "comparison", "search"))
+    whole = parse_section(SearchConfig, data, str(path))
     unread = _set_in_vain(whole)
     if unread and not whole.model_fields_set & set(SEARCHES):
         raise _unread(f"{path}: {unread[0]}")
-    data = {key: value for key, value in read_toml(path).items() if key not in UNREAD}
+    data = {key: value for key, value in data.items() if key not in UNREAD}
     if "execution" in data:
         data["execution"].pop("cache", None)
     return ComparisonSettings(parse_changed(SearchConfig, data, overrides, str(path)), unread)

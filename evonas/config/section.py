@@ -10,12 +10,13 @@ import tomllib
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from evonas.config.presets import find_file
 from evonas.errors import InputError
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -41,6 +42,7 @@ class Section(BaseModel):
     """A table of the file; every key is known, typed and immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    file_kind: ClassVar[str] = ""  # of a file that holds this section: a key of ``presets.KINDS``
 
     def identity(self) -> dict[str, Any]:
         """What results know it by: the keys that are not at their defaults, so that a new key changes no old one's."""
@@ -51,12 +53,15 @@ class NamedSection(Section):
     """A table with a name, of which folders are made."""
 
     name: Name
+    """What it is called; the folder of a study is `runs/<name>` unless `--run` says otherwise."""
 
 
 class StudySection(NamedSection):
-    """A study file; ``extensions`` are modules of users that its runs need, see ``evonas.extensions``."""
+    """A study file; see ``evonas.extensions`` for what its modules may add."""
 
     extensions: tuple[ModuleName, ...] = ()
+    """Modules of yours that the runs need: they add primitives, index sets, objectives, protocols or steering methods.
+    """
 
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -65,10 +70,16 @@ AnySection = TypeVar("AnySection", bound=Section)
 def load_as(kind: type[AnySection], path: str | Path, overrides: Sequence[str] = ()) -> AnySection:
     """Read a configuration from a TOML file, with ``a.b=c`` overrides.
 
+    Args:
+        kind: what the file holds.
+        path: the file, or the name of one that comes with evonas.
+        overrides: keys and values to be set.
+
     Raises:
         InputError: the file is missing or not TOML, a key is unknown, or a value is of the wrong type or out of range.
     """
-    return parse_changed(kind, read_toml(Path(path)), overrides, str(path))
+    file = find_file(path, *filter(None, [kind.file_kind]))
+    return parse_changed(kind, read_toml(file), overrides, str(path))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -80,7 +91,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(str(path), "no such file", remedy=_nearby_files(path)) from None
+        raise InputError(str(path), "no such file", accepted="the path of a .toml file") from None
     except IsADirectoryError:
         raise InputError(str(path), "is a folder", accepted="a .toml file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -205,9 +216,3 @@ def _known_keys(model: Any, location: Sequence[str]) -> list[str]:
         annotation = model.model_fields[part].annotation
         model = annotation if isinstance(annotation, type) else get_args(annotation)[0]  # an array of tables
     return list(model.model_fields)
-
-
-def _nearby_files(path: Path) -> str:
-    folder = path.parent if path.parent.is_dir() else Path("search_spaces")
-    names = sorted(p.name for p in folder.glob("*.toml")) if folder.is_dir() else []
-    return f"{folder} holds {', '.join(names)}" if names else "give the path of a search's .toml file"

@@ -12,29 +12,37 @@ from evonas.errors import InputError
 
 
 class LayerConfig(Section):
-    """``[layer]``: how genomes are lowered."""
+    """``[layer]``: how layers become modules."""
 
     groups: PositiveInt = 32
+    """Channel groups of the index set `ghw`; lowered until they divide the channels of a layer."""
     eps: Positive = 1e-5
+    """Guard inside roots, divisions and logarithms."""
     momentum: Fraction = 0.1
+    """Weight of the newest batch in the running values that batch statistics keep for evaluation."""
 
 
 class DataConfig(Section):
-    """``[data]``: labelled images.
-
-    ``size`` > 0 average-pools images to that height; ``train`` and ``validation`` are numbers of images cut from the
-    training split (0: all that remain, one fifth); ``crop`` > 0 trains on random crops of that height. ``score_on``
-    says which images give the scores; a search refuses test images.
-    """
+    """``[data]``: labelled images."""
 
     name: Literal["digits", "fashion_mnist", "cifar10", "npz"] = "digits"
+    """Which images: `digits` of scikit-learn, `fashion_mnist`, `cifar10`, or `npz`, a file of your own."""
     path: str = ""
+    """File or folder of the data. Empty: for `fashion_mnist` the place of Debian's package, for `cifar10` the folder
+    `data`."""
     size: Annotated[int, Field(ge=0)] = 0
+    """Images are average-pooled to this height and width. 0 keeps them as they are."""
     train: Annotated[int, Field(ge=0)] = 0
+    """How many images train. 0: all of the training split that validation leaves."""
     validation: Annotated[int, Field(ge=0)] = 0
+    """How many images are cut from the training split for validation. 0: a fifth."""
     crop: Annotated[int, Field(ge=0)] = 0
+    """Height and width of random crops to train on; validation sees whole images. 0: no crops."""
     flip: bool = False
+    """Whether training images are mirrored at random."""
     score_on: Literal["validation", "test"] = "validation"
+    """Which images give the scores: `validation`, or `test`, which a search refuses (`evonas rerank --test` sets it).
+    """
 
     @property
     def title(self) -> str:
@@ -43,35 +51,40 @@ class DataConfig(Section):
 
 
 class TextConfig(Section):
-    """``[text]``: what language models read: Python's help ``topics``, a ``file``, or six novels of Jane ``austen``.
-
-    ``path`` is that of the file, or where the novels are if not in the place of the Debian package. The last
-    ``validation`` of the text validates; 0 means a tenth, and of the novels the sixth. ``vocabulary`` counts the
-    tokens of ``bpe``; ``bytes`` have 256.
-    """
+    """``[text]``: what language models read."""
 
     name: Literal["topics", "file", "austen"] = "topics"
+    """What language models read: Python's help `topics`, a `file`, or six novels of Jane `austen`."""
     path: str = ""
+    """Path of the file, or the folder of the novels. Empty: for the novels the place of Debian's package."""
     tokens: Literal["bytes", "bpe"] = "bytes"
+    """What a token is: one of the `bytes`, or a piece of a word, `bpe`, learned from the training part (needs
+    evonas[lm])."""
     vocabulary: Annotated[int, Field(ge=256)] = 1024
+    """Number of tokens of `bpe`."""
     validation: Fraction = 0.0
+    """Share at the end of the text that validates. 0: a tenth; of the novels the sixth."""
 
 
 class TrainingConfig(Section):
-    """``[training]``: how every candidate is trained, the same on every architecture.
-
-    ``momentum`` is that of ``sgd``; ``adamw`` has betas 0.9 and 0.95, and a ``weight_decay`` apart from gradients.
-    ``warmup`` steps come first, in which the learning rate rises.
-    """
+    """``[training]``: how every candidate is trained, the same on every architecture."""
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
+    """`sgd` with Nesterov's momentum, or `adamw` with betas 0.9 and 0.95."""
     batch_size: PositiveInt = 64
+    """Images, or sequences of tokens, of one step."""
     steps: PositiveInt = 100
+    """Steps of the full training of a candidate on each task."""
     learning_rate: Positive = 0.1
+    """The learning rate at its highest."""
     momentum: Fraction = 0.9
+    """Momentum of `sgd`."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Decay of kernels and matrices; the vectors of layers have none. That of `adamw` is apart from the gradients."""
     schedule: Literal["constant", "cosine"] = "cosine"
+    """How the learning rate goes on after the warm-up: it stays `constant`, or falls like a `cosine` to 0."""
     warmup: Count = 0
+    """Steps at the beginning in which the learning rate rises."""
 
 
 ARCHITECTURES = ("preact_resnet", "mobilenet_v2", "efficientnet", "densenet")
@@ -87,23 +100,32 @@ def _architecture(name: str) -> str:
 
 
 class TaskConfig(Section):
-    """One ``[[tasks]]``: an ``architecture`` on the images of ``[data]``, or a ``task`` of your own.
+    """One of ``[[tasks]]``: a network on images, a language model on text, or a task of your own; just one of them.
 
-    ``architecture`` is a published network, scaled by ``width``, ``depth`` and ``head``, or one of another package,
-    ``timm:NAME`` or ``torchvision:NAME``, as it is. ``unstrided`` of the first spatial reductions keep the size.
-    ``task`` is ``package.module:function``, see ``evonas.tasks.custom``. ``transformer`` is a language model on
-    ``[text]``, by its size, such as ``147k`` or ``96x3`` (width x depth), and sees ``context`` tokens.
+    For the last one see ``evonas.tasks.custom``.
     """
 
     architecture: Annotated[str, AfterValidator(_architecture)] = ""
+    """A network for images: `preact_resnet`, `mobilenet_v2`, `efficientnet` or `densenet`, scaled by the keys below; or
+    `timm:NAME`, `torchvision:NAME` as they are."""
     task: Annotated[str, Field(pattern=r"^$|^[\w.]+:\w+$")] = ""
+    """Instead of an architecture: a task of your own, the function `package.module:function`."""
     transformer: str = ""
+    """Instead of an architecture: a language model on `[text]` by its size, `55k` to `4.7m`, or WIDTHxDEPTH such as
+    `96x3`; layers take the place of its norms."""
     context: PositiveInt = 128
+    """Tokens that the language model sees."""
     name: str = ""
+    """Name of the task in tables and as an objective. Empty: that of the network; needed where a network appears twice.
+    """
     width: Positive = 1.0
+    """Channels against the published network; of densenet, growth rate and stem."""
     depth: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Blocks of each stage: a shorter list drops the later stages, and 0 drops a stage. Empty: as published."""
     head: PositiveInt | None = None
+    """Channels of the last 1x1 convolution of mobilenet_v2 and efficientnet. Not set: as published."""
     unstrided: Annotated[int, Field(ge=0)] = 2
+    """How many of the first reductions of the image size are left out, which small images need."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

@@ -81,7 +81,7 @@ KNOWN: Mapping[str, KnownLayer] = MappingProxyType(
         ),
         "evonas-s1": KnownLayer(
             "a = add(x, v1); b = sigmoid(a); c = mul(x, b); d = std[ghw](x); div(c, d)",
-            "found in an hour of search_spaces/cifar_s.toml with seed 1, 25,000 images of CIFAR-10 at 16x16: run "
+            "found in an hour of search_spaces/cifar_s.toml; seed 1, 25,000 images of CIFAR-10 at 16x16: run "
             "cifar-s-warm, candidate 104, fourth by its mean score, first of eight when reranked",
             "Mean accuracy on three networks that the search had not seen, 5 seeds, 95 % intervals: 1.11 points above "
             f"EvoNorm-S0 [+0.84, +1.38], 1.97 below BN-ReLU. {_CHECK}: 0.77 above EvoNorm-S0 [+0.40, +1.15], nearly "
@@ -91,7 +91,7 @@ KNOWN: Mapping[str, KnownLayer] = MappingProxyType(
         "evonas-b1": KnownLayer(
             "a = mean[bhw](x); b = neg(a); c = add(x, b); d = std[bhw](x); e = div(c, d); f = div(e, v1); "
             "g = add(f, d); max(g, zero)",
-            "found in an hour of search_spaces/cifar_b.toml with seed 1, 25,000 images of CIFAR-10 at 16x16: run "
+            "found in an hour of search_spaces/cifar_b.toml; seed 1, 25,000 images of CIFAR-10 at 16x16: run "
             "cifar-b, candidate 128, fourth by its mean score, first of eight when reranked",
             "Mean accuracy on three networks that the search had not seen, 5 seeds, 95 % intervals: 2.44 points above "
             f"BN-ReLU [+1.69, +3.19], 3.13 above EvoNorm-B0 [+2.57, +3.70]. {_CHECK}: 1.06 below BN-ReLU [-1.51, "

@@ -62,7 +62,7 @@ class SearchSpace:
 
     @classmethod
     def load(cls, path: str | Path) -> "SearchSpace":
-        """The space of a search file, whose extensions are loaded.
+        """The space of a search file, whose extensions are loaded; ``path`` may be the name of one that evonas has.
 
         Raises:
             InputError: naming file and key.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evonas.runs.provenance import COMPUTING, versions
 
-BESIDE = ("pebble", "pydantic", "matplotlib", "tensorboard", "ray")  # that run the work and show it
+BESIDE = ("pebble", "pydantic", "matplotlib", "tensorboard")  # that run the work and show it
 NONE, UNKNOWN = "none", "unknown"
 PATIENCE = 20.0  # seconds for another program to answer
 

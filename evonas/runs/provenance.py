@@ -38,7 +38,7 @@ COMPUTING = (  # packages whose version can change a number
 FOUNDATION = ("config", "graph", "layer", "surgery", "tasks", "training", "registry.py", "extensions.py", "seeding.py")
 
 _ROOT = Path(__file__).parents[1]
-_WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_DESCRIBED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @cache
@@ -62,12 +62,20 @@ def code_digest(*parts: str) -> str:
 
 
 def source_digest(file: Path) -> str:
-    """A SHA-256 of what one Python file says to the interpreter, without comments, docstrings and layout."""
+    """A SHA-256 of what one Python file says to the interpreter, without comments, docstrings and layout.
+
+    A string by itself is a docstring: that of a module, class or function, or below the field that it describes.
+    """
     tree = ast.parse(file.read_bytes(), filename=str(file))
     for node in ast.walk(tree):
-        if isinstance(node, _WITH_DOCSTRING) and ast.get_docstring(node, clean=False) is not None:
-            del node.body[0]
+        if isinstance(node, _DESCRIBED):
+            node.body = [statement for statement in node.body if not _is_text(statement)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def extension_digests() -> dict[str, str]:

@@ -11,6 +11,7 @@ from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Evaluation
 from evonas.search.protocols import Screens
 from evonas.search.rungs import Ladder
+from evonas.tasks.architectures import require_blocks
 
 
 def require_searchable(config: SearchConfig) -> None:
@@ -18,9 +19,11 @@ def require_searchable(config: SearchConfig) -> None:
 
     Raises:
         InputError: an unknown extension, primitive, index set, objective, screen or baseline, an initial layer that is
-            none of the space, or test images to score on.
+            none of the space, test images to score on, or a package that is not installed.
     """
     load_extensions(config.extensions)
+    for task in config.tasks:
+        require_blocks(task.architecture)
     for name in config.baselines:
         from_catalogue(name, "baselines")
     for name in config.objectives.names:

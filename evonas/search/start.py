@@ -70,8 +70,10 @@ def prepare(request: Request) -> Prepared:
 
 def _fresh(request: Request) -> Prepared:
     if request.search is None:
-        where = "FILE.toml" if request.prefix else "search"
-        raise InputError(where, "not given", accepted="a search, e.g. search_spaces/evonorm_s.toml")
+        where = "SEARCH" if request.prefix else "search"
+        raise InputError(
+            where, "not given", accepted="a .toml file, or a name of `evonas list searches`, such as evonorm_s"
+        )
     settings = _settings(request, request.search)
     folder = RunFolder(Path(request.run or Path("runs") / settings.name))
     folder.refuse_existing()

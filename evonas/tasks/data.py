@@ -9,7 +9,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch.nn import functional
 
 from evonas.config import DataConfig
 from evonas.errors import InputError
+from evonas.extras import import_package
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 SPLIT_SEED = 0  # the split is part of the data, not of a run: all runs share it
@@ -207,7 +207,11 @@ def _npz(path: str, test: bool) -> tuple[Images, NDArray[Any]]:
                     raise InputError(where, f"has no array {missing[0]!r}", accepted=", ".join(keys))
                 images, labels = (np.asarray(file[key]) for key in keys)
     except FileNotFoundError:
-        raise InputError("data.path", f"no such file: {path}", remedy="give the path of the .npz file") from None
+        raise InputError(
+            "data.path",
+            f"no such file: {path}",
+            remedy="give the path of the .npz file, e.g. by --set data.path=FILE.npz",
+        ) from None
     except InputError:
         raise
     except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
@@ -243,20 +247,10 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
         raise wrong from None
 
 
-@cache
-def _torchvision_datasets() -> Any:
-    try:
-        from torchvision import datasets
-    except ImportError:
-        remedy = "pip install 'evonas[vision]'"
-        raise InputError("data.name", "cifar10 needs torchvision, which is not installed", remedy=remedy) from None
-    return datasets
-
-
 def _cifar10(path: str, test: bool) -> tuple[Images, NDArray[Any]]:
-    root = path or "data"
+    root, datasets = path or "data", import_package("torchvision.datasets", "data.name: cifar10")
     try:
-        data = _torchvision_datasets().CIFAR10(root, train=not test, download=False)
+        data = datasets.CIFAR10(root, train=not test, download=False)
     except RuntimeError:
         remedy = f"torchvision.datasets.CIFAR10({root!r}, download=True), or data.name = 'npz' with data.path"
         raise InputError("data.path", f"no CIFAR-10 files in {root}", remedy=remedy) from None

@@ -60,7 +60,31 @@ def test_help_and_typos_import_nothing_heavy(arguments: tuple[str, ...], expecte
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"), [("evonas s", "search"), ("evonas show --", "--png"), ("evonas --v", "--version")]
+    ("arguments", "expected"),
+    [
+        (("list", "searches"), "evonorm_s"),
+        (("list", "studies"), "qk_layernorm"),
+        (("schema",), "$defs"),
+    ],
+)
+def test_what_is_there_is_named_without_anything_heavy(arguments: tuple[str, ...], expected: str) -> None:
+    output, imported = run(*arguments)
+    assert expected in output
+    assert not imported
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("evonas s", "search"),
+        ("evonas show --", "--png"),
+        ("evonas --v", "--version"),
+        ("evonas search evo", "evonorm_s"),
+        ("evonas hypernet mip", "mip_digits"),
+        ("evonas evaluate bn-relu --settings held", "held_out"),
+        ("evonas list prim", "primitives"),
+        ("evonas schema comp", "comparison"),
+    ],
 )
 def test_completion_imports_nothing_heavy(words: str, expected: str) -> None:
     position = str(len(words.split()) - 1)

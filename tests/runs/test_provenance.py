@@ -25,6 +25,9 @@ FACTOR = 2
 class Scale:
     """A scale."""
 
+    unit: int = 1
+    """What it is measured in."""
+
     def of(self, x: float) -> float:
         """Twice."""
         return FACTOR * x  # the paper's factor
@@ -48,6 +51,8 @@ def written(folder: Path, text: str) -> Path:
         ('"""What it is."""\n', ""),
         ('        """Twice."""\n', ""),
         ('"""A scale."""', "'''A ladder.'''"),
+        ('    """What it is measured in."""\n', ""),
+        ("What it is measured in.", "Of what."),
         ("  # the paper's factor", ""),
         ("FACTOR * x", "(FACTOR  *  x)"),
         ("\n\n\ndef", "\n\n\n\n# a heading\ndef"),
@@ -65,6 +70,7 @@ def test_docstrings_comments_and_layout_do_not_change_a_digest(tmp_path: Path, o
         ("FACTOR = 2", "FACTOR = 3"),
         ("FACTOR = 2", "FACTOR = 2.0"),
         ("FACTOR * x", "x * FACTOR"),
+        ("unit: int = 1", "unit: int = 2"),
         ("that is no docstring", "that is read"),
         ("class Scale:", "class Scale(object):"),
         ('    """A scale."""\n', "    unit = 1\n"),

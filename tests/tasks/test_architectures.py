@@ -202,6 +202,7 @@ def test_a_wrong_setting_is_named_with_what_is_accepted(spec: ArchitectureSpec, 
 
 
 def test_a_missing_package_is_named_with_the_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "timm.models.resnetv2", None)
-    with pytest.raises(InputError, match=r"preact_resnet needs the package timm.*pip install 'evonas\[vision\]'"):
-        build_architecture(ArchitectureSpec("preact_resnet"), num_classes=10, image_size=8)
+    monkeypatch.setitem(sys.modules, "timm", None)
+    for name in ("preact_resnet", "timm:resnet18"):
+        with pytest.raises(InputError, match=rf"{name}: needs timm, .*not installed; pip install 'evonas\[vision\]'$"):
+            build_architecture(ArchitectureSpec(name), num_classes=10, image_size=8)

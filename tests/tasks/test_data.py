@@ -453,8 +453,8 @@ def test_missing_cifar10_names_folder_and_download(tmp_path: Path) -> None:
 
 
 def test_cifar10_without_torchvision_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torchvision", None)
-    data._torchvision_datasets.cache_clear()
+    for name in ("torchvision", "torchvision.datasets"):
+        monkeypatch.setitem(sys.modules, name, None)
     assert "pip install 'evonas[vision]'" in error_of(DataConfig(name="cifar10"), "data.name: ")
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evonas.errors import InputError
+from evonas.extras import import_package
 from evonas.surgery.calls import accepts, inference, output_of
 
 
@@ -96,8 +97,6 @@ class _Run:
     """One decoder and its cache, which keeps its place in memory from round to round."""
 
     def __init__(self, name: str, decoder: Decoder, tokens: Tensor, prompt: int) -> None:
-        from transformers import StaticCache  # optional
-
         if not 1 <= prompt < len(tokens):
             raise InputError("prompt", f"{prompt} of {len(tokens)} tokens", accepted=f"1 to {len(tokens) - 1}")
         if not accepts(decoder.model, "use_cache"):
@@ -106,7 +105,8 @@ class _Run:
         self.model = decoder.model
         self.step = decoder.model if decoder.step is None else decoder.step  # compiled modules have no truth value
         self.tokens, self.prompt = tokens, prompt
-        self.cache = StaticCache(config=decoder.model.config, max_cache_len=len(tokens))  # type: ignore[arg-type]
+        transformers = import_package("transformers", name)
+        self.cache = transformers.StaticCache(config=decoder.model.config, max_cache_len=len(tokens))
         self.argument = "cache" if accepts(decoder.model, "cache") else "past_key_values"
 
     def __call__(self) -> Iterator[tuple[float, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,30 +24,46 @@ Sparsity = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SparsityStudyConfig(NamedSection):
-    """A study. ``tokens`` are scored of each text, in windows of ``context`` that see nothing but themselves.
+    """A study.
 
-    ``transform`` says whether models are measured without it, with it, or both. Combinations that a method does not
-    have are left out: CATS has no transform and, with one layer a block, nothing to split; random neither. The methods
-    may be ``all``. Without ``allocations`` it is the best one that a method has. The first ``dense_first`` positions of
-    each window stay dense. ``compiled`` says whether models are compiled, the dense one too, before they are timed.
+    Combinations that a method does not have are left out: CATS has no transform and, with one layer a block, nothing to
+    split; random neither.
     """
 
+    file_kind: ClassVar[str] = "sparsity"
+
     model: Annotated[str, Field(min_length=1)]
+    """An id of the hub, a folder or a GGUF file."""
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = METHODS_SHOWN
+    """What chooses the inputs: `teal`, `wina`, `cats`, `r-sparse`, `random` (the floor), or `all`."""
     sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = SHOWN_SPARSITIES
+    """Shares of inputs to drop."""
     allocations: Annotated[tuple[Literal["uniform", "greedy", "fisher"], ...], Field(min_length=1)] | None = None
+    """How a sparsity is split among layers: `uniform`, `greedy`, `fisher`. Not set: the best one that a method has."""
     transform: Literal["off", "on", "both"] = "off"
+    """Without, with, or both: a basis in which the columns of key and gate weights are orthogonal."""
     selection: Literal["topk", "threshold"] = "topk"
+    """The `topk` inputs of each token, or those above a `threshold`."""
     texts: Annotated[tuple[str, ...], Field(min_length=1)] = ("topics",)
+    """What is scored: `topics`, `austen`, `austen:PATH`, or a file."""
     calibration: str = "topics"
+    """What thresholds, allocation and transform look at: the same; never a passage that is scored."""
     tokens: PositiveInt = 8192
+    """Tokens that are scored of each text."""
     calibration_tokens: PositiveInt = 2048
+    """Tokens that calibrate."""
     context: PositiveInt | None = None
+    """Tokens of a window, which sees nothing but itself. Not set: 512, or what the model sees."""
     dense_first: Count = 0
+    """First positions of each window that stay dense."""
     speed: bool = True
+    """Whether decoding is timed."""
     compiled: bool = False
+    """Whether models are compiled before they are timed, the dense one too."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Type of the weights."""
     execution: ExecutionConfig = ExecutionConfig(device="cpu")
+    """Where the work is done."""
 
 
 class SparsitySetting(Section):

@@ -21,23 +21,33 @@ Decay = Literal["independent", "coupled"]
 class OptimizerConfig(Section):
     """AdamW with its schedule: linear warm-up to ``learning_rate``, then a cosine to ``final_learning_rate``.
 
-    ``decay`` says what the weight decay lambda multiplies: s_t lambda theta (``independent``), or with the learning
-    rate, s_t eta lambda theta (``coupled``). Without a ``weight_decay`` lambda is the paper's: 1e-4 or 0.1. Parameters
-    whose name matches a pattern of ``undecayed`` have none, e.g. ``**.*norm.*``. ``clip`` bounds the global gradient
-    norm and 0 does not. ``rms_scaled`` multiplies the learning rate of each tensor with its RMS.
+    With weight decay lambda a step takes s_t lambda theta off (``independent``), or s_t eta lambda theta (``coupled``).
+    Where lambda is not set it is the paper's.
     """
 
     learning_rate: Positive = 1e-2
+    """The learning rate at its highest; a study sets it by its grid."""
     final_learning_rate: NotNegative = 1e-5
+    """Learning rate at the last step."""
     warmup: Count = 50
+    """Steps at the beginning in which the learning rate rises."""
     beta1: Momentum = 0.9
+    """Decay of AdamW's mean of gradients."""
     beta2: Momentum = 0.95
+    """Decay of AdamW's mean of squared gradients."""
     epsilon: Positive = 1e-8
+    """What AdamW adds to the root."""
     decay: Decay = "independent"
+    """What the weight decay is multiplied with: the schedule alone (`independent`), or also the learning rate
+    (`coupled`)."""
     weight_decay: NotNegative | None = None
+    """Not set: 1e-4 if independent, 0.1 if coupled."""
     undecayed: tuple[str, ...] = ()
+    """Patterns of parameters without weight decay, such as `**.*norm.*`."""
     clip: NotNegative = 1.0
+    """Bound of the global norm of the gradient. 0: none."""
     rms_scaled: bool = False
+    """Whether the learning rate of each tensor is multiplied with its root mean square."""
 
     @model_validator(mode="after")
     def _falling(self) -> Self:
@@ -55,28 +65,35 @@ class OptimizerConfig(Section):
 
 
 class TrainingRunConfig(Section):
-    """One training.
-
-    ``z_loss`` weighs log^2 Z in the loss; ``qk_clip`` is the largest attention logit a head may have after a step; 0
-    turns each off. ``layer``, a catalogue name or a text form, stands in the place of all norms but those of queries
-    and keys, with ``groups`` and the model's ``norm_eps``; without one they are ``model.norm``. ``validation`` is the
-    number of windows of text that give the validation loss. Probes are read every ``probe_every`` steps and at the last
-    one, never if 0. ``dtype`` is that of activations (autocast).
-    """
+    """One training. A ``layer`` is lowered with ``groups`` and the model's ``norm_eps``."""
 
     seed: Count = 1
+    """Seed of weights and batches; a study sets it by its grid."""
     model: ModelConfig = ModelConfig()
+    """The transformer."""
     layer: str = ""
+    """A catalogue name, a text form or RUN#rank: the layer in the place of all norms but those of queries and keys.
+    Empty: `model.norm`."""
     groups: PositiveInt = 4
+    """Groups of features of `layer`."""
     optimizer: OptimizerConfig = OptimizerConfig()
+    """AdamW with its schedule."""
     steps: PositiveInt = 1000
+    """Training steps."""
     batch_size: PositiveInt = 16
+    """Windows of text in a step."""
     z_loss: NotNegative = 1e-4
+    """Weight of log^2 Z in the loss. 0: none."""
     qk_clip: NotNegative = 0.0
+    """Largest attention logit that a head may have after a step. 0: no bound."""
     validation: PositiveInt = 64
+    """Windows of text that give the validation loss."""
     probe_every: Count = 100
+    """Steps between two looks at activations and gradients, beside that at the last step. 0: never."""
     device: str = "auto"
+    """A study sets it by `execution.device`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of activations (autocast)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from itertools import product
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from evonas.config import ExecutionConfig, TextConfig
+from evonas.config.keys import KeysOf
 from evonas.config.section import Count, NamedSection, Positive, Section, StudySection, parse_section
 from evonas.errors import InputError
 from evonas.runs.jobs import Jobs
@@ -31,24 +32,35 @@ class StabilityGrid(Section):
     """``[grid]``: sizes are names of the ladder, or ``WIDTHxDEPTH``; learning rates are peaks."""
 
     sizes: Annotated[tuple[str, ...], Field(min_length=1)] = ("55k", "147k", "332k")
+    """Sizes of the transformer: `55k`, `147k`, `332k`, `786k`, `2.2m`, `4.7m`, or WIDTHxDEPTH such as `96x3`."""
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = LEARNING_RATES
+    """Learning rates at their highest."""
     seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 3)
+    """Seeds of weights and batches."""
 
 
 class InterventionConfig(NamedSection):
     """``[[interventions]]``: what it is called, and which keys of a run it sets."""
 
-    run: dict[str, Any] = Field(default_factory=dict)
+    run: Annotated[dict[str, Any], KeysOf(TrainingRunConfig)] = Field(default_factory=dict)
+    """The keys of a run that this intervention sets."""
 
 
 class StabilityStudyConfig(StudySection):
     """A study file. ``run`` holds what all runs share, an intervention what differs; the grid sets the rest."""
 
+    file_kind: ClassVar[str] = "stability"
+
     text: TextConfig = TextConfig()
+    """What the transformers read."""
     grid: StabilityGrid = StabilityGrid()
-    run: dict[str, Any] = Field(default_factory=dict)
+    """Everything is trained at each of these."""
+    run: Annotated[dict[str, Any], KeysOf(TrainingRunConfig)] = Field(default_factory=dict)
+    """What all runs share."""
     interventions: Annotated[tuple[InterventionConfig, ...], Field(min_length=1)]
+    """What is compared; differences are to the first one."""
     execution: ExecutionConfig = ExecutionConfig()
+    """Where the work is done."""
 
 
 class StabilityRun(Section):

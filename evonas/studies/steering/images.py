@@ -24,20 +24,27 @@ Label = Annotated[int, Field(ge=0, lt=CLASSES)]
 
 
 class ImagesConfig(Section):
-    """``[images]``: the concept is class ``concept`` of scikit-learn's digits; see ``ImageTarget``.
+    """``[images]``: the concept is a class of scikit-learn's digits; see ``ImageTarget``.
 
-    ``samples`` source and as many target inputs are drawn anew for each seed, and ``images`` to measure with. The
-    generator and the classifier that judges are trained first, with seed ``trained``.
+    The generator and the classifier that judges are trained first.
     """
 
     tasks: Annotated[tuple[Literal["remove", "include"], ...], Field(min_length=1)] = ("remove", "include")
+    """`remove` the concept, or `include` it."""
     concept: Label = 3
+    """The digit that is the concept."""
     samples: Samples = 32
+    """So many source and as many target inputs are drawn anew for each seed."""
     images: Annotated[int, Field(ge=CLASSES)] = 450
+    """Images to measure with."""
     generator_steps: PositiveInt = 1000
+    """Training steps of the generator."""
     classifier_steps: PositiveInt = 600
+    """Training steps of the classifier that judges."""
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 64
+    """Channels of the generator."""
     trained: Count = 0
+    """Seed of the generator and the classifier."""
 
 
 class ImageTarget:

@@ -40,38 +40,51 @@ NEUTRAL_BATCH = 8  # texts; logits of a large vocabulary fill the memory
 class DecodingConfig(Section):
     """``[language.decoding]``: how prompts are continued; the defaults are the published ones.
 
-    A ``temperature`` of 0 takes the likeliest token. Each prompt is continued ``repeats`` times.
-
     Source: Rodriguez et al. 2025, evaluation on RealToxicityPrompts.
     """
 
     max_new_tokens: PositiveInt = 32
+    """Tokens of a continuation."""
     temperature: NotNegative = 1.0
+    """0 takes the likeliest token."""
     top_p: Share = 0.3
+    """Tokens are drawn from the likeliest that have this probability together."""
     repetition_penalty: Positive = 1.2
+    """What tokens that occurred are made less likely by."""
     repeats: PositiveInt = 1
+    """Continuations of each prompt."""
 
 
 class LanguageConfig(Section):
     """``[language]``: a model, and what it is steered from and to.
 
-    ``model``: an id of the hub, a folder or a GGUF file. ``samples`` source and as many target sentences, of up to
-    ``max_tokens``, are drawn anew for each seed, none of them a sentence that prompts or prices; ``batch_size`` of them
-    are a step. ``shown`` continuations of each measurement are kept; 0 keeps no text at all.
+    No sentence that is drawn from source or target is one of the prompts or of the neutral ones.
     """
 
     model: Annotated[str, Field(min_length=1)]
+    """An id of the hub, a folder or a GGUF file."""
     source: SentencesConfig
+    """Sentences to steer from."""
     target: SentencesConfig
+    """Sentences to steer to."""
     prompts: PromptsConfig
+    """Sentences whose beginnings are continued, the same for all seeds."""
     neutral: CountedConfig = CountedConfig()
+    """Sentences whose perplexity is the price of steering."""
     scorer: ScorerConfig = ScorerConfig()
+    """What gives continuations their score."""
     decoding: DecodingConfig = DecodingConfig()
+    """How prompts are continued."""
     samples: Samples = 32
+    """So many source and as many target sentences are drawn anew for each seed."""
     batch_size: Samples = 32
+    """How many of them make a step."""
     max_tokens: Annotated[int, Field(ge=4)] = 128
+    """Longer sentences are cut."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Type of the weights."""
     shown: Count = 0
+    """Continuations of each measurement that are kept. 0: no text is kept."""
 
 
 class Language:

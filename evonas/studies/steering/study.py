@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -32,30 +32,42 @@ MAPS, NETWORKS = "maps", "networks"  # folders of interventions and of trained n
 
 
 class FitConfig(Section):
-    """How maps are fitted; keys as of ``evonas.steering.fit``. Without ``sites`` they are the subject's."""
+    """How maps are fitted; keys as of ``evonas.steering.fit``."""
 
     method: str = LINEAS
+    """`lineas`, `linear-act`, `mean-act`, `caa`, `iti-c`, or a registered method."""
     sites: tuple[str, ...] = ()
+    """Patterns of the modules that are steered. Empty: of language models the norms after attention, of images all
+    norms."""
     pool: Literal["mean", "last", "max", "min"] = "mean"
+    """How the tokens of a sentence become one vector."""
     steps: PositiveInt = 100
+    """Steps of LinEAS."""
     lr: Positive = 0.1
+    """Learning rate of LinEAS."""
     reduction: Literal["mean", "sum"] = "mean"
+    """Whether LinEAS takes the mean or the sum over neurons."""
     optimizer: Literal["sgd", "adam"] = "sgd"
+    """What trains LinEAS."""
     sequential: bool = True
+    """Whether Linear-AcT and Mean-AcT fit site after site with the earlier ones steered, or all on the untouched model.
+    """
     bounded: bool = True
+    """Whether Linear-AcT leaves values alone that lie outside of those it was fitted to; false is for inducing a
+    property."""
 
 
 class MethodConfig(FitConfig):
-    """One of ``[[methods]]``: a fit for each of its sparsities and ``neurons``, measured at each strength.
-
-    ``name`` is what tables call it, else its method. A strength of 1 applies the map as fitted. For
-    ITI-c it is a number of standard deviations and is unbounded.
-    """
+    """One of ``[[methods]]``: a fit for each of its sparsities and ``neurons``, measured at each strength."""
 
     name: str = Field("", pattern=r"^[A-Za-z0-9._+-]*$")
+    """What tables call it. Empty: its method."""
     sparsities: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0.0,)
+    """Of LinEAS: weights of the published penalty, which also shrinks what it keeps. 0: none."""
     neurons: Annotated[tuple[Share, ...], Field(min_length=1)] = (1.0,)
+    """Of LinEAS: shares of the neurons that may be steered, those at which the loss is steepest."""
     strengths: Annotated[tuple[Positive, ...], Field(min_length=1)] = STRENGTHS
+    """1 applies the map as it was fitted; of ITI-c they are numbers of standard deviations."""
 
     @model_validator(mode="after")
     def _sparse(self) -> Self:
@@ -83,17 +95,22 @@ class SteeringExecution(ExecutionConfig):
 
 
 class SteeringStudyConfig(StudySection):
-    """A study file, of a ``[language]`` model or of ``[images]``.
+    """A study file, of a ``[language]`` model or of ``[images]``."""
 
-    ``rises`` are the rises of the price at which methods are compared: 0.1 is a tenth more than the untouched model's.
-    """
+    file_kind: ClassVar[str] = "steering"
 
     language: LanguageConfig | None = None
+    """A language model that is steered."""
     images: ImagesConfig | None = None
+    """Instead of a language model: a generator of digits."""
     methods: Annotated[tuple[MethodConfig, ...], Field(min_length=1)]
+    """What is compared."""
     seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 3)
+    """Seeds of what is drawn."""
     rises: tuple[Positive, ...] = RISES
+    """Rises of the price at which methods are compared: 0.1 is a tenth more than the untouched model's."""
     execution: SteeringExecution = SteeringExecution()
+    """Where the work is done."""
 
     @model_validator(mode="after")
     def _one_subject(self) -> Self:

@@ -13,6 +13,7 @@ from torch import nn
 
 from evonas.config import LIBRARIES
 from evonas.errors import InputError
+from evonas.extras import require_package
 from evonas.tasks.architectures import densenet, efficientnet, mobilenet_v2, preact_resnet
 from evonas.tasks.architectures.external import make_external, taking_images
 from evonas.tasks.architectures.reductions import unstride
@@ -35,6 +36,9 @@ PUBLISHED_DEPTHS: Mapping[str, tuple[int, ...]] = MappingProxyType(
         "efficientnet": efficientnet.DEPTH,
         "densenet": densenet.DEPTH,
     }
+)
+PACKAGES: Mapping[str, str] = MappingProxyType(  # that hold the blocks
+    {"preact_resnet": "timm", "mobilenet_v2": "torchvision", "efficientnet": "torchvision", "densenet": "torchvision"}
 )
 HEADLESS = ("preact_resnet", "densenet")  # without a last 1x1 convolution
 
@@ -69,18 +73,23 @@ def build_architecture(spec: ArchitectureSpec, *, num_classes: int, image_size: 
         InputError: a field of ``spec`` cannot be used, or the package with the blocks is not installed.
     """
     _require_usable(spec)
-    try:
-        model = _make(spec, num_classes)
-    except ModuleNotFoundError as error:
-        raise InputError(
-            "tasks.architecture.name",
-            f"{spec.name} needs the package {error.name}, which is not installed",
-            remedy="pip install 'evonas[vision]'",
-        ) from error
+    require_blocks(spec.name)
+    model = _make(spec, num_classes)
     _take_channels(model, in_channels)
     with taking_images(spec.name, image_size):
         unstride(model, spec.unstrided, image_size, in_channels)
     return model
+
+
+def require_blocks(name: str) -> None:
+    """Make sure that the package with the blocks of an architecture is installed.
+
+    Raises:
+        InputError: it is not; a name that is unknown is left to ``build_architecture``.
+    """
+    package = PACKAGES.get(name, name.partition(":")[0])
+    if package in PACKAGES.values():
+        require_package(package, f"tasks.architecture: {name}")
 
 
 def _make(spec: ArchitectureSpec, num_classes: int) -> nn.Module:

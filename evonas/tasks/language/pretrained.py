@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from evonas.errors import InputError, first_line
+from evonas.extras import import_package, install_line
 
 GGUF = b"GGUF"  # how such a file begins
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 KEPT = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")  # what a folder's model and tokenizer depend on
-INSTALL = "pip install 'evonas[lm]'"
 _ACCEPTED = "a folder with config.json and .safetensors, a .gguf file, or an id of the hub such as owner/name"
 _SHOWN = 3  # names in an error message
 
@@ -75,7 +75,7 @@ def load_language_model(
             transformers is not installed.
     """
     place, options = _place(source)
-    library, path = _transformers(), Path(source)
+    library, path = import_package("transformers", source), Path(source)
     try:
         with quietly(library) if path.exists() else nullcontext():  # a download shows how far it is
             tokenizer = library.AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
@@ -83,7 +83,8 @@ def load_language_model(
                 place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
             )
     except Exception as error:  # whatever reading files that others made may raise, out of many packages
-        raise InputError(source, f"cannot be loaded ({first_line(error)})", accepted=_ACCEPTED) from None
+        remedy = install_line("transformers") if isinstance(error, ImportError) else ""
+        raise InputError(source, f"cannot be loaded ({first_line(error)})", accepted=_ACCEPTED, remedy=remedy) from None
     if missing := sorted(loading["missing_keys"]):
         more = ", ..." if len(missing) > _SHOWN else ""
         raise InputError(source, f"lacks the weights {', '.join(missing[:_SHOWN])}{more}", accepted=_ACCEPTED)
@@ -114,15 +115,6 @@ def _place(source: str) -> tuple[str, dict[str, str]]:
     if not HUB_ID.fullmatch(source) or source.endswith(".gguf") or source.startswith("."):
         raise InputError(source, "no such folder or file", accepted=_ACCEPTED)
     return source, {}
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError:
-        found = "pretrained models need transformers, which is not installed"
-        raise InputError("transformers", found, remedy=INSTALL) from None
-    return transformers
 
 
 @contextmanager

@@ -27,28 +27,40 @@ LADDER = {
 class ModelConfig(Section):
     """The proxy: a decoder-only transformer; pre-norm, rotary positions, no biases, GELU in an MLP of 4 * width.
 
-    ``norm`` is ``layernorm``, ``rmsnorm``, or the name under which a layer that the caller makes is recorded. A depth
-    of 0 is a bigram model. Softcaps c put logits through c * tanh(logits / c); 0 leaves them. ``attention_scale``
-    multiplies q.k; 0 means 1 / sqrt(head_size), and 1 / head_size under muParam ``full``. ``qk_kappa`` > 0 scales
-    queries and keys to a mean square of kappa instead of normalizing them: the transplant test of the paper.
-    ``base_width`` is the width at which muParam changes no learning rate and no head; like the paper's 256 it is the
-    smallest of the ladder.
+    ``norm`` is ``layernorm``, ``rmsnorm``, or the name under which a layer that the caller makes is recorded. A
+    ``qk_kappa`` above 0 is the transplant test of the paper. ``base_width``, like the paper's 256, is the smallest of
+    the ladder.
     """
 
     vocabulary: PositiveInt = 256
+    """Number of tokens that there are; a study sets it by its text."""
     width: PositiveInt = 96
+    """Features of a token; a study sets it by the size."""
     depth: Count = 3
+    """Blocks; 0 is a bigram model. A study sets it by the size."""
     head_size: Annotated[int, Field(gt=0, multiple_of=2)] = 16
+    """Features of an attention head."""
     context: PositiveInt = 128
+    """Tokens that the model sees."""
     norm: Annotated[str, Field(min_length=1)] = "layernorm"
+    """What normalizes: `layernorm`, `rmsnorm`, or the name under which a layer is recorded."""
     norm_eps: Positive = 1e-6
+    """Guard inside the roots of norms."""
     qk_layernorm: bool = True
+    """Whether queries and keys are normalized."""
     qk_kappa: NotNegative = 0.0
+    """Above 0, queries and keys are scaled to this mean square instead of being normalized."""
     attention_softcap: NotNegative = 0.0
+    """Puts attention logits through c tanh(logits / c). 0: leaves them as they are."""
     output_softcap: NotNegative = 0.0
+    """Puts output logits through c tanh(logits / c). 0: leaves them as they are."""
     attention_scale: NotNegative = 0.0
+    """What products of queries and keys are multiplied with. 0: 1 / sqrt(head_size), or 1 / head_size under muParam
+    `full`."""
     mu_param: Literal["off", "simple", "intermediate", "full"] = "off"
+    """Variant of muParam, which fits learning rates and initial weights to the width."""
     base_width: PositiveInt = 48
+    """Width at which muParam changes nothing."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from evonas.config import TextConfig
 from evonas.errors import InputError
+from evonas.extras import import_package
 from evonas.tasks.language.austen import read_austen
 
 BYTES = 256
@@ -148,11 +149,7 @@ def _decoded(raw: bytes, config: TextConfig) -> str:
 
 def _byte_pairs(text: str, vocabulary: int) -> Any:
     """A byte-level BPE tokenizer of up to ``vocabulary`` tokens."""
-    try:
-        import tokenizers
-    except ImportError:
-        found, remedy = "'bpe' needs tokenizers, which is not installed", "pip install 'evonas[lm]'"
-        raise InputError("text.tokens", found, remedy=remedy) from None
+    tokenizers = import_package("tokenizers", "text.tokens: bpe")
     bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
     bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = tokenizers.trainers.BpeTrainer(

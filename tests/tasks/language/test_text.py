@@ -113,7 +113,7 @@ def test_paths_that_cannot_be_used_are_named(config: TextConfig, named: str) -> 
 
 def test_without_the_package_for_bpe_its_install_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(InputError, match=r"text\.tokens: 'bpe' needs tokenizers.*pip install 'evonas\[lm\]'"):
+    with pytest.raises(InputError, match=r"text\.tokens: bpe: needs tokenizers.*pip install 'evonas\[lm\]'"):
         load_text(TextConfig(tokens="bpe"))
 
 
