@@ -69,7 +69,7 @@ def _comparison(entries: Sequence[Entry], baselines: Sequence[Entry]) -> str:
     if best is None:
         return "no layer has scores yet"
     lines = [
-        f"{entry.name}: {100 * (best - entry.evaluation.mean):+.2f} points"
+        f"{entry.name}: {100 * (best - entry.evaluation.mean):+z.2f} points"
         for entry in baselines
         if entry.evaluation.mean is not None
     ]

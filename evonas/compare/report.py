@@ -226,7 +226,7 @@ def _heat_cell(matrix: Matrix, standing: Standing, task: str) -> HeatCell:
     difference = standing.differences.get(matrix.baseline or "")
     interval = difference.tasks.get(task) if difference else None
     points = 100 * interval.mean if interval else 0.0 if standing.contender.name == matrix.baseline else None
-    note = f"{points:+.1f}" if interval and points is not None else ""
+    note = f"{points:+z.1f}" if interval and points is not None else ""
     if failures:
         note = f"{len(failures)} of {len(matrix.comparison.seeds)} {failures[0].reason}"
     return HeatCell(f"{found.mean:.3f}", points, note)

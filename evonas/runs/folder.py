@@ -14,6 +14,7 @@ from evonas import config
 from evonas.errors import InputError
 from evonas.files import write_text, write_whole
 from evonas.runs.environment import environment
+from evonas.runs.store import count_results
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,9 @@ def working_folder(folder: Path, record: str, settings: str, *, resume: bool) ->
 
     Raises:
         InputError: there is a record and ``resume`` is not set, or the other way round, or the folder holds a search.
+
+    An ``InputError`` of what is done in the folder leaves no trace of it as long as there is no result: the command can
+    be corrected and given again.
     """
     file = folder / record
     if RunFolder(folder).exists:
@@ -115,10 +119,27 @@ def working_folder(folder: Path, record: str, settings: str, *, resume: bool) ->
         raise InputError(str(folder), "holds results already", remedy=remedy)
     if resume and not file.exists():
         raise InputError(str(folder), f"holds no {record} to go on with", remedy="start without --resume")
+    before = set(folder.iterdir()) if folder.is_dir() else None
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(RunFolder(folder)):
-        keep_settings(folder, settings)
-        yield file
+    try:
+        with locked(RunFolder(folder)):
+            keep_settings(folder, settings)
+            yield file
+    except InputError:
+        if not resume and not count_results(file):
+            _empty(folder, before)
+        raise
+
+
+def _empty(folder: Path, before: set[Path] | None) -> None:
+    """Delete what has come into a folder, and the folder itself if there was none."""
+    for path in set(folder.iterdir()) - (before or set()):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if before is None:
+        folder.rmdir()
 
 
 def keep_settings(folder: Path, settings: str) -> None:

@@ -5,7 +5,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -147,6 +147,17 @@ class Store:
             return self._db.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise _unusable(self.path, str(error)) from None
+
+
+def count_results(path: Path) -> int:
+    """How many outcomes a file holds; 0 where there is none, or one that cannot be read."""
+    if not path.is_file():
+        return 0
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM results").fetchone()[0])
+    except sqlite3.Error:
+        return 0
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -207,6 +207,7 @@ def test_what_cannot_be_is_said_in_one_line(refused: Callable[[], object], words
         (("evonorm-s0", "--arch", "timm:resnet19"), ("timm has no network 'resnet19'", "timm:resnet18")),
         (("evonorm-s0", "--arch", "torchvision:alexnet"), ("alexnet cannot take images of 8x8",)),
         (("evonorm-s0", "--arch", "no_such_package.tasks:mine"), ("no_such_package", "cannot be imported")),
+        (("evonorm-s0", "--data", "npz:nowhere.npz"), ("nowhere.npz", "no such file")),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_status_2(
@@ -216,6 +217,7 @@ def test_wrong_input_is_one_line_and_exit_status_2(
     assert status == 2
     assert len(err.splitlines()) == 1, err
     assert all(word in err for word in words), err
+    assert list(tmp_path.iterdir()) == []  # nothing is in the way of the corrected command
 
 
 def test_the_folder_of_a_search_is_left_alone(evonas: Callable[..., Outcome], tmp_path: Path) -> None:

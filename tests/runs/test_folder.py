@@ -15,6 +15,7 @@ from evonas import config
 from evonas.errors import InputError
 from evonas.runs import folder as module
 from evonas.runs.folder import RunFolder, locked, working_folder
+from evonas.runs.store import Key, Outcome, Store, count_results
 from evonas.search import start
 from evonas.search.start import create_run
 
@@ -87,6 +88,31 @@ def test_a_second_driver_is_refused_and_a_killed_one_lets_go(tmp_path: Path) -> 
 def worked(folder: Path, settings: str, *, resume: bool = True) -> None:
     with working_folder(folder, "results.sqlite", settings, resume=resume) as file:
         file.touch()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_wrong_input_leaves_a_folder_as_it_was_until_there_are_results(tmp_path: Path, there: bool) -> None:
+    folder, thesis = tmp_path / "run", tmp_path / "run" / "thesis.tex"
+    if there:
+        folder.mkdir()
+        thesis.write_text("ten years of work")
+
+    def work(*, results: int, resume: bool = False) -> None:
+        with working_folder(folder, "results.sqlite", "", resume=resume) as file, Store.open(file) as store:
+            (folder / "maps").mkdir(exist_ok=True)
+            for number in range(results):
+                store.record(Key(f"{number}"), Outcome({}))
+            raise InputError("data.path", "no such file")
+
+    with pytest.raises(InputError):
+        work(results=0)
+    assert list(tmp_path.rglob("*")) == ([folder, thesis] if there else [])
+    with pytest.raises(InputError):
+        work(results=2)
+    with pytest.raises(InputError):
+        work(results=0, resume=True)
+    assert count_results(folder / "results.sqlite") == 2
+    assert (folder / "config.toml").exists()
 
 
 def settings_of(folder: Path) -> dict[str, str]:

@@ -91,7 +91,7 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> Table:
             }
             for each in found
         ),
-        dict.fromkeys(("LR sensitivity", "best loss"), "{:+.4f}"),
+        dict.fromkeys(("LR sensitivity", "best loss"), "{:+z.4f}"),
         title=f"Against {', '.join({each['first'] for each in found})}, paired by seed, 95 % intervals:",
     )
 
