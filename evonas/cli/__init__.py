@@ -5,16 +5,16 @@ import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from evonas.cli import evaluate, layers, search, sparsify, starting, studies
+from evonas.cli import evaluate, layers, runs, search, sparsify, starting, studies
 from evonas.cli.app import INTERRUPTED, app
 from evonas.errors import InputError
 
 VERBS: Mapping[str, Sequence[Callable[..., None]]] = {  # by the heading in `evonas --help`, in its order
-    "Search": (starting.init, search.search),
-    "Look at layers and take them away": (layers.top, layers.show, layers.export),
+    "Search": (search.search,),
+    "Look and take away": (runs.runs, layers.top, layers.show, layers.export),
     "Compare": (evaluate.rerank, evaluate.evaluate),
-    "What comes with evonas": (starting.list_shipped, starting.schema),
     "Studies": (studies.stability, studies.hypernet, sparsify.sparsify, studies.steer),
+    "Set up": (starting.init, starting.list_shipped, starting.schema),
 }
 for heading, verbs in VERBS.items():
     for verb in verbs:

@@ -12,6 +12,8 @@ from typing import Annotated, TypeAlias
 import typer
 
 from evonas import __version__
+from evonas.cli.verbosity import verbosity
+from evonas.errors import InputError
 
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
 
@@ -19,8 +21,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Evolve normalization-activation layers, and take them away as torch modules.\n\n"
-    "Example: [bold]evonas search evonorm_s --budget 5m --workers 2[/bold]",
+    help="Evolve normalization-activation layers, and take them away as torch modules.",
+    epilog="A first search, what it has found, and its best layer as a file:\n\n"
+    "[bold]evonas search evonorm_s --run runs/first --budget 10m[/bold]\n\n"
+    "[bold]evonas top runs/first[/bold]\n\n"
+    "[bold]evonas export 'runs/first#1' -o my_layer.py[/bold]",
 )
 LayerArgument = Annotated[
     str, typer.Argument(metavar="LAYER", help="A catalogue name, RUN#rank, a text form, or a .json file.")
@@ -58,18 +63,26 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def extended(
+def begin(
+    context: typer.Context,
     extension: Annotated[
         list[str] | None,
         typer.Option(metavar="MODULE", help="Load a module that adds primitives and the like; may be repeated."),
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also say what is logged, and what other libraries say.")
+    ] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Load extensions: those of installed packages, and those that are named."""
+    """What comes before every verb: how much is said, and extensions, those of installed packages and those named."""
     from evonas.extensions import load_extensions
 
+    if quiet and verbose:
+        raise InputError("--quiet", "given together with --verbose", accepted="one of them")
+    context.with_resource(verbosity(quiet=quiet, verbose=verbose))
     load_extensions(extension or ())
 
 

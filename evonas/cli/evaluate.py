@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from evonas.cli.app import (
-    INTERRUPTED,
     DeviceOption,
     ForceOption,
     JsonOption,
@@ -38,7 +37,7 @@ def rerank(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a run's best layers again under fresh seeds, against the baselines, and keep the best.
+    """A run's best layers trained again under fresh seeds, beside the baselines; the best of them are kept.
 
     Example: [bold]evonas rerank runs/first --seeds 5 --steps 500 --workers 2[/bold]
 
@@ -46,10 +45,11 @@ def rerank(
     """
     from evonas.cli import terminal
     from evonas.compare import rerank as reranking
+    from evonas.config import section
     from evonas.report.board import Board
     from evonas.report.save import show_report
     from evonas.runs.folder import RunFolder, locked
-    from evonas.runs.interrupt import RunInterruptedError
+    from evonas.runs.log import log_settings
     from evonas.runs.store import RESULTS, Store
     from evonas.search.archive import Archive
     from evonas.search.start import load_with_extensions, refuse_changes
@@ -66,13 +66,14 @@ def rerank(
     )
     settings, console = load_with_extensions(folder.config_file, changes), terminal.console(stderr=True)
     refuse_changes(settings, folder, ("rerank", "execution"), str(folder.config_file), "start a new run")
-    with locked(folder), Store.open(folder.path / RESULTS) as store:
-        try:
-            with terminal.JobBar(console) as progress:
-                found = reranking.rerank(folder, settings, store, progress, keep_changed=force)
-        except RunInterruptedError:
-            console.print("interrupted; finished trials are recorded, the same command goes on", highlight=False)
-            raise typer.Exit(INTERRUPTED) from None
+    with (
+        terminal.resumable("finished trials are recorded, the same command goes on"),
+        locked(folder),
+        Store.open(folder.path / RESULTS) as store,
+    ):
+        log_settings(section.dump(settings))
+        with terminal.JobBar(console) as progress:
+            found = reranking.rerank(folder, settings, store, progress, keep_changed=force)
         with Archive.open(folder.archive_file, read_only=True) as archive:
             step = max(archive.told() - 1, 0)  # a resumed search drops what stands at its own steps and later
         report = reranking.reranking_report(folder, found)
@@ -128,7 +129,7 @@ def evaluate(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Layers x networks x data: accuracy under several seeds, differences to a baseline, time and memory.
+    """Any layers on any networks and data: accuracy under several seeds, differences, time and memory.
 
     Example: [bold]evonas evaluate evonorm-s0 gn-relu 'runs/first#1' --arch preact_resnet,timm:regnetx_002
     --data digits,fashion_mnist --steps 200 --seeds 3 --workers 2[/bold]
@@ -148,7 +149,6 @@ def evaluate(
     from evonas.extensions import load_extensions
     from evonas.report.save import save_report
     from evonas.runs.folder import working_folder
-    from evonas.runs.interrupt import RunInterruptedError
     from evonas.runs.store import RESULTS, Store
     from evonas.search import named
 
@@ -169,17 +169,12 @@ def evaluate(
     length = f"{found.training.steps} steps of {found.training.batch_size} samples"
     title = f"{found.name}: {', '.join(shown)} ({found.data.score_on} samples), {length}"
     with (
+        terminal.resumable("finished trials are recorded, go on with --resume"),
         working_folder(folder, RESULTS, section.dump(found), resume=resume) as file,
         Store.open(file) as store,
     ):
-        try:
-            with terminal.JobBar(console, "trials and costs" if costs else "trials") as progress:
-                matrix = run_matrix(
-                    title, columns, contenders, numbers, store, progress, costs=costs, keep_changed=force
-                )
-        except (RunInterruptedError, KeyboardInterrupt):
-            console.print("interrupted; finished trials are recorded, go on with --resume", highlight=False)
-            raise typer.Exit(INTERRUPTED) from None
+        with terminal.JobBar(console, "trials and costs" if costs else "trials") as progress:
+            matrix = run_matrix(title, columns, contenders, numbers, store, progress, costs=costs, keep_changed=force)
         report = matrix_report(matrix)
         files = save_report(folder, report)
     terminal.print_report(report, files, as_json=as_json)

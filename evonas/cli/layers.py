@@ -20,9 +20,12 @@ def top(
     pareto: Annotated[
         bool, typer.Option("--pareto", help="Only layers that no other one dominates on all objectives.")
     ] = False,
+    rejections: Annotated[
+        bool, typer.Option("--rejections", help="Also why layers were rejected, and how often.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """The best layers of a run by mean score, with the baselines trained under the same budget.
+    """The best layers of a run, ranked, beside the baselines that were trained under the same budget.
 
     Example: [bold]evonas top runs/first -n 5[/bold]
 
@@ -43,7 +46,7 @@ def top(
     console = terminal.console()
     terminal.print_ranking(entries, known, title=str(run))
     with Archive.open(folder.archive_file, read_only=True) as archive:
-        terminal.print_rejections(archive.rejection_counts())
+        terminal.print_rejections(archive.rejection_counts(), by_reason=rejections)
         for outcome, count in archive.compiling_counts().most_common():
             how = "layers trained compiled" if outcome == COMPILED else f"compilations failed: {outcome}"
             console.print(f"{count} {how}", highlight=False, soft_wrap=True)
@@ -54,7 +57,7 @@ def show(
     as_json: JsonOption = False,
     png: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the graph.")] = None,
 ) -> None:
-    """A layer's formula, text and graph.
+    """A layer's formula, text form and origin, and a picture of its graph.
 
     Example: [bold]evonas show evonorm-s0 --png s0.png[/bold]
     """
@@ -104,7 +107,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write a layer as a Python module that needs torch alone.
+    """A layer as a Python file that needs torch alone.
 
     Example: [bold]evonas export runs/first#1 -o my_layer.py[/bold]
 

@@ -1,6 +1,5 @@
 """``evonas search``: launches a search, and goes on with one."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +36,9 @@ def search(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
 ) -> None:
-    """Search for layers; stop with Ctrl-C and go on with --resume.
+    """Search for layers: a ranking, the best of them as torch modules, and a record of all that were tried.
+
+    Stop it with Ctrl-C; --resume goes on.
 
     Example: [bold]evonas search evonorm_s --run runs/first --budget 10m --workers 2[/bold]
 
@@ -46,7 +47,9 @@ def search(
     With other data: [bold]--set data.name=npz --set data.path=cifar10.npz --set data.size=16[/bold]
     """
     started = time.monotonic()
-    print("loading torch", file=sys.stderr, flush=True)
+    from evonas.cli import terminal
+
+    terminal.console(stderr=True).print("loading torch", highlight=False)
     from evonas.cli.searching import launch
     from evonas.search.start import Request
 

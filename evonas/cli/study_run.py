@@ -5,15 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import typer
-
 from evonas.cli import terminal
-from evonas.cli.app import INTERRUPTED
 from evonas.config import section
 from evonas.config.section import NamedSection, StudySection
 from evonas.report.save import save_report
 from evonas.runs.folder import working_folder
-from evonas.runs.interrupt import RunInterruptedError
 from evonas.runs.store import RESULTS, Store
 from evonas.studies.study import Study, run_study
 
@@ -38,16 +34,12 @@ def run_and_print(
     settings: NamedSection, study: Study[Any], folder: Path, *, resume: bool, force: bool, as_json: bool
 ) -> None:
     """Hold the folder of a study while its runs are done and its report is written, then print that."""
-    console = terminal.console(stderr=True)
     with (
+        terminal.resumable("finished runs are recorded, go on with --resume"),
         working_folder(folder, RESULTS, section.dump(settings), resume=resume) as file,
         Store.open(file) as store,
     ):
-        try:
-            with terminal.JobBar(console, "runs") as progress:
-                report = run_study(study, store, progress, keep_changed=force)
-        except (RunInterruptedError, KeyboardInterrupt):
-            console.print("interrupted; finished runs are recorded, go on with --resume", highlight=False)
-            raise typer.Exit(INTERRUPTED) from None
+        with terminal.JobBar(terminal.console(stderr=True), "runs") as progress:
+            report = run_study(study, store, progress, keep_changed=force)
         files = save_report(folder, report)
     terminal.print_report(report, files, as_json=as_json)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import typer
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 from rich.text import Text
 
+from evonas.cli.app import INTERRUPTED
+from evonas.cli.verbosity import notes_are_shown
 from evonas.report.table import Table
+from evonas.runs.interrupt import RunInterruptedError
 from evonas.runs.progress import duration_text
 
 if TYPE_CHECKING:
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from evonas.search.ranking import Entry
 
 FILE_WIDTH = 140
+READABLE = 40  # letters of a formula; with fewer on a line it cannot be read
 LONGEST_WORD = 24  # letters; longer ones are broken
 PLAIN_EVERY = 10.0  # seconds between lines when the output is not a terminal
 
@@ -48,6 +54,7 @@ def print_ranking(entries: Sequence[Entry], baselines: Sequence[Entry], *, title
         ),
         dict.fromkeys(extras, "{:.4g}"),
         title=title,
+        code=("formula (before the affine)",),
     )
     console().print(Printed(table))
     missing = dict.fromkeys(entry.missing for entry in entries if entry.missing)
@@ -76,16 +83,26 @@ def _comparison(entries: Sequence[Entry], baselines: Sequence[Entry]) -> str:
     return f"{entries[0].name} against {', '.join(lines)}" if lines else ""
 
 
-def print_rejections(counts: Counter[tuple[str, str]]) -> None:
-    """How often each protocol rejected, and why."""
+def print_rejections(counts: Counter[tuple[str, str]], *, by_reason: bool) -> None:
+    """How often each protocol rejected, in a line; or a table of how often for which reason."""
     found = counts.most_common()
+    if not by_reason:
+        stages = Counter[str]()
+        for (stage, _), count in found:
+            stages[stage] += count
+        said = ", ".join(f"{stage} {count}" for stage, count in stages.most_common())
+        console().print(f"rejected: {said or 'none'}", highlight=False, soft_wrap=True)
+        return
     table = Table.of({"protocol": stage, "reason": why, "count": count} for (stage, why), count in found)
     console().print(Printed(replace(table, title="rejections")))
 
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """A table on a terminal: cells are wrapped between words; where they are too many, each row is a block of lines."""
+    """A table on a terminal: cells are wrapped between words; where they are too many, each row is a block of lines.
+
+    Where there is no room for formulas, which the table calls ``code``, they follow in a table of their own.
+    """
 
     table: Table
 
@@ -96,8 +113,17 @@ class Printed:
         words = [max((cell_len(word) for text in column for word in text.split()), default=1) for column in texts]
         widths = [min(longest, LONGEST_WORD) for longest in words]
         left = options.max_width - sum(widths) - 3 * len(widths) - 1
-        if texts:
-            yield self._rows(cells, _widened(widths, texts, left)) if left >= 0 else self._blocks(cells)
+        if not texts:
+            return
+        widths = _widened(widths, texts, left)
+        wanted = {name: min(READABLE, max(map(cell_len, text))) for name, text in zip(columns, texts, strict=True)}
+        cramped = [n for n, width in zip(columns, widths, strict=True) if n in self.table.code and width < wanted[n]]
+        names = [name for name in columns if all(isinstance(cell, str) for cell in self.table.column(name))]
+        if cramped and names[0] not in cramped:
+            yield Printed(_with(self.table, [name for name in columns if name not in cramped]))
+            yield Printed(replace(_with(self.table, [names[0], *cramped]), title=""))
+        else:
+            yield self._rows(cells, widths) if left >= 0 else self._blocks(cells)
 
     def _rows(self, cells: Sequence[Sequence[str]], widths: Sequence[int]) -> Grid:
         shown = Grid(title=Text(self.table.title), title_justify="left")
@@ -118,6 +144,12 @@ class Printed:
                 shown.add_row(Text(name), Text(cell))
             shown.add_section()
         return shown
+
+
+def _with(table: Table, names: Sequence[str]) -> Table:
+    """Some columns of a table."""
+    rows = tuple(zip(*map(table.column, names), strict=True))
+    return replace(table, columns=tuple(names), rows=rows, code=())
 
 
 def _widened(widths: Sequence[int], texts: Sequence[Sequence[str]], left: int) -> list[int]:
@@ -141,7 +173,17 @@ def print_report(report: Report, files: Sequence[Path], *, as_json: bool) -> Non
         for path in files:
             out.print(f"wrote {path}", highlight=False, soft_wrap=True)
     for line in report.failures:
-        console(stderr=True).print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)
+        print(f"failed: {line}", file=sys.stderr)
+
+
+@contextmanager
+def resumable(how: str) -> Iterator[None]:
+    """Say how to go on with what is done in here where the user interrupts it, and end with the status of that."""
+    try:
+        yield
+    except (RunInterruptedError, KeyboardInterrupt):
+        console(stderr=True).print(f"interrupted; {how}", highlight=False, soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 class JobBar:
@@ -179,6 +221,10 @@ class JobBar:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Results go to the output stream, progress to the error stream; wide enough for tables when it is a file."""
+    """Results go to the output stream, progress and notes to the error stream unless that is not wanted.
+
+    It is wide enough for tables when it is a file.
+    """
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else FILE_WIDTH)
+    quiet = stderr and not notes_are_shown()
+    return Console(file=stream, width=None if stream.isatty() else FILE_WIDTH, quiet=quiet)

@@ -3,18 +3,23 @@
 import fcntl
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import IO
 
 from evonas import config
 from evonas.errors import InputError
 from evonas.files import write_text, write_whole
 from evonas.runs.environment import environment
-from evonas.runs.store import count_results
+from evonas.runs.log import log_settings, logged
+from evonas.runs.store import totals
+
+LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +84,36 @@ class RunFolder:
 
 @contextmanager
 def locked(run: RunFolder) -> Iterator[None]:
-    """Hold the run for one driver; the system lets go of the lock when the process ends, however it ends.
+    """Hold the run for one driver, and write its log; the system lets go of it when the process ends, however it ends.
 
     Raises:
         InputError: another process drives the run.
     """
-    with (run.path / "lock").open("w") as file:
+    with (run.path / LOCK).open("w") as file:
+        if not _take(file):
+            raise InputError(str(run.path), "another process is driving this run", remedy="wait for it")
+        with logged(run.path):
+            yield
+
+
+def is_driven(run: RunFolder) -> bool:
+    """Whether a process drives the run now."""
+    try:
+        with (run.path / LOCK).open() as file:
+            return not _take(file, shared=True)
+    except OSError:  # there is none, or it may not be read
+        return False
+
+
+def _take(file: IO[str], *, shared: bool = False) -> bool:
+    """Try to lock a file; for a moment, since whoever only asks whether a run is driven holds the lock as well."""
+    for patience in (0.02,) * 10 if not shared else (0.0,):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            return True
         except BlockingIOError:
-            raise InputError(str(run.path), "another process is driving this run", remedy="wait for it") from None
-        yield
+            time.sleep(patience)
+    return False
 
 
 @contextmanager
@@ -126,9 +150,16 @@ def working_folder(folder: Path, record: str, settings: str, *, resume: bool) ->
             keep_settings(folder, settings)
             yield file
     except InputError:
-        if not resume and not count_results(file):
+        if not resume and not _holds_results(file):
             _empty(folder, before)
         raise
+
+
+def _holds_results(file: Path) -> bool:
+    try:
+        return totals(file).count > 0
+    except InputError:
+        return False
 
 
 def _empty(folder: Path, before: set[Path] | None) -> None:
@@ -148,6 +179,7 @@ def keep_settings(folder: Path, settings: str) -> None:
     Where either differs from what was there, the earlier two stay as ``config.1.toml`` and ``environment.1.json``,
     ``config.2.toml`` and so on, the oldest first: results were made with them. Another command makes no difference.
     """
+    log_settings(settings)
     config_file, environment_file = folder / "config.toml", folder / "environment.json"
     now = {config_file: settings, environment_file: json.dumps(environment(), indent=2) + "\n"}
     before = {file: file.read_text(encoding="utf-8", errors="replace") for file in now if file.exists()}

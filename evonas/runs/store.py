@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from evonas.errors import InputError
+from evonas.runs.log import LOGGER
 
 RESULTS = "results.sqlite"  # in the folder of a run
 FORMAT = "evonas results 2"
@@ -117,6 +118,8 @@ class Store:
 
     def record(self, key: Key, outcome: Outcome) -> None:
         """Write an outcome in one transaction; an earlier one of the same key is replaced."""
+        if outcome.failure:
+            LOGGER.warning("failed: %s: %s", key.spec, outcome.failure)
         value = None if outcome.value is None else json.dumps(dict(outcome.value), allow_nan=False)
         self._use(
             "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -149,15 +152,27 @@ class Store:
             raise _unusable(self.path, str(error)) from None
 
 
-def count_results(path: Path) -> int:
-    """How many outcomes a file holds; 0 where there is none, or one that cannot be read."""
-    if not path.is_file():
-        return 0
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a file of results amounts to: how many, the seconds that they took, and the Unix time of the last one."""
+
+    count: int
+    seconds: float
+    last: float
+
+
+def totals(path: Path) -> Totals:
+    """What a file of results amounts to; it is not written to.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    query = "SELECT count(*), coalesce(sum(seconds), 0.0), coalesce(max(told), 0.0) FROM results"
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            return int(connection.execute("SELECT count(*) FROM results").fetchone()[0])
-    except sqlite3.Error:
-        return 0
+            return Totals(*connection.execute(query).fetchone())
+    except sqlite3.Error as error:
+        raise InputError(str(path), f"is no file of results ({error})") from None
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
+from evonas.runs.log import LOGGER
 from evonas.search.outcome import Candidate, Evaluation, Proposal, Rejection
 
 FORMAT = 2
@@ -126,14 +127,17 @@ class Archive:
                 )
                 self._insert_rejection(f"{candidate.index}/{attempt}", out.genome.key, rejection)
             self._insert_evaluation(str(candidate.index), evaluation)
+        LOGGER.debug("candidate %d, %s: %s", candidate.index, row[2], _said(evaluation))
 
     def record_baseline(self, name: str, evaluation: Evaluation) -> None:
         """Write the evaluation of a catalogue layer trained under the run's budget."""
+        LOGGER.info("baseline %s: %s", name, _said(evaluation))
         with self._db:
             self._insert_evaluation(f"baseline:{name}", evaluation)
 
     def event(self, kind: str, detail: str = "", *, seconds_ago: float = 0.0) -> None:
         """Note that something happened to the run: started, stopped."""
+        LOGGER.info("%s: %s", kind, detail)
         row = (time.time() - seconds_ago, kind, detail)
         with self._db:
             self._db.execute("INSERT INTO events (time, kind, detail) VALUES (?, ?, ?)", row)
@@ -145,6 +149,10 @@ class Archive:
     def told(self) -> int:
         """How many candidates have been told."""
         return int(self._db.execute("SELECT count(*) FROM candidates").fetchone()[0])
+
+    def evaluation_seconds(self) -> float:
+        """The time that all evaluations took, baselines included."""
+        return float(self._db.execute("SELECT coalesce(sum(seconds), 0.0) FROM timings").fetchone()[0])
 
     def records(self, *, screened_out: bool = False) -> Iterator[tuple[Candidate, Evaluation]]:
         """Every told candidate with its evaluation, in order; with the proposals screened out before it if asked for.
@@ -273,6 +281,14 @@ class Archive:
     def _extras(self, subject: str) -> dict[str, float]:
         rows = self._db.execute("SELECT objective, value FROM extras WHERE subject = ? ORDER BY rowid", (subject,))
         return dict(rows.fetchall())
+
+
+def _said(evaluation: Evaluation) -> str:
+    """How a layer did, for the log."""
+    if evaluation.rejection is not None:
+        return f"rejected, {evaluation.rejection.stage}: {evaluation.rejection.reason}"
+    scores = ", ".join(f"{task} {value:.4f}" for task, value in evaluation.objectives.items())
+    return f"{evaluation.mean:.4f} ({scores})"
 
 
 def _traces(data: Mapping[str, list[list[Any]]]) -> dict[str, tuple[tuple[int, float], ...]]:

@@ -15,7 +15,7 @@ from evonas import config
 from evonas.errors import InputError
 from evonas.runs import folder as module
 from evonas.runs.folder import RunFolder, locked, working_folder
-from evonas.runs.store import Key, Outcome, Store, count_results
+from evonas.runs.store import Key, Outcome, Store, totals
 from evonas.search import start
 from evonas.search.start import create_run
 
@@ -111,7 +111,7 @@ def test_wrong_input_leaves_a_folder_as_it_was_until_there_are_results(tmp_path:
         work(results=2)
     with pytest.raises(InputError):
         work(results=0, resume=True)
-    assert count_results(folder / "results.sqlite") == 2
+    assert totals(folder / "results.sqlite").count == 2
     assert (folder / "config.toml").exists()
 
 

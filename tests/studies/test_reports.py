@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,11 @@ def read(lines: Sequence[str], bar: str) -> list[str]:
     return [bare("".join(column)) for column in zip(*rows, strict=True)]
 
 
+def read_table(lines: Sequence[str]) -> dict[str, str]:
+    """What a drawn table says under each name."""
+    return dict(zip(read(lines, "\u2503"), read(lines, "\u2502"), strict=True))
+
+
 @pytest.mark.parametrize("width", [80, 140])
 def test_a_terminal_shows_all_of_a_table(made: Made, width: int) -> None:
     for table in tables(made.report):
@@ -229,9 +235,14 @@ def test_a_terminal_shows_all_of_a_table(made: Made, width: int) -> None:
         lines = stream.getvalue().splitlines()
         assert max(map(cell_len, lines)) <= width
         cells = table.cells()
-        if head := read(lines, "\u2503"):
-            assert head == [bare(name) for name in table.columns]
-            assert read(lines, "\u2502") == [bare("".join(column)) for column in zip(*cells, strict=True)]
+        heads = [number for number, line in enumerate(lines) if line.startswith("\u250f")]
+        if heads:
+            first, *apart = [read_table(lines[a:b]) for a, b in pairwise([*heads, len(lines)])]
+            written = {bare(n): bare("".join(column)) for n, *column in zip(table.columns, *cells, strict=True)}
+            if apart:  # formulas for which there was no room, by layer
+                assert (len(apart), list(apart[0])) == (1, ["layer", *table.code])
+                first |= apart[0]
+            assert first == written
         else:  # each row is a block of lines
             names, values = read(lines, "\u2502")
             assert names == bare("".join(table.columns) * len(cells))
