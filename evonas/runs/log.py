@@ -21,9 +21,8 @@ from evonas.errors import first_line
 LOG = "log.txt"
 FORM, TIME = "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"
 
-_MARK = re.compile(
-    r"\S+ \S+ [A-Z]+ (?P<what>started: .* \(process|ended)(?P<how>.*)"
-)  # where a session begins and ends
+# where a session begins, and where it ends
+_MARK = re.compile(r"\S+ \S+ [A-Z]+ (started: .* \(process .*|(?P<end>ended.*))")
 
 LOGGER = logging.getLogger("evonas")
 LOGGER.addHandler(logging.NullHandler())  # nothing is printed unless somebody asks for it
@@ -54,7 +53,7 @@ def logged(folder: Path) -> Iterator[None]:
         command = " ".join(shlex.join(sys.orig_argv).split())  # on one line
         LOGGER.info("started: %s (process %d, in %s)", command, os.getpid(), Path.cwd())
         yield
-        LOGGER.info("ended as planned")
+        LOGGER.info("ended")
     except BaseException as error:
         LOGGER.warning("ended by %s: %s", type(error).__name__, first_line(error))
         raise
@@ -72,9 +71,10 @@ def last_ending(folder: Path) -> str | None:
     except OSError:
         return None
     marks = [found for found in map(_MARK.match, lines) if found]
-    return (marks[-1]["how"] if marks[-1]["what"] == "ended" else "") if marks else None
+    return next((mark["end"] or "" for mark in reversed(marks)), None)
 
 
 def log_settings(text: str) -> None:
     """Put the settings of what is done into the log, as the lines of their file."""
-    LOGGER.info("settings:\n%s", textwrap.indent(text.rstrip(), "    "))
+    lines = [line for line in text.splitlines() if line]
+    LOGGER.info("settings:\n%s", textwrap.indent("\n".join(lines), "    "))

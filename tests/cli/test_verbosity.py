@@ -22,7 +22,7 @@ def test_how_much_is_said_beside_the_results(how: str, tmp_path: Path, evonas: C
     assert ("DEBUG candidate 1, " in err) == (how == "--verbose")
     assert how != "--quiet" or not err
     log = (run / "log.txt").read_text()
-    words = ("started: ", "INFO baseline gn-relu: ", "INFO stopped: the budget is used up", "INFO ended as planned")
+    words = ("started: ", "INFO baseline gn-relu: ", "INFO stopped: the budget is used up", "INFO ended")
     assert sorted(words, key=log.index) == list(words)
     assert ("candidate 1, " in log) == (how == "--verbose")
     logger = logging.getLogger("evonas")

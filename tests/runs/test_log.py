@@ -39,7 +39,7 @@ def test_sessions_follow_each_other_with_their_command_settings_warnings_and_end
     levels, texts = zip(*entries(tmp_path), strict=True)
     assert texts[0].startswith("started: ")
     assert sys.orig_argv[-1] in texts[0]
-    assert texts[1:5] == ("settings:", "baseline gn-relu: 0.5", "UserWarning: thin ice", "ended as planned")
+    assert texts[1:5] == ("settings:", "baseline gn-relu: 0.5", "UserWarning: thin ice", "ended")
     assert texts[5].startswith("started: ")
     assert texts[6:] == ("ended by InputError: data.path: no such file",)
     assert levels == ("INFO", "INFO", "INFO", "WARNING", "INFO", "INFO", "WARNING")
@@ -61,7 +61,7 @@ def test_a_log_says_how_the_last_session_ended(tmp_path: Path) -> None:
         assert last_ending(tmp_path) == ""
         logging.getLogger("evonas").info("started: after 3 candidates")  # what an archive says
         assert last_ending(tmp_path) == ""
-    assert last_ending(tmp_path) == " as planned"
+    assert last_ending(tmp_path) == "ended"
     killed = "import sys, os, signal; from pathlib import Path; from evonas.runs.log import logged\n"
     killed += "with logged(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
     subprocess.run([sys.executable, "-c", killed, str(tmp_path)], check=False)
