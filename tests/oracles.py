@@ -33,11 +33,13 @@ def viable_genomes(count: int, seed: int, space: SearchSpace | None = None) -> l
 
 
 @st.composite
-def genomes(draw: Any, max_nodes: int = 10) -> Genome:
+def genomes(
+    draw: Any, max_nodes: int = 10, axes: tuple[str, ...] = FOR_MAPS, numbers: tuple[str, ...] = NUMBERS
+) -> Genome:
     """Any genome of up to ``max_nodes`` intermediate nodes, in a form that hypothesis can shrink."""
     nodes = list(INITIAL)
     for position in range(NUM_INITIAL, NUM_INITIAL + draw(st.integers(1, max_nodes))):
-        op = draw(st.sampled_from(of_kind("elementwise", "moment") + NUMBERS))
+        op = draw(st.sampled_from(of_kind("elementwise", "moment") + numbers))
         inputs = tuple(draw(st.integers(0, position - 1)) for _ in range(primitive_of(op).arity))
-        nodes.append(Node(op, inputs, draw(st.sampled_from(FOR_MAPS)) if op in of_kind("moment") else ""))
+        nodes.append(Node(op, inputs, draw(st.sampled_from(axes)) if op in of_kind("moment") else ""))
     return Genome(tuple(nodes))

@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,11 +22,19 @@ for heading, verbs in VERBS.items():
         app.command(rich_help_panel=heading)(verb)
 
 
+_NEGATIVE_FORMULA = re.compile(r"-\s*(\w+(\[\w+\])?\(|\(|(x|v0|v1|zero)\b|[\d.]+\s*[*/(xv])")
+
+
+def _marked(argument: str) -> str:
+    """A formula such as ``-tanh(x)`` gets a blank in front, as it would be read as an option otherwise."""
+    return f" {argument}" if _NEGATIVE_FORMULA.match(argument) else argument
+
+
 def main() -> None:
     """Run the command line; errors in what the user gave are one line and exit status 2."""
     atexit.register(gc.freeze)  # at the end the interpreter looks through all objects of torch several times, else
     try:
-        app(prog_name="evonas")
+        app(prog_name="evonas", args=[_marked(argument) for argument in sys.argv[1:]])
     except InputError as error:
         print(f"evonas: {error}", file=sys.stderr)
         raise SystemExit(2) from None

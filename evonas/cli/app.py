@@ -28,7 +28,8 @@ app = typer.Typer(
     "[bold]evonas export 'runs/first#1' -o my_layer.py[/bold]",
 )
 LayerArgument = Annotated[
-    str, typer.Argument(metavar="LAYER", help="A catalogue name, RUN#rank, a text form, or a .json file.")
+    str,
+    typer.Argument(metavar="LAYER", help="A catalogue name, a formula, a text form, RUN#rank, or a .json file."),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with, or add to, what the folder holds.")]

@@ -84,7 +84,8 @@ def rerank(
 
 def evaluate(
     layers: Annotated[
-        list[str], typer.Argument(metavar="LAYER...", help="Catalogue names, RUN#rank, text forms or .json files.")
+        list[str],
+        typer.Argument(metavar="LAYER...", help="Catalogue names, formulas, text forms, RUN#rank or .json files."),
     ],
     arch: Annotated[
         str, typer.Option(metavar="A,B,...", help="Networks or tasks; default: those of --settings, or desk-size ones.")

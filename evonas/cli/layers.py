@@ -1,6 +1,7 @@
 """``evonas top``, ``show`` and ``export``: from a run to its layers."""
 
 import json
+import keyword
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ def top(
     rejections: Annotated[
         bool, typer.Option("--rejections", help="Also why layers were rejected, and how often.")
     ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Relatives too, each in a row of its own.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """The best layers of a run, ranked, beside the baselines that were trained under the same budget.
@@ -30,21 +32,29 @@ def top(
     Example: [bold]evonas top runs/first -n 5[/bold]
 
     The Pareto front over accuracies and other objectives: [bold]evonas top runs/first --pareto[/bold]
+
+    Relatives share a row: layers whose simplified formulas differ only in the order of operands, the numbers that
+    multiply, and the sign of the whole. JSON lists every layer, with the group of its relatives.
     """
     from evonas.cli import terminal
     from evonas.runs.folder import RunFolder
     from evonas.search import ranking
     from evonas.search.archive import Archive
     from evonas.search.outcome import COMPILED
+    from evonas.search.reranked import reranked
 
     folder = RunFolder(run).require()
     ranked, known = ranking.ranking(folder), ranking.baselines(folder)
-    entries = (ranking.undominated(ranked) if pareto else ranked)[:count]
+    entries = ranking.undominated(ranked) if pareto else ranked
     if as_json:
-        _print_json([entry.as_json() for entry in (*entries, *known)])
+        _print_json([entry.as_json() for entry in (*entries[:count], *known)])
         return
     console = terminal.console()
-    terminal.print_ranking(entries, known, title=str(run))
+    groups = [ranking.Relatives(entry) for entry in entries] if every else ranking.relatives(entries)
+    terminal.print_ranking(groups[:count], known, title=str(run))
+    if again := reranked(folder):
+        names = ", ".join(f"{run}#rerank{layer.rank} is {layer.entry.name}" for layer in again)
+        console.print(f"reranked: {names}", highlight=False, soft_wrap=True)
     with Archive.open(folder.archive_file, read_only=True) as archive:
         terminal.print_rejections(archive.rejection_counts(), by_reason=rejections)
         for outcome, count in archive.compiling_counts().most_common():
@@ -70,7 +80,7 @@ def show(
         _write_png(found, png)
     facts = ranking.describe(found.genome)
     if as_json:
-        name = found.name or layer
+        name = found.name or layer.strip()
         _print_json(
             [
                 {
@@ -106,25 +116,33 @@ def export(
             help="Axes of the inputs: images or tokens. Default: those of the layer's moments, run or publication.",
         ),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Name of the class. Default: that of the layer, or Layer_<key>.")
+    ] = None,
 ) -> None:
     """A layer as a Python file that needs torch alone.
 
-    Example: [bold]evonas export runs/first#1 -o my_layer.py[/bold]
+    Example: [bold]evonas export runs/first#1 -o my_layer.py --name MyLayer[/bold]
 
-    A text form without moments may stand for a layer of images or of tokens:
+    A formula without moments may stand for a layer of images or of tokens:
     [bold]evonas export 'tanh(x)' --layout btd -o tanh.py[/bold]
     """
     from evonas.cli import terminal
+    from evonas.layer.export import class_name_of
     from evonas.search import named
 
+    if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
+        raise InputError("--name", repr(name), accepted="a name for a Python class, such as MyLayer")
     found = named.find_layer(layer)
+    wanted = replace(found, layout=layout or found.layout, name=found.name if name is None else name)
     try:
-        path = named.export_layer(replace(found, layout=layout or found.layout), output)
+        path = named.export_layer(wanted, output)
     except InputError as error:
         if error.where != "layout":
             raise
         raise InputError("--layout", error.found, accepted=error.accepted) from None
-    terminal.console().print(f"wrote {path}", highlight=False, soft_wrap=True)
+    written = class_name_of(wanted.genome, wanted.name, wanted.layout)
+    terminal.console().print(f"wrote {path} with the class {written}", highlight=False, soft_wrap=True)
 
 
 def _write_png(layer: "NamedLayer", path: Path) -> None:

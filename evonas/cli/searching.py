@@ -9,6 +9,7 @@ from evonas.interface.runs import conduct
 from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
 from evonas.search.driver import Ending
+from evonas.search.ranking import relatives
 from evonas.search.start import Request
 
 TOP = 10  # layers in the table at the end
@@ -26,7 +27,7 @@ def launch(request: Request, started: float) -> None:
     """
     run = conduct(request, SearchProgress(terminal.console(stderr=True)), started)
     console = terminal.console()
-    terminal.print_ranking(run.best[:TOP], run.baselines, title=str(run.folder))
+    terminal.print_ranking(relatives(run.best)[:TOP], run.baselines, title=str(run.folder))
     for path in sorted((run.folder / "best").glob("rank1_*.py")):
         console.print(f"best layer as a module: {path}", highlight=False, soft_wrap=True)
     console.print(f"TensorBoard: tensorboard --logdir {run.folder}", highlight=False, soft_wrap=True)

@@ -28,7 +28,7 @@ from evonas.runs.progress import duration_text
 if TYPE_CHECKING:
     from evonas.report.save import Report
     from evonas.runs.progress import JobProgress
-    from evonas.search.ranking import Entry
+    from evonas.search.ranking import Entry, Relatives
 
 FILE_WIDTH = 140
 READABLE = 40  # letters of a formula; with fewer on a line it cannot be read
@@ -36,8 +36,10 @@ LONGEST_WORD = 24  # letters; longer ones are broken
 PLAIN_EVERY = 10.0  # seconds between lines when the output is not a terminal
 
 
-def print_ranking(entries: Sequence[Entry], baselines: Sequence[Entry], *, title: str) -> None:
+def print_ranking(groups: Sequence[Relatives], baselines: Sequence[Entry], *, title: str) -> None:
     """Layers and baselines by rank: formula, score per architecture, mean, and what other objectives there are."""
+    entries = [group.best for group in groups]
+    relatives = {group.best.name: len(group.others) for group in groups}
     every = [entry.evaluation for entry in (*entries, *baselines)]
     tasks = sorted({task for evaluation in every for task in evaluation.objectives})
     extras = sorted({name for evaluation in every for name in evaluation.extras})
@@ -45,7 +47,7 @@ def print_ranking(entries: Sequence[Entry], baselines: Sequence[Entry], *, title
         (
             {
                 "layer": entry.name,
-                "formula (before the affine)": entry.formula,
+                "formula (before the affine)": entry.formula + _with_relatives(relatives.get(entry.name, 0)),
                 **{task: entry.evaluation.objectives.get(task) for task in tasks},
                 "mean": entry.evaluation.mean,
                 **{name: entry.evaluation.extras.get(name) for name in extras},
@@ -58,9 +60,14 @@ def print_ranking(entries: Sequence[Entry], baselines: Sequence[Entry], *, title
     )
     console().print(Printed(table))
     missing = dict.fromkeys(entry.missing for entry in entries if entry.missing)
-    for line in (_comparison(entries, baselines), *map(_meaning, extras), *missing):
+    folded = "relatives compute nearly the same; --all gives each a row" if any(relatives.values()) else ""
+    for line in (_comparison(entries, baselines), folded, *map(_meaning, extras), *missing):
         if line:
             console().print(line, highlight=False, soft_wrap=True)
+
+
+def _with_relatives(count: int) -> str:
+    return f" (and {count} relative{'s' if count > 1 else ''})" if count else ""
 
 
 def _meaning(extra: str) -> str:

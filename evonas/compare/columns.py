@@ -112,4 +112,4 @@ def contenders_of(layers: Mapping[str, NamedLayer], baselines: Sequence[str]) ->
 
 
 def _name(text: str, layer: NamedLayer) -> str:
-    return layer.name or (text if "#" in text else layer.genome.formula())
+    return layer.name or (text if "#" in text else layer.genome.formula(exact=True))

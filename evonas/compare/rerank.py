@@ -144,7 +144,7 @@ def save_reranking(run: RunFolder, found: Reranking, report: Report) -> list[Pat
         modules.append(export_layer(layer, stem.with_suffix(".py")))
         title = f"{run.path.name} rerank {standing.rank} ({standing.contender.name} of the search)"
         to_png(draw_genome(layer.genome, title=title, subtitle=_scores(standing)), stem.with_suffix(".png"))
-    files = write_report(folder, report, "rerank")
+    files = write_report(folder, report, run.rerank_file.stem)
     current = {m.with_suffix(s) for m in modules for s in (".py", ".png")}
     for stale in set(folder.glob("rerank[0-9]*_*")) - current:
         stale.unlink()  # of an earlier reranking

@@ -194,7 +194,7 @@ class EvolutionConfig(Section):
     max_proposals: PositiveInt = 10_000
     """The search gives up after this many proposals without a new layer."""
     initial: tuple[str, ...] = ()
-    """First candidates: names of the catalogue or text forms; `--start-from` adds to them."""
+    """First candidates: names of the catalogue, formulas or text forms; `--start-from` adds to them."""
 
 
 class BudgetConfig(Section):

@@ -8,12 +8,17 @@ Names that begin with ``evonas-`` are layers that searches of this project found
 use batch statistics (b) or not (s), and count.
 """
 
-from collections.abc import Mapping
+import difflib
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
+from evonas.graph.primitive import INITIAL_NODES
+
+_ONE_WORD = re.compile(r"[\w./~-]*")  # as a name or a path is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,55 @@ KNOWN: Mapping[str, KnownLayer] = MappingProxyType(
     }
 )
 
-CATALOGUE: Mapping[str, Genome] = MappingProxyType(
-    {name: Genome.from_text(known.text) for name, known in KNOWN.items()}
-)
+
+class UnknownLayerError(InputError, KeyError):
+    """A name that is not in the catalogue."""
+
+    __str__ = Exception.__str__  # that of KeyError puts quotes around the message
+
+
+class Catalogue(Mapping[str, Genome]):
+    """Known layers by name, in a fixed order."""
+
+    def __init__(self, known: Mapping[str, KnownLayer]) -> None:
+        self._genomes = {name: Genome.from_text(layer.text) for name, layer in known.items()}
+
+    def __getitem__(self, name: str) -> Genome:
+        """The layer of a name.
+
+        Raises:
+            UnknownLayerError: there is none; it is also a ``KeyError``.
+        """
+        if name not in self:
+            raise unknown_layer(str(name), "catalogue", self)
+        return self._genomes[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._genomes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._genomes)
+
+    def __len__(self) -> int:
+        return len(self._genomes)
+
+    def __repr__(self) -> str:
+        return f"Catalogue({', '.join(self)})"
+
+
+def unknown_layer(name: str, where: str, accepted: Mapping[str, Genome]) -> UnknownLayerError:
+    """The error that says that no layer has the name, with one that is written nearly so."""
+    remedy = _nearest(name, accepted)
+    return UnknownLayerError(where, f"unknown layer {name!r}", accepted=", ".join(accepted), remedy=remedy)
+
+
+def _nearest(name: str, names: Mapping[str, Genome]) -> str:
+    letters = {re.sub(r"\W|_", "", known.lower()): known for known in names}  # EvoNormS0 and evonorm_s0 are close too
+    close = difflib.get_close_matches(re.sub(r"\W|_", "", name.lower()), letters, n=1, cutoff=0.7)
+    return f"did you mean {letters[close[0]]!r}?" if close else ""
+
+
+CATALOGUE = Catalogue(KNOWN)
 
 _PUBLISHED_FOR = {CATALOGUE[name].key: known.layout for name, known in KNOWN.items() if known.layout}
 
@@ -117,7 +168,7 @@ def known_layout(genome: Genome) -> str | None:
 
 
 def genome_of(layer: Genome | str) -> Genome:
-    """The genome that a function was given, which may also be named or written as text.
+    """The genome that a function was given, which may also be named or written.
 
     Raises:
         InputError: it is none of these.
@@ -125,7 +176,7 @@ def genome_of(layer: Genome | str) -> Genome:
     if isinstance(layer, Genome):
         return layer
     if not isinstance(layer, str):
-        accepted = "a Genome, a catalogue name or a text form"
+        accepted = "a Genome, a catalogue name, a formula or a text form"
         raise InputError("layer", f"is a {type(layer).__name__}", accepted=accepted)
     return parse_layer(layer, "layer")
 
@@ -137,22 +188,40 @@ def from_catalogue(name: str, where: str) -> Genome:
         InputError: there is none.
     """
     if name not in CATALOGUE:
-        raise InputError(where, f"unknown layer {name!r}", accepted=", ".join(CATALOGUE))
+        raise unknown_layer(name, where, CATALOGUE)
     return CATALOGUE[name]
 
 
-def parse_layer(text: str, where: str) -> Genome:
-    """The layer that a catalogue name or a text form means, which stands at ``where``.
+def parse_layer(text: str, where: str, *, others: str = "") -> Genome:
+    """The layer that a catalogue name, a formula, a text form or JSON means, which stands at ``where``.
+
+    Statements, as of ``a = sigmoid(x); mul(x, a)``, are a text form; any other expression is a formula.
+
+    Args:
+        text: what was written.
+        where: is put into errors.
+        others: what else may stand there, for errors.
 
     Raises:
-        InputError: it is neither.
+        InputError: it is none of these.
     """
+    text = text.strip()
     if text in CATALOGUE:
         return CATALOGUE[text]
-    if "(" not in text:
-        accepted = f"a text form such as 'sigmoid(x)', or a catalogue name: {', '.join(CATALOGUE)}"
-        raise InputError(where, repr(text), accepted=accepted)
+    if not is_expression(text):
+        accepted = f"a formula or text form such as 'x * sigmoid(x)', {others}or a catalogue name: "
+        raise InputError(where, repr(text), accepted=accepted + ", ".join(CATALOGUE), remedy=_nearest(text, CATALOGUE))
+    statements = re.split(r"\bwhere\b", text)[0]
     try:
-        return Genome.from_text(text)
+        if text.lstrip().startswith("{"):
+            return Genome.from_json(text)
+        return Genome.from_text(text) if set("=;") & set(statements) else Genome.from_formula(text)
     except InputError as error:
-        raise error.at(f"{where} {text!r}") from None
+        raise error.at(where) from None
+
+
+def is_expression(text: str) -> bool:
+    """Whether a text is written as a layer is, not as a name or a path."""
+    words = [word for word in re.split(r"[-/.]", text.strip()) if word]
+    known = bool(words) and all(word in INITIAL_NODES or word.isdecimal() for word in words)
+    return known or _ONE_WORD.fullmatch(text.strip()) is None

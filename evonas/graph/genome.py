@@ -5,15 +5,18 @@ drawing and export read nothing else.
 """
 
 import hashlib
+import html
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from evonas.errors import InputError
-from evonas.graph import notation
+from evonas.graph import formula as formulas
+from evonas.graph import notation, reading
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node, check_node
 from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES
+from evonas.graph.simplify import family
 
 if TYPE_CHECKING:  # imported where a graph is made or read, as it takes long
     import networkx as nx
@@ -27,7 +30,7 @@ _INITIAL_KEYS = tuple(_node_key(node, []) for node in INITIAL)
 _INITIAL_VARIES = tuple(frozenset({"x": "bchw", "zero": ""}.get(name, "c")) for name in INITIAL_NODES)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Genome:
     """A layer before it is lowered: the initial nodes x, zero, v0, v1, then intermediate nodes; the last is the output.
 
@@ -56,6 +59,22 @@ class Genome:
         genome = object.__new__(cls)
         genome.__dict__["nodes"] = nodes
         return genome
+
+    def __repr__(self) -> str:
+        return f"Genome.from_formula({self.formula(exact=True)!r})"
+
+    def __str__(self) -> str:
+        return self.formula()
+
+    def _repr_html_(self) -> str:
+        from evonas.graph.drawing import svg  # which draws genomes
+
+        facts = {"formula": self.formula(), "text": self.active().to_text(), "key": self.key}
+        cell = '<td style="text-align: left">'
+        rows = (
+            f"<tr>{cell}{name}</td>{cell}<code>{html.escape(fact)}</code></td></tr>" for name, fact in facts.items()
+        )
+        return f"<table>{''.join(rows)}</table>{svg(self)}"
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Genome, (self.nodes,))  # the cached graph stays behind: it is large and cheap to make again
@@ -141,6 +160,15 @@ class Genome:
         """Content key, 16 hexadecimal digits: inactive nodes and commutative operand order do not change it."""
         return self._keys(self.active_positions)[len(self.nodes) - 1]
 
+    @cached_property
+    def family(self) -> str:
+        """Equal for relatives, 16 hexadecimal digits.
+
+        Two layers are relatives if their simplified formulas differ in nothing but the order of operands, the numbers
+        that multiply, and the sign of the whole.
+        """
+        return family(self.active().nodes) or self.key
+
     def _keys(self, positions: Iterable[int]) -> dict[int, str]:
         keys: dict[int, str] = {}
         for position in positions:
@@ -202,9 +230,24 @@ class Genome:
         """
         return cls(notation.from_json(text))
 
-    def formula(self, *, latex: bool = False) -> str:
-        """The active layer as one expression, without the trailing affine; plain text or LaTeX."""
-        return notation.formula(self.active().nodes, latex=latex)
+    def formula(self, *, latex: bool = False, exact: bool = False) -> str:
+        """The active layer as one expression, without the trailing affine.
+
+        Args:
+            latex: write LaTeX, which is not read back.
+            exact: write the layer as it is, so that ``from_formula`` gives one of the same key; otherwise it is
+                simplified where that makes it shorter (``evonas.graph.simplify``).
+        """
+        return formulas.formula(self.active().nodes, latex=latex, exact=exact)
+
+    @classmethod
+    def from_formula(cls, text: str) -> "Genome":
+        """Read a formula such as ``x * sigmoid(x * v1) / std[ghw](x)``: what ``formula`` prints, and the like.
+
+        Raises:
+            InputError: naming the character at fault.
+        """
+        return cls(reading.from_formula(text))
 
 
 def _graph_node(graph: "nx.MultiDiGraph", name: object) -> tuple[str, list[object]]:

@@ -1,28 +1,26 @@
-"""Text, JSON and formula notations of a genome. What prints reads back: text and JSON are exact inverses."""
+"""Text and JSON notations of a genome. What prints reads back: both are exact inverses."""
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
 from evonas.errors import InputError
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node, check_node
-from evonas.graph.primitive import ATOM, INDEX_SETS, INITIAL_NODES, constant, constant_op, form_of
+from evonas.graph.primitive import INITIAL_NODES, constant, constant_op
 
 Nodes = tuple[Node, ...]
 
 FORMAT = "evonas-genome/1"
-SHORTEST_DEFINED = 20  # characters of a part that is used more than once and gets a name of its own
-LARGEST_FORMULA = 48  # operations; in a larger one all such parts do
 
 _NAME = r"(?:(?P<name>[A-Za-z_]\w*)\s*=\s*)?"
 _CALL = re.compile(_NAME + r"(?P<op>[A-Za-z_]\w*)\s*(?:\[\s*(?P<axes>\w*)\s*\])?\s*\((?P<args>[^()]*)\)")
 _NUMBER = re.compile(_NAME + r"(?P<number>[-+.\deE]+)")
 
 
-def _names() -> Iterator[str]:
+def fresh_names() -> Iterator[str]:
+    """Names for parts of a layer, none of which is that of an initial node."""
     yield from "abcdefghijklmnopqrstuvw"
     for index in count(23):
         yield f"n{index}"
@@ -34,7 +32,7 @@ def _display_op(node: Node) -> str:
 
 def to_text(nodes: Nodes) -> str:
     """Print every node, active or not; see ``Genome.to_text``."""
-    names, fresh, statements = list(INITIAL_NODES), _names(), []
+    names, fresh, statements = list(INITIAL_NODES), fresh_names(), []
     for node in nodes[NUM_INITIAL:]:
         names.append(next(fresh))
         operands = f"({', '.join(names[i] for i in node.inputs)})" if node.inputs else ""  # a number has none
@@ -125,44 +123,3 @@ def _node_from_json(index: int, item: Any) -> Node:
     if not isinstance(op, str) or not isinstance(axes, str) or not numbers:
         raise InputError(f"layer JSON: nodes.{index}", repr(item), accepted=accepted)
     return Node(op, tuple(inputs), axes)
-
-
-def formula(nodes: Nodes, *, latex: bool = False) -> str:
-    """The expression of the last node; all intermediate nodes are taken to be active. See ``Genome.formula``."""
-    sizes: list[int] = []
-    for node in nodes:
-        sizes.append(1 + sum(sizes[i] for i in node.inputs))
-    shortest = SHORTEST_DEFINED if sizes[-1] <= LARGEST_FORMULA else 0
-    uses = Counter(i for node in nodes for i in node.inputs)
-    named: dict[int, str] = {}
-    definitions, names = [], _names()
-    for position in range(NUM_INITIAL, len(nodes)):
-        if uses[position] > 1 and len(_expression(nodes, position, named, latex=False)[0]) >= shortest:
-            definition = _expression(nodes, position, named, latex)[0]
-            named[position] = next(names)
-            definitions.append(f"{named[position]} = {definition}")
-    result = _expression(nodes, len(nodes) - 1, named, latex)[0]
-    if not definitions:
-        return result
-    separator, where = (",\\; ", "\\;\\mathrm{where}\\; ") if latex else ("; ", " where ")
-    return result + where + separator.join(definitions)
-
-
-def _expression(nodes: Nodes, position: int, named: dict[int, str], latex: bool) -> tuple[str, int]:
-    """The printed expression of a node and its precedence."""
-    if position in named:
-        return named[position], ATOM
-    node = nodes[position]
-    form = form_of(node.op, latex=latex)
-    operands = []
-    for slot, source in enumerate(node.inputs):
-        text, precedence = _expression(nodes, source, named, latex)
-        if precedence < form.operands[slot]:
-            text = f"\\left({text}\\right)" if latex else f"({text})"
-        operands.append(text)
-    if node.op == "add" and operands[0].startswith("-") and not operands[1].startswith("-"):
-        operands.reverse()  # 'b - a' reads better than '-a + b'
-    axes = ""
-    if node.axes:
-        axes = INDEX_SETS[node.axes].latex if latex else node.axes
-    return form.template.format(*operands, axes=axes).replace(" + -", " - "), form.precedence

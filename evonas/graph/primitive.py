@@ -310,8 +310,8 @@ _TABLE = (
         functions.slog,
         references.slog,
         references.slog_reverse,
-        _call("slog"),
-        PrintedForm("\\mathrm{{slog}}\\left({0}\\right)"),
+        _call("log"),
+        PrintedForm("\\mathrm{{log}}\\left({0}\\right)"),
         "sign(x) ln(|x| + eps)",
         guarded=True,
     ),
@@ -341,8 +341,8 @@ _TABLE = (
         functions.ssqrt,
         references.ssqrt,
         references.ssqrt_reverse,
-        _call("ssqrt"),
-        PrintedForm("\\mathrm{{ssqrt}}\\left({0}\\right)"),
+        _call("sqrt"),
+        PrintedForm("\\mathrm{{sqrt}}\\left({0}\\right)"),
         "x / sqrt(|x| + eps), about sign(x) sqrt|x|",
         guarded=True,
     ),
@@ -450,7 +450,7 @@ def primitive_of(op: str) -> Primitive:
     value = constant(op)
     if op in PRIMITIVES or value is None:
         return PRIMITIVES[op]
-    form = PrintedForm(op, ATOM if value >= 0 else 1)
+    form = PrintedForm(op, 1 if op.startswith("-") else ATOM)
     return Primitive(op, 0, None, None, None, form, form, f"the constant {op}", kind="constant", source="a number")
 
 

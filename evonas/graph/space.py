@@ -13,6 +13,7 @@ from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node
 from evonas.graph.primitive import INDEX_SETS, LAYOUTS, PRIMITIVES, PUBLISHED, of_kind, takes
+from evonas.graph.spelling import without_numbers
 from evonas.registry import Record, Registry
 
 
@@ -122,11 +123,13 @@ class SearchSpace:
     def padded(self, genome: Genome) -> Genome:
         """The same layer with as many intermediate nodes as the space has, so that mutation can use them.
 
-        Inactive nodes ``neg(x)`` are put before the layer's own.
+        Inactive nodes ``neg(x)`` are put before the layer's own. Numbers, which formulas for people have and spaces
+        have not, are spelled out.
 
         Raises:
             InputError: the genome is not of this space.
         """
+        genome = without_numbers(genome, squares="square" in self.primitives)
         problems = self.violations(genome)
         if problems:
             raise InputError("genome", "; ".join(problems))

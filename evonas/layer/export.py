@@ -106,7 +106,7 @@ def source_of(
     layer with ``body.`` removed from the keys of running values.
 
     Args:
-        genome: the layer, or its catalogue name or text form.
+        genome: the layer, or its catalogue name, formula or text form.
         name: becomes the class's, ``evonorm-s0`` -> ``EvonormS0``; empty: ``Layer_`` and the content key.
         layout: axes of the input, as for ``lower``.
         groups: default of the class's ``groups``.
@@ -140,6 +140,16 @@ def source_of(
         ),
     ]
     return "\n\n\n".join(parts) + "\n"
+
+
+def class_name_of(genome: Genome | str, name: str = "", layout: str | None = None) -> str:
+    """What ``source_of`` calls the class of a layer.
+
+    Raises:
+        InputError: as ``source_of``.
+    """
+    genome = genome_of(genome)
+    return _class_name(name, genome, _copied(plan_of(genome, layout_of(genome, layout))).names)
 
 
 def _header(helpers: Copied) -> str:

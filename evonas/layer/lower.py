@@ -112,7 +112,7 @@ def lower(
     Moments over the batch keep running values (``BatchMoment``).
 
     Args:
-        genome: the layer, or its catalogue name or text form.
+        genome: the layer, or its catalogue name, formula or text form.
         num_features: channels c of the input [b, c, h, w], or features d of [..., t, d].
         layout: axes of the input: ``bchw`` or ``btd``. None takes that of the genome's index sets, or for a catalogue
             layer that it was published for; any other layer without moments needs it.

@@ -48,6 +48,11 @@ class RunFolder:
         """The best layers as modules and pictures."""
         return self.path / "best"
 
+    @property
+    def rerank_file(self) -> Path:
+        """The data of the latest reranking."""
+        return self.best_folder / "rerank.json"
+
     def config(self) -> config.SearchConfig:
         """The configuration the run was started with."""
         return config.load_search(self.config_file)

@@ -1,16 +1,17 @@
-"""A layer as people name it: a catalogue name, RUN#rank, a text form or a file; and its export as a module."""
+"""A layer as people name it: a catalogue name, a formula, RUN#rank, a file; and its export as a module."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evonas.config import LayerConfig
 from evonas.errors import InputError
-from evonas.graph.catalogue import CATALOGUE, KNOWN, known_layout
+from evonas.graph.catalogue import CATALOGUE, KNOWN, is_expression, known_layout, parse_layer
 from evonas.graph.genome import Genome
 from evonas.layer.export import export
 from evonas.runs.folder import RunFolder
 from evonas.search.ranking import Entry, ranking, scores_text, undominated
+from evonas.search.reranked import reranked
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ class NamedLayer:
 
 
 def find_layer(text: str) -> NamedLayer:
-    """The layer that a text names: a catalogue name, ``RUN#rank``, a JSON file or a text form.
+    """The layer that a text names.
+
+    It may be a catalogue name, a formula, a text form, ``RUN#rank``, ``RUN#rerank1`` or a JSON file.
 
     Raises:
         InputError: it is none of these.
@@ -49,10 +52,7 @@ def find_layer(text: str) -> NamedLayer:
         return _alone(_read_json(Path(text)).active(), Path(text).stem, f"file {Path(text).name}")
     if "#" in text:
         return _ranked(text)
-    if "(" in text:
-        return _alone(Genome.from_text(text).active())
-    accepted = f"a catalogue name ({', '.join(CATALOGUE)}), RUN#rank, a text form such as 'sigmoid(x)', or a .json file"
-    raise InputError("LAYER", repr(text), accepted=accepted)
+    return _alone(parse_layer(text, "LAYER", others="RUN#rank, RUN#rerank1, a .json file ").active())
 
 
 def _alone(genome: Genome, name: str = "", provenance: str = "", evidence: str = "") -> NamedLayer:
@@ -66,7 +66,7 @@ def find_layers(text: str) -> list[NamedLayer]:
     Raises:
         InputError: it is neither, or the run has no scored layer yet.
     """
-    if text in CATALOGUE or "(" in text or not Path(text).is_dir():
+    if text in CATALOGUE or is_expression(text) or not Path(text).is_dir():
         return [find_layer(text)]
     run = RunFolder(Path(text)).require()
     entries = ranking(run)
@@ -78,11 +78,31 @@ def find_layers(text: str) -> list[NamedLayer]:
 def _ranked(text: str) -> NamedLayer:
     folder, _, rank = text.rpartition("#")
     run = RunFolder(Path(folder)).require()
+    if rank.startswith("rerank"):
+        return _reranked(text, run, rank.removeprefix("rerank"))
     entries = ranking(run)
-    if not rank.isdigit() or not 1 <= int(rank) <= len(entries):
+    if not rank.isdecimal() or not 1 <= int(rank) <= len(entries):
         accepted = f"a rank from 1 to {len(entries)}" if entries else "nothing yet: no layer of the run has scores"
+        accepted += " or of the reranking, rerank1" if run.rerank_file.exists() else ""
         raise InputError(f"LAYER {text!r}", f"rank {rank!r}", accepted=accepted)
     return named_entry(run, entries[int(rank) - 1])
+
+
+def _reranked(text: str, run: RunFolder, rank: str) -> NamedLayer:
+    """The layer at a rank of the run's latest reranking."""
+    layers = {layer.rank: layer for layer in reranked(run)}
+    if not layers:
+        raise InputError(f"LAYER {text!r}", "the run has not been reranked", remedy=f"evonas rerank {run.path}")
+    if not rank.isdecimal() or int(rank) not in layers:
+        accepted = f"rerank1 to rerank{max(layers)}"
+        raise InputError(f"LAYER {text!r}", f"rank {'rerank' + rank!r}", accepted=accepted)
+    found = layers[int(rank)]
+    scores = ", ".join(f"{task} {value:.4f}" for task, value in found.objectives.items())
+    provenance = (
+        f"run {run.path.name}, {rank} of the reranking, {found.entry.name} of the search, candidate "
+        f"{found.entry.candidate}; means over seeds {', '.join(map(str, found.seeds))}: {scores}"
+    )
+    return replace(named_entry(run, found.entry), provenance=provenance, objectives=found.objectives)
 
 
 def export_layer(layer: NamedLayer, path: Path) -> Path:

@@ -1,5 +1,6 @@
 """From a run to what people take away: ranked layers, exported modules and pictures."""
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.outcome import Evaluation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Entry:
     """A layer in a ranking.
 
@@ -31,6 +32,15 @@ class Entry:
     layer: "Genome | UnreadLayer"
     evaluation: Evaluation
     candidate: int | None = None
+
+    def __repr__(self) -> str:
+        mean = self.evaluation.mean
+        return f"Entry({self.name}, {self.formula!r}, mean {'-' if mean is None else f'{mean:.4f}'})"
+
+    def _repr_html_(self) -> str:
+        scores = scores_text(self.evaluation)
+        drawn = "" if isinstance(self.layer, UnreadLayer) else self.layer._repr_html_()
+        return f"<p>{html.escape(f'{self.name}: {scores}')}</p>" + (drawn or f"<p>{html.escape(self.formula)}</p>")
 
     @property
     def genome(self) -> Genome:
@@ -49,6 +59,11 @@ class Entry:
         return self.layer.text if isinstance(self.layer, UnreadLayer) else self.layer.formula()
 
     @property
+    def group(self) -> str:
+        """Equal for relatives, see ``Genome.family``; a layer that cannot be read has none."""
+        return self.evaluation.key if isinstance(self.layer, UnreadLayer) else self.layer.family
+
+    @property
     def missing(self) -> str:
         """What has to be loaded to read the layer; empty if nothing."""
         return f"{self.layer.error.found}; {self.layer.error.remedy}" if isinstance(self.layer, UnreadLayer) else ""
@@ -60,6 +75,7 @@ class Entry:
             "name": self.name,
             "candidate": self.candidate,
             **self._description(),
+            "group": self.group,
             "objectives": dict(self.evaluation.objectives),
             "mean": self.evaluation.mean,
             "extras": dict(self.evaluation.extras),
@@ -70,6 +86,27 @@ class Entry:
             unread = {"key": self.evaluation.key, "text": self.layer.text, "formula": None, "latex": None}
             return unread | {"missing": self.missing}
         return {**describe(self.layer)}
+
+
+@dataclass(frozen=True, slots=True)
+class Relatives:
+    """Layers of a ranking that compute nearly the same.
+
+    Attributes:
+        best: the first of them.
+        others: those behind it, in the order of the ranking.
+    """
+
+    best: Entry
+    others: tuple[Entry, ...] = ()
+
+
+def relatives(entries: Sequence[Entry]) -> list[Relatives]:
+    """The entries put together by their groups, in the order of the best of each."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.group, []).append(entry)
+    return [Relatives(group[0], tuple(group[1:])) for group in groups.values()]
 
 
 @dataclass(frozen=True, slots=True)

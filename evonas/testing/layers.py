@@ -38,15 +38,18 @@ def check_layer(text: str) -> None:
 
 
 def reads_back(genome: Genome) -> None:
-    """Text, JSON and graph give the layer again, and there are two formulas."""
+    """Text, JSON, graph and the exact formula give the layer again; the other formulas can be read, or are LaTeX."""
     name = genome.to_text()
     for notation, other in (
         ("text", Genome.from_text(genome.to_text())),
         ("JSON", Genome.from_json(genome.to_json())),
         ("graph", Genome.from_graph(genome.graph)),
+        ("formula", Genome.from_formula(genome.formula(exact=True))),
     ):
         require(other.key == genome.key, f"The {notation} of the layer {name!r} reads back as another layer.")
-    require(genome.formula() and genome.formula(latex=True), f"The layer {name!r} has an empty formula.")
+    with saying(f"The formula of the layer {name!r} cannot be read"):
+        Genome.from_formula(genome.formula())
+    require(genome.formula(latex=True), f"The layer {name!r} has an empty formula.")
 
 
 def lowered(genome: Genome, layout: str) -> NormActLayer:

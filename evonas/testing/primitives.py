@@ -59,13 +59,14 @@ def says_what_it_is(primitive: Primitive) -> None:
 
 def prints_unambiguously(primitive: Primitive) -> None:
     """Nested either way with a primitive of evonas it prints two formulas: parentheses are where needed."""
-    own = _call(primitive, "x")
+    own, exact = _call(primitive, "x"), primitive.name in PRIMITIVES.builtin  # those of users are not simplified
     for other in (PRIMITIVES[name] for name in PRIMITIVES.builtin):
         if other.kind != "elementwise" or other.name == primitive.name:
             continue
         inside, outside = (f"a = {_call(one, 'x')}; {_call(two, 'a')}" for one, two in _both(primitive, other))
         for latex in (False, True):
-            first, second = (Genome.from_text(text).formula(latex=latex) for text in (inside, outside))
+            pair = [Genome.from_text(text) for text in (inside, outside)]
+            first, second = (genome.formula(latex=latex, exact=exact) for genome in pair)
             require(first != second, f"{inside!r} and {outside!r} have one formula, {first!r}.")
     if primitive.arity > 1 and not primitive.commutative:
         swapped = _call(primitive, "v0").replace("(v0, v1", "(v1, v0", 1)

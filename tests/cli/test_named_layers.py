@@ -62,7 +62,7 @@ def test_show_takes_every_way_to_name_a_layer(finished: Path, tmp_path: Path, ev
     s0 = CATALOGUE["evonorm-s0"]
     file = tmp_path / "layer.json"
     file.write_text(s0.to_json())
-    for name in ("evonorm-s0", s0.to_text(), file):
+    for name in ("evonorm-s0", s0.to_text(), s0.formula(), s0.to_json(), file):
         status, out, _ = evonas("show", name, "--json")
         assert status == 0
         assert [e["key"] for e in json.loads(out)] == [s0.key]
@@ -76,6 +76,72 @@ def test_show_takes_every_way_to_name_a_layer(finished: Path, tmp_path: Path, ev
     assert status == 0
     assert "x * sigmoid(x * v1) / std[ghw](x)" in out
     assert (tmp_path / "s0.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("formula", ["-tanh(x)", "-2 * v1 * x", "-x", "-(x + v0)^2", "-std[hw](x)", "- x * v0"])
+def test_a_formula_may_begin_with_a_minus(formula: str, evonas: Callable[..., Outcome]) -> None:
+    status, out, err = evonas("show", formula, "--json")
+    assert status == 0, err
+    assert json.loads(out)[0]["key"] == Genome.from_formula(formula).key
+    assert json.loads(out)[0]["name"] == formula
+
+
+def test_a_formula_is_refused_in_one_line_where_it_goes_wrong(evonas: Callable[..., Outcome]) -> None:
+    assert_one_line(evonas("show", "x * sigmod(x)"), ["LAYER: formula", "character 5", "did you mean 'sigmoid'?"])
+    assert_one_line(evonas("show", "evonorm_s0"), ["did you mean 'evonorm-s0'?", "RUN#rank", "a formula"])
+
+
+def test_export_says_the_name_of_the_class_and_takes_one(tmp_path: Path, evonas: Callable[..., Outcome]) -> None:
+    for arguments, name in (
+        ((), "EvonormS0"),
+        (("--name", "MyLayer"), "MyLayer"),
+        (("--name", "Variance"), "LayerVariance"),
+    ):
+        file = tmp_path / "layer.py"
+        status, out, _ = evonas("export", "evonorm-s0", "-o", file, *arguments)
+        assert (status, out.split()) == (0, ["wrote", str(file), "with", "the", "class", name])
+        assert f"class {name}(nn.Module):" in file.read_text()
+    for name in ("1st", "class", "My Layer", ""):
+        assert_one_line(
+            evonas("export", "evonorm-s0", "-o", tmp_path / "no.py", "--name", name), ["--name", repr(name)]
+        )
+    assert not (tmp_path / "no.py").exists()
+
+
+RELATED = ("tanh(x + x)", "sigmoid(x)", "-tanh(x)", "abs(x)", "tanh(x) + tanh(x)", "sigmoid(x) * 3")
+
+
+@pytest.fixture
+def related(tmp_path: Path) -> Path:
+    """A run with relatives, each a little worse than the one before."""
+    folder = create_run(tmp_path / "related", config.load_search(TINY))
+    with Archive.open(folder.archive_file) as archive:
+        for index, text in enumerate(RELATED):
+            genome = Genome.from_formula(text)
+            evaluation = Evaluation(genome.key, 1, objectives={"a": 0.9 - index / 10})
+            archive.record(Candidate(index, Proposal(genome, None, "random"), ""), evaluation)
+    return folder.path
+
+
+def rows(out: str) -> list[list[str]]:
+    """Names and formulas of the rows of layers."""
+    return [[cell.strip() for cell in line.split("│")[1:3]] for line in out.splitlines() if line.startswith("│ #")]
+
+
+def test_relatives_share_a_row_and_keep_their_ranks(related: Path, evonas: Callable[..., Outcome]) -> None:
+    folded = [["#1", "tanh(2 * x) (and 2 relatives)"], ["#2", "sigmoid(x) (and 1 relative)"], ["#4", "abs(x)"]]
+    _, out, _ = evonas("top", related)
+    assert rows(out) == folded
+    assert "--all gives each a row" in out
+    assert rows(evonas("top", related, "-n", 2)[1]) == folded[:2]
+    _, out, _ = evonas("top", related, "--all")
+    assert [name for name, _ in rows(out)] == [f"#{rank}" for rank in range(1, 7)]
+    assert "relatives)" not in out
+    entries = json.loads(evonas("top", related, "--json")[1])
+    groups = [entry["group"] for entry in entries]
+    assert [entry["rank"] for entry in entries] == [1, 2, 3, 4, 5, 6]
+    assert [groups.index(group) for group in groups] == [0, 1, 0, 3, 0, 1]
+    assert json.loads(evonas("show", f"{related}#5", "--json")[1])[0]["key"] == Genome.from_formula(RELATED[4]).key
 
 
 def test_the_exported_module_runs_without_evonas(

@@ -86,6 +86,33 @@ def test_a_stopped_reranking_goes_on_to_what_an_uninterrupted_one_finds(
     assert same_content(finished / "archive.sqlite", stopped / "archive.sqlite")  # the search is as it was
 
 
+def test_a_rank_of_the_latest_reranking_names_a_layer(
+    finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    assert_one_line(evonas("show", f"{run}#rerank1"), ["has not been reranked", f"evonas rerank {run}"])
+    assert "rerank" not in evonas("top", run)[1]
+    settings = ("--top", 3, "--seeds", 1, "--steps", 3, "--set", "rerank.keep=3")
+    assert evonas("rerank", run, *settings)[0] == 0
+    order = [layer for layer in json.loads((run / "best" / "rerank.json").read_text())["layers"] if layer["rank"]]
+    assert [layer["rank"] for layer in order] == [1, 2, 3]
+    said = evonas("top", run)[1]
+    for layer in order:
+        status, out, _ = evonas("show", f"{run}#rerank{layer['rank']}", "--json")
+        (shown,) = json.loads(out)
+        assert status == 0
+        assert shown["key"] == layer["key"]
+        assert shown["objectives"] == {task: scores["mean"] for task, scores in layer["tasks"].items()}
+        assert f"{layer['rank']} of the reranking, {layer['name']} of the search" in shown["provenance"]
+        assert list((run / "best").glob(f"rerank{layer['rank']}_{shown['key'][:8]}.py"))
+        assert f"{run}#rerank{layer['rank']} is {layer['name']}" in said
+    for rank in ("rerank0", "rerank4", "rerank", "rerankone"):
+        assert_one_line(evonas("show", f"{run}#{rank}"), [f"rank {rank!r}", "accepted: rerank1 to rerank3"])
+    assert_one_line(evonas("show", f"{run}#99"), ["a rank from 1 to", "or of the reranking, rerank1"])
+    (run / "best" / "rerank.json").write_text('{"layers": [{}]}')
+    assert_one_line(evonas("show", f"{run}#rerank1"), ["rerank.json", "is not what evonas rerank writes"])
+
+
 def trials(run: Path) -> int:
     return count_outcomes(run / "results.sqlite")
 

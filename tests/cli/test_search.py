@@ -155,6 +155,18 @@ def test_starting_from_adds_to_the_initial_layers_of_the_file(tmp_path: Path, ev
     assert_one_line(evonas("search", "--run", run, "--resume", "--start-from", "sigmoid(x)"), ["evolution", "differs"])
 
 
+def test_formulas_as_printed_start_a_search(tmp_path: Path, evonas: Callable[..., Outcome]) -> None:
+    run, given = tmp_path / "run", 'evolution.initial=["max(x, 0) / std[hw](x)"]'
+    call = ("search", TINY, "--run", run, "--set", given, "--budget", 2, "--start-from=-tanh(2 * x) * v1^2")
+    assert evonas(*call)[0] == 0
+    with Archive.open(RunFolder(run).archive_file, read_only=True) as archive:
+        proposed = [([p for p, _ in c.screened_out] + [c.proposal])[0] for c, _ in archive.records(screened_out=True)]
+    assert [proposal.genome.active().to_text() for proposal in proposed] == [
+        "a = max(x, zero); b = std[hw](x); div(a, b)",
+        "a = add(x, x); b = tanh(a); c = square(v1); d = mul(b, c); neg(d)",
+    ]
+
+
 def test_a_run_without_scores_is_nothing_to_start_from(tmp_path: Path, evonas: Callable[..., Outcome]) -> None:
     empty = create_run(tmp_path / "empty", config.load_search(TINY)).path
     call = ("search", TINY, "--run", tmp_path / "run")

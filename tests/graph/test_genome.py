@@ -49,6 +49,12 @@ def test_active_keeps_the_function_and_drops_what_the_output_does_not_need(genom
 
 
 @given(genomes())
+def test_a_genome_is_shown_as_code_that_makes_it_and_printed_as_its_formula(genome: Genome) -> None:
+    assert eval(repr(genome), {"Genome": Genome}).key == genome.key
+    assert str(genome) == genome.formula()
+
+
+@given(genomes())
 def test_pickling_leaves_the_caches_behind(genome: Genome) -> None:
     fresh = len(pickle.dumps(genome))
     _ = genome.graph, genome.node_keys, genome.varies, genome.active_positions

@@ -8,7 +8,9 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from oracles import interpret, random_parameters
 from scipy import stats
 
 from evonas.config import SpaceConfig
@@ -110,6 +112,52 @@ def test_a_capped_layer_is_not_of_the_published_space() -> None:
 def test_a_layer_outside_the_space_cannot_be_padded() -> None:
     with pytest.raises(InputError, match="primitive exp is not in the space"):
         SMALL.padded(Genome.from_text("exp(x)"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "spelled"),
+    [
+        ("tanh(2 * x)", "tanh(x + x)"),
+        ("-3 * v1 * x", "(-(v1 + v1 + v1)) * x"),
+        ("x * 4", "x + x + (x + x)"),
+        ("x^3", "x^2 * x"),
+        ("max(x, 1)", "max(x, exp(0))"),
+        ("x + 1.5", "x + (sigmoid(0) + sigmoid(0) + sigmoid(0))"),
+        ("0.5 * x", "sigmoid(0) * x"),
+        ("max(x, 0.0)", "max(x, 0)"),
+        ("1 * x", "x + 0"),
+        ("2", "exp(0) + exp(0)"),
+    ],
+)
+def test_numbers_of_a_formula_are_spelled_out_in_a_space(typed: str, spelled: str) -> None:
+    assert FULL.padded(Genome.from_formula(typed)).formula(exact=True) == spelled
+    x, parameters = np.random.default_rng(0).standard_normal((2, 4, 3, 5)), random_parameters(4, seed=0)
+    values = [interpret(Genome.from_formula(text), x, parameters, groups=2) for text in (typed, spelled)]
+    np.testing.assert_allclose(*values, rtol=1e-12, atol=1e-12)
+
+
+def test_a_square_is_a_product_in_a_space_without_squares() -> None:
+    space = SearchSpace(("mul", "tanh"), intermediate_nodes=3)
+    assert space.padded(Genome.from_formula("tanh(x)^2")).formula(exact=True) == "tanh(x) * tanh(x)"
+
+
+@pytest.mark.parametrize("typed", ["x + 0.1", "100000 * x", "min(x, 6)"])
+def test_a_number_that_cannot_be_spelled_is_not_of_a_space(typed: str) -> None:
+    with pytest.raises(InputError, match="is not in the space"):
+        FULL.padded(Genome.from_formula(typed))
+
+
+def test_layers_of_a_space_come_back_by_their_formulas_for_people() -> None:
+    rng, shortened = random.Random(0), 0
+    x, parameters = np.random.default_rng(0).standard_normal((2, 4, 3, 5)), random_parameters(4, seed=0)
+    for _ in range(300):
+        genome = FULL.sample(rng)
+        again = FULL.padded(Genome.from_formula(genome.formula()))
+        shortened += genome.formula() != genome.formula(exact=True)
+        expected = interpret(genome, x, parameters, groups=2)
+        if np.isfinite(expected).all() and np.abs(expected).max() < 1e3:
+            np.testing.assert_allclose(interpret(again, x, parameters, groups=2), expected, rtol=1e-9, atol=1e-9)
+    assert shortened > 50
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from PIL import Image
 
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
+from evonas.graph.placement import BOX_HEIGHT, BOX_WIDTH, Box, Layout, Route, layout
 from evonas.graph.space import SearchSpace
 from evonas.report.pictures import (
     IntervalRow,
@@ -32,7 +33,6 @@ from evonas.report.pictures import (
     to_array,
     to_png,
 )
-from evonas.report.pictures.placement import BOX_HEIGHT, BOX_WIDTH, Box, Layout, Route, layout
 
 
 def _random_genomes(count: int) -> dict[str, Genome]:
@@ -195,6 +195,11 @@ def test_boxes_say_what_they_compute(figures: dict[str, Figure]) -> None:
     written = {text.get_text() for text in _texts(figures["evonorm-s0"])}
     assert {"evonorm-s0", "a layer", "mul", "sigmoid", "div", "std", "$h,w,c/g$", "$x$", "$v_1$", "1", "2"} <= written
     assert r"$\dfrac{x \, \sigma(x \, v_1)}{s_{h,w,c/g}(x)}$" in written
+
+
+def test_a_layer_of_a_single_node_can_be_drawn() -> None:
+    texts = [text.get_text() for text in draw_genome(Genome.from_formula("6")).axes[0].texts]
+    assert texts.count("$6$") == 1
 
 
 def test_a_formula_mathtext_cannot_read_is_written_plainly(monkeypatch: pytest.MonkeyPatch) -> None:

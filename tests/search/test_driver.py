@@ -252,9 +252,9 @@ def test_without_such_a_baseline_rungs_are_refused_in_one_line(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (['evolution.initial=["evonorm-s9"]'], "evolution.initial: 'evonorm-s9'; accepted: a text form"),
+        (['evolution.initial=["evonorm-s9"]'], "evolution.initial: 'evonorm-s9'; accepted: a formula"),
         (['evolution.initial=["evonorm-b0"]'], "evolution.initial 'evonorm-b0': genome: node 4: index set bhw"),
-        (['evolution.initial=["cosh(x)"]'], "evolution.initial 'cosh(x)': layer text"),
+        (['evolution.initial=["cosh(x)"]'], "evolution.initial: formula 'cosh(x)', character 1: unknown"),
         (['evolution.initial=["sigmoid(x)"]', "space.primitives=['neg', 'add']"], "primitive sigmoid is not in"),
         (["space.primitives=['neg', 'ad']"], "'ad'"),
         (["space.index_sets=['wh']"], "'wh'"),

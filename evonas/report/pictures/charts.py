@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
+from evonas.graph.placement import Position
 from evonas.report.pictures.figure import FAINT, INK, new_figure
-from evonas.report.pictures.placement import Position
 
 DOT, FRONT, BASELINE, RUG = "#b4bdc8", "#c13b2e", "#2f6db3", "#d98a82"
 PANEL = 4.2  # inches, the side of one pair of objectives

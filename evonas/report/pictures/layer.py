@@ -3,7 +3,6 @@
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -13,10 +12,11 @@ from matplotlib.path import Path as Outline
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from evonas.graph.drawing import STYLES, kind_of
 from evonas.graph.genome import Genome
+from evonas.graph.placement import BOX_HEIGHT, BOX_WIDTH, Layout, Position, layout, order_matters
 from evonas.graph.primitive import INDEX_SETS, primitive_of
 from evonas.report.pictures.figure import DPI, FAINT, INK, canvas_of, new_figure
-from evonas.report.pictures.placement import BOX_HEIGHT, BOX_WIDTH, Layout, Position, layout, order_matters
 
 MARGIN = 0.25
 HEADER_GAP = 0.17
@@ -25,22 +25,6 @@ FORMULA_SIZES = (17, 15, 13, 11)
 FORMULA_WIDTH = 9.0  # inches a formula may take even if the graph is narrower
 
 _INNERMOST_PAIR = re.compile(r"\\left([(|])((?:(?!\\left|\\right).)*)\\right([)|])")
-
-
-@dataclass(frozen=True, slots=True)
-class _Style:
-    fill: str
-    line: str
-
-
-_STYLES = {
-    "input": _Style("#d6e6f8", "#2f6db3"),
-    "parameter": _Style("#fdecc4", "#b9820a"),
-    "constant": _Style("#ffffff", "#8a94a0"),
-    "elementwise": _Style("#eceff3", "#5a6675"),
-    "moment": _Style("#d5efdd", "#2a8a50"),
-    "output": _Style("#fbdcd9", "#c13b2e"),
-}
 
 
 def draw_genome(genome: Genome, *, title: str = "", subtitle: str = "") -> Figure:
@@ -57,10 +41,10 @@ def draw_genome(genome: Genome, *, title: str = "", subtitle: str = "") -> Figur
         _written(figure, title, fontsize=14, fontweight="bold", color=INK),
         _written(figure, subtitle, fontsize=10, color=FAINT),
     ]
-    left, bottom, right, top = _extent(places)
+    left, bottom, right, top = places.extent
     header += _formula(figure, genome, max(right - left, FORMULA_WIDTH))
     header = [text for text in header if text.get_text()]
-    kinds = [kind for kind in _STYLES if any(_kind(genome, name) == kind for name in places.boxes)]
+    kinds = [kind for kind in STYLES if any(kind_of(genome, name) == kind for name in places.boxes)]
     width = max(right - left, *(_size(text)[0] for text in header), LEGEND_STEP * len(kinds)) + 2 * MARGIN
     below = MARGIN + LEGEND_HEIGHT
     height = below + (top - bottom) + sum(_size(text)[1] + HEADER_GAP for text in header) + MARGIN + 0.15
@@ -145,26 +129,11 @@ def _math(figure: Figure, latex: str, size: float) -> Text | None:
     return text
 
 
-def _kind(genome: Genome, name: int) -> str:
-    op = genome.graph.nodes[name]["op"]
-    if name == genome.graph.graph["output"]:
-        return "output"
-    kind = primitive_of(op).kind
-    return {"x": "input", "zero": "constant"}.get(op, "parameter") if kind == "initial" else kind
-
-
-def _extent(places: Layout) -> tuple[float, float, float, float]:
-    """Left, bottom, right, top of boxes and routes."""
-    lefts, bottoms, rights, tops = zip(*(box.bounds for box in places.boxes.values()), strict=True)
-    ys = [y for route in places.routes for _, y in route.points]
-    return min(lefts), min(*bottoms, *ys), max(rights), max(*tops, *ys)
-
-
 def _draw_graph(axes: Axes, genome: Genome, places: Layout, shift: Position) -> None:
     dx, dy = shift
     for route in places.routes:
         points = [(x + dx, y + dy) for x, y in route.points]
-        axes.add_patch(_arrow(points, _STYLES[_kind(genome, route.source)].line))
+        axes.add_patch(_arrow(points, STYLES[kind_of(genome, route.source)].line))
         if order_matters(genome, route.target):
             x, y = points[-1]
             axes.text(x + 0.05, y, str(route.slot + 1), fontsize=7, color=FAINT, va="center_baseline", zorder=4)
@@ -192,7 +161,7 @@ def _arrow(points: Sequence[Position], color: str) -> FancyArrowPatch:
 
 def _draw_box(axes: Axes, genome: Genome, name: int, centre: Position) -> None:
     x, y = centre
-    style = _STYLES[_kind(genome, name)]
+    style = STYLES[kind_of(genome, name)]
     node = genome.graph.nodes[name]
     patch = FancyBboxPatch(
         (x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2),
@@ -233,6 +202,6 @@ def _draw_box(axes: Axes, genome: Genome, name: int, centre: Position) -> None:
 
 def _draw_legend(axes: Axes, kinds: Sequence[str], x: float, y: float) -> None:
     for column, kind in enumerate(kinds):
-        style, left = _STYLES[kind], x + column * LEGEND_STEP
+        style, left = STYLES[kind], x + column * LEGEND_STEP
         axes.add_patch(Rectangle((left, y), 0.15, 0.1, facecolor=style.fill, edgecolor=style.line, linewidth=0.9))
         axes.text(left + 0.21, y + 0.05, kind, fontsize=7.5, color=FAINT, va="center_baseline")

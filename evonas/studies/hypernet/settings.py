@@ -20,7 +20,7 @@ class HypernetTaskConfig(Section):
     name: Literal["regularized_classification", "rescaled_classification", "registration"]
     """The problem."""
     layer: str = "gn-relu"
-    """A catalogue name or a text form: the layer after each convolution of the primary network."""
+    """A catalogue name, formula or text form: the layer after each convolution of the primary network."""
     width: PositiveInt = 8
     """Channels of the primary network."""
     batch_size: PositiveInt = 32

@@ -97,6 +97,13 @@ class SparsityReport:
             self.restore()
             raise
 
+    def __repr__(self) -> str:
+        sparse = sum(layer.kernel != "dense" for layer in self.layers)
+        asked = f"{self.settings.method} at {self.settings.sparsity:.0%}"
+        dropped = "no inputs seen yet" if self.achieved is None else f"{self.achieved:.1%} of inputs dropped"
+        state = "" if self._active else ", restored"
+        return f"SparsityReport({asked}, {sparse} of {len(self._requested)} layers sparse, {dropped}{state})"
+
     @property
     def layers(self) -> tuple[LayerSparsity, ...]:
         """All layers that the patterns name, in the model's order."""

@@ -14,7 +14,7 @@ def norm_of(layer: str, groups: int, eps: float) -> NormFactory:
     """What makes a layer from the width of a model, lowered for tokens.
 
     Args:
-        layer: a catalogue name or a text form.
+        layer: a catalogue name, a formula or a text form.
         groups: of ``gd``.
         eps: guard of roots and divisions.
 

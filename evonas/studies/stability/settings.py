@@ -72,7 +72,7 @@ class TrainingRunConfig(Section):
     model: ModelConfig = ModelConfig()
     """The transformer."""
     layer: str = ""
-    """A catalogue name, a text form or RUN#rank: the layer in the place of all norms but those of queries and keys.
+    """A name, formula, text form or RUN#rank: the layer in the place of all norms but those of queries and keys.
     Empty: `model.norm`."""
     groups: PositiveInt = 4
     """Groups of features of `layer`."""

@@ -377,6 +377,19 @@ def test_runs_of_the_random_method_repeat_by_seed() -> None:
     assert not torch.equal(run(1), run(2))
 
 
+def test_the_report_says_what_it_is_of(llama: nn.Module, ids: Tensor) -> None:
+    report = sparsify(llama, sparsity=0.5)
+    count = len(report.layers)
+    assert (
+        repr(report)
+        == f"SparsityReport({report.settings.method} at 50%, {count} of {count} layers sparse, no inputs seen yet)"
+    )
+    llama(ids)
+    assert f"{report.achieved:.1%} of inputs dropped)" in repr(report)
+    report.restore()
+    assert repr(report).endswith(", restored)")
+
+
 def test_the_report_knows_nothing_before_the_model_has_run(llama: nn.Module) -> None:
     with sparsify(llama) as report:
         assert isinstance(report, SparsityReport)

@@ -13,7 +13,6 @@ from itertools import chain, combinations, pairwise
 from math import inf
 
 import numpy as np
-from scipy.optimize import linprog
 
 from evonas.graph.genome import Genome
 from evonas.graph.primitive import primitive_of
@@ -68,6 +67,13 @@ class Layout:
 
     boxes: Mapping[int, Box]
     routes: tuple[Route, ...]
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top of boxes and routes."""
+        lefts, bottoms, rights, tops = zip(*(box.bounds for box in self.boxes.values()), strict=True)
+        heights = [y for route in self.routes for _, y in route.points]
+        return min(lefts), min([*bottoms, *heights]), max(rights), max([*tops, *heights])
 
 
 # a node (its number, its own column), or a waypoint of all edges of that node in a later column
@@ -198,6 +204,8 @@ def _crossings(left: Sequence[_Stop], right: Sequence[_Stop], hops: Sequence[_Ho
 
 def _heights(order: _Order, hops: Sequence[_Hop], columns: Mapping[int, int]) -> dict[_Stop, float]:
     """Least weighted bend at the given order and clearance, a linear program (Gansner et al. 1993, section 4.2)."""
+    from scipy.optimize import linprog  # nothing else of a layer needs it
+
     index = {stop: i for i, stop in enumerate(chain.from_iterable(order))}
     rows: list[dict[int, float]] = []
     limits: list[float] = []
