@@ -13,6 +13,9 @@ from .graph.primitive import register_index_set as register_index_set
 from .graph.primitive import register_primitive as register_primitive
 from .graph.space import SearchSpace as SearchSpace
 from .graph.variation import mutate as mutate
+from .interface.layers import create_layer as create_layer
+from .interface.layers import norm_act as norm_act
+from .interface.layers import replace_norm_act as replace_norm_act
 from .interface.runs import Run as Run
 from .interface.runs import open_run as open_run
 from .interface.runs import run_search as run_search
@@ -36,7 +39,6 @@ from .surgery.recalibrate import recalibrate as recalibrate
 from .surgery.sites import NormActSite as NormActSite
 from .surgery.sites import SurgeryWarning as SurgeryWarning
 from .surgery.sites import norm_act_sites as norm_act_sites
-from .surgery.sites import replace_norm_act as replace_norm_act
 from .tasks.task import Task as Task
 from .training.allocator import keep_memory as keep_memory
 from .training.fit import StopReason as StopReason

@@ -3,7 +3,8 @@
 python scripts/surgery_table.py [timm:NAME torchvision:NAME ...] [--out FILE.md] [--json] [--no-compile]
 
 Of each network, with fresh weights and ten classes: the norm-activation pairs and the bare norms; whether the same
-network with every pair exchanged for itself gives the same bits, in training and evaluation; whether it runs forward
+network with every pair exchanged for itself gives the same bits, in training and evaluation; whether the copy is of the
+network's own class, and with EvoNorm-B0 gives the bits of the copy whose calls are exchanged; whether it runs forward
 and backward with EvoNorm-S0 at every pair; and whether torch.export and torch.compile (whole graph, backend aot_eager)
 take the result. A network that surgery refuses, or that fails at a stage, is listed with the reason.
 """
@@ -22,6 +23,7 @@ from rich.progress import track
 from torch import Tensor, fx, nn
 
 import evonas
+from evonas.surgery.sites import by_calls, exchange_of
 from evonas.surgery.tracing import trace
 from evonas.tasks.architectures.external import make_external
 
@@ -117,6 +119,7 @@ def examine(name: str, *, compiling: bool) -> Row:
         if not attempt(row, "sites", lambda: count(row, model)):
             return row
         attempt(row, "same bits", lambda: require_same_bits(model, x))
+        attempt(row, "own class", lambda: require_own_class(model, x))
         replaced: list[nn.Module] = []
         if not attempt(row, "replaced", lambda: replaced.append(evolved(model))):
             return row
@@ -162,8 +165,7 @@ def count(row: Row, model: nn.Module) -> None:
 
 def evolved(model: nn.Module) -> nn.Module:
     """EvoNorm-S0 at every pair; bare norms stay."""
-    genome = evonas.CATALOGUE["evonorm-s0"]
-    return evonas.replace_norm_act(model, lambda site: evonas.lower(genome, site.num_features) if site.act else None)
+    return evonas.replace_norm_act(model, "evonorm-s0")
 
 
 def require_same_bits(model: nn.Module, x: Tensor) -> None:
@@ -174,10 +176,26 @@ def require_same_bits(model: nn.Module, x: Tensor) -> None:
         norm = copy.deepcopy(modules[site.norm])
         return norm if site.fused or not site.act else nn.Sequential(norm, Applied(nodes[site.nodes[-1]], modules))
 
-    exchanged = evonas.replace_norm_act(model, own)
+    compare(model, evonas.replace_norm_act(model, own), x)
+
+
+def require_own_class(model: nn.Module, x: Tensor) -> None:
+    """The copy that surgery makes is of the network's class, and computes what the one with exchanged calls does."""
+
+    def b0(site: evonas.NormActSite) -> nn.Module | None:
+        return evonas.create_layer("evonorm-b0", site.num_features) if site.act else None
+
+    kept = evonas.replace_norm_act(model, b0)
+    compare(kept, by_calls(exchange_of(model, b0, None)), x)
+    if type(kept) is not type(model):
+        raise RuntimeError("is an fx.GraphModule")
+
+
+def compare(one: nn.Module, other: nn.Module, x: Tensor) -> None:
+    """Two networks must give the same bits in evaluation and in training."""
     for training in (False, True):
         outputs = []
-        for network in (copy.deepcopy(model).train(training), copy.deepcopy(exchanged).train(training)):
+        for network in (copy.deepcopy(one).train(training), copy.deepcopy(other).train(training)):
             torch.manual_seed(1)  # the same dropout
             outputs.append(first_tensor(network(x)))
         if not torch.equal(*outputs):

@@ -14,6 +14,7 @@ import evonas
 README = Path(__file__).parents[1] / "README.md"
 NAMES = {
     *("CATALOGUE", "Genome", "Node", "SearchSpace", "mutate", "NormActLayer", "lower", "export"),
+    *("create_layer", "norm_act"),
     *("NormActSite", "norm_act_sites", "replace_norm_act", "replace_modules", "SurgeryWarning", "recalibrate"),
     *("StopReason", "Trace", "fit", "Task", "Evaluator", "keep_memory"),
     *("Candidate", "Evaluation", "Rejection", "Search", "Screens", "Archive", "InputError", "config"),

@@ -53,6 +53,8 @@ _SHAPES = {
     "bchw": _Shape("channels", "x [b, c, h, w]", "8, 64, 32, 32"),
     "btd": _Shape("features", "tokens [..., t, d]", "8, 128, 64"),
 }
+_TIMMS = "timm.layers.create_norm_act"  # where timm knows its layers that normalize and activate
+_PARAMETER = "nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))"
 _INFIX = {
     torch.add: "{} + {}",
     torch.mul: "{} * {}",
@@ -102,8 +104,9 @@ def source_of(
 ) -> str:
     """The text of a module with one class that computes what ``lower(genome, ...)`` does.
 
-    The class takes ``(num_features, *, groups, eps, momentum, act)``. Its state dict is that of the lowered
-    layer with ``body.`` removed from the keys of running values.
+    The class takes ``(num_features, *, groups, eps, momentum, act, device, dtype)`` and what timm gives its layers that
+    normalize and activate. Its state dict is that of the lowered layer with ``body.`` removed from the keys of running
+    values.
 
     Args:
         genome: the layer, or its catalogue name, formula or text form.
@@ -126,7 +129,7 @@ def source_of(
     helpers = _copied(plan)
     class_name = _class_name(name, genome, helpers.names)
     parts = [
-        _file_docstring(genome, class_name, name, layout, provenance) + "\n\n" + _header(helpers),
+        _file_docstring(genome, class_name, name, layout, provenance) + "\n\n" + _header(helpers, layout),
         *helpers.sources.values(),
         "\n".join(
             [
@@ -135,10 +138,15 @@ def source_of(
                 "",
                 *_indented(1, _init(plan, groups, eps, momentum)),
                 "",
+                *_indented(1, _reset(plan)),
+                "",
                 *_indented(1, _forward(plan, bare)),
             ]
         ),
     ]
+    if layout == "bchw":
+        known = f'getattr(sys.modules.get("{_TIMMS}"), "_NORM_ACT_TYPES", set())'
+        parts.append(f"# timm, where it has been imported, takes the class as a norm_layer\n{known}.add({class_name})")
     return "\n\n\n".join(parts) + "\n"
 
 
@@ -152,10 +160,10 @@ def class_name_of(genome: Genome | str, name: str = "", layout: str | None = Non
     return _class_name(name, genome, _copied(plan_of(genome, layout_of(genome, layout))).names)
 
 
-def _header(helpers: Copied) -> str:
+def _header(helpers: Copied, layout: str) -> str:
     """Imports, and numbers of users' modules."""
     lines = sorted(helpers.imports.values())
-    standard = [line for line in lines if "torch" not in line]
+    standard = (["import sys"] if layout == "bchw" else []) + [line for line in lines if "torch" not in line]
     others = ["import torch", *(line for line in lines if "torch" in line), "from torch import Tensor, nn"]
     return "\n\n".join("\n".join(block) for block in (standard, others, helpers.numbers.values()) if block)
 
@@ -181,8 +189,23 @@ def _file_docstring(genome: Genome, class_name: str, name: str, layout: str, pro
         _wrap("The state of a layer lowered by evonas loads after key.removeprefix('body.') on every key."),
         ["Example:", f"    layer = {class_name}(64)", f"    y = layer(torch.randn({_SHAPES[layout].example}))"],
     ]
+    if layout == "bchw":
+        blocks.append(_for_builders())
     text = "\n\n".join("\n".join(block) for block in blocks)
     return '"""' + text.replace("\\", "\\\\").replace('"""', r"\"\"\"") + '\n"""'
+
+
+def _for_builders() -> list[str]:
+    """How builders of networks take the class."""
+    return [
+        *_wrap(
+            "The class is a norm_layer for torchvision and for timm. Import timm before this file: networks that build "
+            "normalization and activation in one, such as EfficientNet and RegNet, take only classes that are in a "
+            "table of timm, and the last line of this file adds the class to it. Networks that build the two "
+            "separately, such as ResNet, keep their own activation behind the layer; those of timm leave it out with "
+            "act_layer=torch.nn.Identity."
+        )
+    ]
 
 
 def _version() -> str:
@@ -247,6 +270,7 @@ def _class_docstring(plan: Plan, layout: str) -> list[str]:
         groups = f"groups of {_SHAPES[layout].features} that moments are taken of, lowered until they divide them"
     if _batch_calls(plan):
         momentum = "weight of the newest batch in running values"
+    state = "parameters and running values" if _batch_calls(plan) else "parameters"
     return [
         '"""The layer described at the top of this file.',
         "",
@@ -256,6 +280,11 @@ def _class_docstring(plan: Plan, layout: str) -> list[str]:
         "    eps: guard inside roots, divisions and logarithms.",
         f"    momentum: {momentum}.",
         "    act: False gives the affine alone, for places where no activation follows a normalization.",
+        "    apply_act: the name that timm has for act.",
+        "    act_kwargs: of timm, for activations that are modules; not used here.",
+        "    inplace: as act_kwargs.",
+        f"    device: of {state}, as of torch's own norms.",
+        f"    dtype: of {state}.",
         "",
         f"Shapes: {_SHAPES[layout].shape} -> the same.",
         '"""',
@@ -263,31 +292,49 @@ def _class_docstring(plan: Plan, layout: str) -> list[str]:
 
 
 def _init(plan: Plan, groups: int, eps: float, momentum: float) -> list[str]:
-    settings = {"num_features": "num_features", "eps": "eps", "act": "act"}
+    settings = {"num_features": "num_features", "eps": "eps", "act": "act and apply_act"}
     if _uses_groups(plan):
         settings["groups"] = "fit_groups(groups, num_features)"
     return [
         "def __init__(",
         *_indented(1, ["self,", "num_features: int,", "*,", f"groups: int = {groups!r},"]),
         *_indented(1, [f"eps: float = {eps!r},", f"momentum: float = {momentum!r},", "act: bool = True,"]),
+        *_indented(1, ["apply_act: bool = True,", "act_kwargs: object = None,", "inplace: bool = False,"]),
+        *_indented(1, ["device: torch.device | str | None = None,", "dtype: torch.dtype | None = None,"]),
         ") -> None:",
         "    super().__init__()",
         *_indented(1, (f"self.{key} = {value}" for key, value in settings.items())),
-        "    self.weight = nn.Parameter(torch.ones(num_features))",
-        "    self.bias = nn.Parameter(torch.zeros(num_features))",
+        f"    self.weight = {_PARAMETER}",
+        f"    self.bias = {_PARAMETER}",
         *_indented(1, _active_state(plan)),
+        "    self.reset_parameters()",
     ]
 
 
 def _active_state(plan: Plan) -> list[str]:
     """What only exists with ``act``, as in a lowered layer."""
-    used = {step.name for step in plan.steps}
-    state = ["self.v0 = nn.Parameter(torch.zeros(num_features))"] if "v0" in used else []
-    state += ["self.v1 = nn.Parameter(torch.ones(num_features))"] if "v1" in used else []
+    state = [f"self.{name} = {_PARAMETER}" for name in _own_parameters(plan)]
     for call in _batch_calls(plan):
         channels = "num_features" if call.per_channel else "1"
-        state.append(f'self.{call.module} = BatchMoment("{call.moment}", {channels}, eps, momentum)')
-    return ["if act:", *_indented(1, state)] if state else []
+        arguments = f'"{call.moment}", {channels}, eps, momentum, device, dtype'
+        state.append(f"self.{call.module} = BatchMoment({arguments})")
+    return ["if self.act:", *_indented(1, state)] if state else []
+
+
+def _reset(plan: Plan) -> list[str]:
+    active = [f"nn.init.{'zeros' if name == 'v0' else 'ones'}_(self.{name})" for name in _own_parameters(plan)]
+    return [
+        "def reset_parameters(self) -> None:",
+        '    """Set the parameters to their initial values."""',
+        "    nn.init.ones_(self.weight)",
+        "    nn.init.zeros_(self.bias)",
+        *(["    if self.act:", *_indented(2, active)] if active else []),
+    ]
+
+
+def _own_parameters(plan: Plan) -> list[str]:
+    used = {step.name for step in plan.steps}
+    return [name for name in ("v0", "v1") if name in used]
 
 
 def _batch_calls(plan: Plan) -> list[BatchCall]:

@@ -1,6 +1,8 @@
 """Lower a genome to a torch module through torch.fx."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral
 from types import FunctionType
 from typing import Any
 
@@ -28,6 +30,35 @@ from evonas.layer.plan import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How layers are lowered, whatever their number of features.
+
+    Attributes:
+        genome: the layer.
+        layout: axes of the inputs, ``bchw`` or ``btd``.
+        groups: channel groups, lowered until they divide the channels.
+        eps: guard inside roots, divisions and logarithms.
+        momentum: weight of the newest batch in running values.
+
+    Raises:
+        InputError: a number that cannot be.
+    """
+
+    genome: Genome
+    layout: str
+    groups: int = 32
+    eps: float = 1e-5
+    momentum: float = 0.1
+
+    def __post_init__(self) -> None:
+        _require_count("groups", self.groups)
+        if not self.eps >= 0:
+            raise InputError("eps", repr(self.eps), accepted="0 or more")
+        if not 0 <= self.momentum <= 1:
+            raise InputError("momentum", repr(self.momentum), accepted="0 to 1")
+
+
 class NormActLayer(nn.Module):
     """A lowered layer: body(x) * weight + bias, both per channel, the body computed by an fx graph.
 
@@ -50,19 +81,38 @@ class NormActLayer(nn.Module):
     compiled: "Callable[[NormActLayer, Tensor], Tensor | None] | None" = None
 
     def __init__(
-        self, body: fx.GraphModule, genome: Genome, num_features: int, *, layout: str, groups: int, act: bool
+        self,
+        recipe: Recipe,
+        num_features: int,
+        *,
+        act: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.genome, self.num_features, self.groups, self.act = genome, num_features, groups, act
-        self.layout = layout
-        self.weight = nn.Parameter(torch.ones(num_features))
-        self.bias = nn.Parameter(torch.zeros(num_features))
+        _require_count("num_features", num_features)
+        self.genome, self.layout = recipe.genome, recipe.layout
+        self.num_features, self.groups, self.act = num_features, fit_groups(recipe.groups, num_features), act
+        settings: dict[Setting, float] = {Setting.GROUPS: self.groups, Setting.EPS: recipe.eps}
+        emitter = _Emitter(num_features, settings, recipe.momentum, device, dtype)
+        body = emitter.body(plan_of(self.genome, self.layout) if act else affine_alone(self.layout))
+
+        def parameter() -> nn.Parameter:
+            return nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))
+
+        self.weight, self.bias = parameter(), parameter()
         used = {node.target for node in body.graph.nodes if node.op == "placeholder"}
-        for name, initial in (("v0", 0.0), ("v1", 1.0)):
-            value = nn.Parameter(torch.full((num_features,), initial)) if name in used else None
-            self.register_parameter(name, value)
+        for name in ("v0", "v1"):
+            self.register_parameter(name, parameter() if name in used else None)
+        self.reset_parameters()
         self.argument_names = [name for name in ("v0", "v1", "weight", "bias") if name in used]
         self.body = body
+
+    def reset_parameters(self) -> None:
+        """Set the parameters to their initial values; running values are reset by the parts that hold them."""
+        for parameter, value in ((self.weight, 1.0), (self.bias, 0.0), (self.v0, 0.0), (self.v1, 1.0)):
+            if parameter is not None:
+                nn.init.constant_(parameter, value)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer.
@@ -105,6 +155,8 @@ def lower(
     eps: float = 1e-5,
     momentum: float = 0.1,
     act: bool = True,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> NormActLayer:
     """Make the torch module of a genome.
 
@@ -121,20 +173,21 @@ def lower(
         momentum: weight of the newest batch in running values.
         act: False gives the affine alone, for places where no activation follows a normalization (the
             convention of the released EvoNorms).
+        device: of parameters and running values, ``"meta"`` included; None takes torch's default.
+        dtype: of parameters and running values; None takes torch's default.
 
     Raises:
-        InputError: no such layer, an unknown layout, one that is not the genome's or none where it is needed, or
-            fewer than 1 feature or group.
+        InputError: no such layer, an unknown layout, one that is not the genome's or none where it is needed, or a
+            number that cannot be.
     """
     genome = genome_of(genome)
-    layout = layout_of(genome, layout)
-    for name, number in (("num_features", num_features), ("groups", groups)):
-        if number < 1:
-            raise InputError(name, str(number), accepted="1 or more")
-    groups = fit_groups(groups, num_features)
-    settings: dict[Setting, float] = {Setting.GROUPS: groups, Setting.EPS: eps}
-    body = _Emitter(num_features, settings, momentum).body(plan_of(genome, layout) if act else affine_alone(layout))
-    return NormActLayer(body, genome, num_features, layout=layout, groups=groups, act=act)
+    recipe = Recipe(genome, layout_of(genome, layout), groups, eps, momentum)
+    return NormActLayer(recipe, num_features, act=act, device=device, dtype=dtype)
+
+
+def _require_count(name: str, number: object) -> None:
+    if not isinstance(number, Integral) or number < 1:
+        raise InputError(name, repr(number), accepted="1 or more")
 
 
 class _WholeFunctions(fx.Tracer):
@@ -150,7 +203,15 @@ class _WholeFunctions(fx.Tracer):
 class _Emitter:
     """Writes the steps of one layer into one fx graph."""
 
-    def __init__(self, channels: int, settings: dict[Setting, float], momentum: float) -> None:
+    def __init__(
+        self,
+        channels: int,
+        settings: dict[Setting, float],
+        momentum: float,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        self.device, self.dtype = device, dtype
         self.graph, self.modules = fx.Graph(tracer_cls=_WholeFunctions), nn.ModuleDict()
         self.channels, self.settings, self.momentum = channels, settings, momentum
 
@@ -184,6 +245,7 @@ class _Emitter:
 
     def _batch_call(self, call: BatchCall) -> fx.Node:
         channels = self.channels if call.per_channel else 1
-        moment = BatchMoment(call.moment, channels, self.settings[Setting.EPS], self.momentum)
+        eps = self.settings[Setting.EPS]
+        moment = BatchMoment(call.moment, channels, eps, self.momentum, self.device, self.dtype)
         self.modules[call.module] = moment
         return self.graph.call_module(call.module, (self._emit(call.operand),))

@@ -20,11 +20,23 @@ class BatchMoment(nn.Module):
 
     running: Tensor
 
-    def __init__(self, moment: str, channels: int, eps: float, momentum: float) -> None:
+    def __init__(
+        self,
+        moment: str,
+        channels: int,
+        eps: float,
+        momentum: float,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.moment, self.eps, self.momentum = moment, eps, momentum
-        initial = 0.0 if moment == "mean" else 1.0
-        self.register_buffer("running", torch.full((1, channels, 1, 1), initial))
+        self.register_buffer("running", torch.empty((1, channels, 1, 1), device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the running value to its initial one."""
+        self.running.fill_(0.0 if self.moment == "mean" else 1.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """The moment, in at least single precision."""

@@ -114,6 +114,45 @@ def replace_norm_act(
         InputError: fx cannot trace the model, it has no site, a site is not one of this model, or ``make`` gives
             something else than a module or None.
     """
+    exchange = exchange_of(model, make, sites)
+    for message in exchange.remarks() if exchange.made else [nothing_made(exchange)]:
+        warnings.warn(message, SurgeryWarning, stacklevel=2)
+    return by_calls(exchange)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What is to stand where in a model.
+
+    Attributes:
+        model: a copy of it, which holds what tracing left there.
+        graph: of the copy, for both modes.
+        known: its sites.
+        chosen: those that were asked for.
+        made: the module for each site that is replaced, with device, dtype and mode of the norm.
+        others: the class of every norm that is no site, by name.
+    """
+
+    model: nn.Module
+    graph: fx.Graph
+    known: tuple[NormActSite, ...]
+    chosen: tuple[NormActSite, ...]
+    made: Mapping[NormActSite, nn.Module]
+    others: Mapping[str, str]
+
+    def remarks(self) -> list[str]:
+        """What the exchange does beside replacing layers, for people."""
+        remarks = _sums(self.made)
+        if self.others and len(self.chosen) == len(self.known):
+            count = len(self.others)
+            remarks.append(f"{count} norms stay as they are, since they are no sites: {listed(self.others)}")
+        return remarks
+
+
+def exchange_of(
+    model: nn.Module, make: Callable[[NormActSite], nn.Module | None], sites: Sequence[NormActSite] | None
+) -> Exchange:
+    """What ``make`` gives for the sites of a model; arguments and errors are those of ``replace_norm_act``."""
     model = copy.deepcopy(model)
     graph = mode_free_graph(model)
     modules = dict(model.named_modules())
@@ -123,22 +162,23 @@ def replace_norm_act(
         raise without_sites(others, model)
     for site in sites or ():
         _require_known(site, known, model)
-    chosen = known if sites is None else [site for site in known if site in sites]
+    chosen = known if sites is None else tuple(site for site in known if site in sites)
     made = {site: module for site in chosen if (module := make(site)) is not None}
+    made = {site: like(module, modules[site.norm], site.norm, model) for site, module in made.items()}
+    return Exchange(model, graph, known, chosen, made, others)
 
-    traced = fx.GraphModule(model, graph, class_name=type(model).__name__)
+
+def by_calls(exchange: Exchange) -> fx.GraphModule:
+    """The model with an exchange made call by call, as an ``fx.GraphModule``; the exchange is used up."""
+    model, modules = exchange.model, dict(exchange.model.named_modules())
+    traced = fx.GraphModule(model, exchange.graph, class_name=type(model).__name__)
     for name, part in traced.named_modules():  # fx builds the containers anew, in training mode
         part.training = modules[name].training
-    names = _names(made, known, set(modules))
-    for site, module in made.items():
-        _put(traced, site, names[site], like(module, modules[site.norm], site.norm, model))
+    names = _names(exchange.made, exchange.known, set(modules))
+    for site, module in exchange.made.items():
+        _put(traced, site, names[site], module)
     traced.delete_all_unused_submodules()
     traced.recompile()
-    messages = _sums(made) if made else [_nothing(chosen, known)]
-    if made and sites is None and others:
-        messages.append(f"{len(others)} norms stay as they are, since they are no sites: {listed(others)}")
-    for message in messages:
-        warnings.warn(message, SurgeryWarning, stacklevel=2)
     return traced
 
 
@@ -196,10 +236,11 @@ def _sums(made: Mapping[NormActSite, nn.Module]) -> list[str]:
     return messages
 
 
-def _nothing(chosen: Sequence[NormActSite], known: Sequence[NormActSite]) -> str:
+def nothing_made(exchange: Exchange) -> str:
     """Why a network was left as it is, for people."""
+    chosen = exchange.chosen
     if not chosen:
-        return f"nothing was replaced: none of the {len(known)} sites was asked for"
+        return f"nothing was replaced: none of the {len(exchange.known)} sites was asked for"
     bare, names = sum(site.act is None for site in chosen), listed([site.norm for site in chosen])
     return f"nothing was replaced: make gave None for all {len(chosen)} sites ({names}); {bare} have no activation"
 

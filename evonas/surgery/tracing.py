@@ -4,6 +4,7 @@ import copy
 import math
 import sys
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,14 @@ class SiteTracer(fx.Tracer):
         functions = tuple(f for f in _timm_registry("get_notrace_functions") if callable(f))
         super().__init__(autowrap_modules=searched, autowrap_functions=functions)
         self._untraceable = set(_timm_registry("get_notrace_modules"))
+        self.leaves: Collection[str] = ()  # names of further modules to stop at
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether the call of ``m`` stays one node of the graph."""
         return (
             isinstance(m, (*NORMS, ByMode))
             or type(m) in self._untraceable
+            or module_qualified_name in self.leaves
             or type(m).__module__.startswith(_LEAF_MODULES)
             or isinstance(getattr(m, "body", None), fx.GraphModule)  # a layer lowered by evonas
             or super().is_leaf_module(m, module_qualified_name)
@@ -75,12 +78,13 @@ def _timm_registry(function: str) -> list[Any]:
     return []
 
 
-def trace(model: nn.Module, *, keep_constants: bool = False) -> fx.Graph:
+def trace(model: nn.Module, *, keep_constants: bool = False, leaves: Collection[str] = ()) -> fx.Graph:
     """The graph of ``model`` in its present mode, with a node for every norm and activation.
 
     Args:
         model: the network, left as it was unless ``keep_constants``.
         keep_constants: whether tensors that fx meets on the way stay on the model, where a GraphModule needs them.
+        leaves: names of modules whose calls stay one node each, whatever they are.
 
     Raises:
         InputError: fx cannot trace the model; names the line of its code.
@@ -88,8 +92,10 @@ def trace(model: nn.Module, *, keep_constants: bool = False) -> fx.Graph:
     if not keep_constants:
         # fx leaves the tensors it meets on the model, and a forward that caches its values would keep stand-ins of them
         model = copy.deepcopy(model)
+    tracer = SiteTracer()
+    tracer.leaves = leaves
     try:
-        return SiteTracer().trace(model)
+        return tracer.trace(model)
     except Exception as error:
         raise InputError(
             type(model).__name__,
@@ -109,15 +115,15 @@ def _line_of(error: Exception) -> str:
     return f"{'/'.join(Path(last.filename).parts[-3:])}:{last.lineno}: {last.line}"
 
 
-def mode_free_graph(model: nn.Module) -> fx.Graph:
+def mode_free_graph(model: nn.Module, *, leaves: Collection[str] = ()) -> fx.Graph:
     """The graph of ``model`` for both modes.
 
     Tracing turns ``self.training`` into a constant, so that a functional dropout would never switch again; so
     the model is traced in both modes, and numbers that differ become ``ByMode`` calls.
     """
     with evaluating(model):
-        evaluated = trace(model)
-        trained = trace(model.train(), keep_constants=True)
+        evaluated = trace(model, leaves=leaves)
+        trained = trace(model.train(), keep_constants=True, leaves=leaves)
     if len(trained.nodes) != len(evaluated.nodes):
         raise _mode_error(model)
     for node, twin in zip(list(trained.nodes), evaluated.nodes, strict=True):

@@ -193,7 +193,7 @@ def test_only_the_helpers_that_are_needed_are_copied(name: str, helpers: str) ->
     assert definitions[:-1] == helpers.split()
     imports = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
     imports |= {node.module for node in body if isinstance(node, ast.ImportFrom) and node.module}
-    assert imports == {"torch", "typing"}
+    assert imports == {"sys", "torch", "typing"}
 
 
 def test_every_node_is_one_readable_line() -> None:

@@ -294,7 +294,7 @@ def test_the_table_of_surgery_says_what_works_and_what_does_not(run: Run) -> Non
     assert (without["pairs"], without["bare"]) == (0, 0)  # it has no norm
     assert (residual["pairs"], residual["bare"]) == (9, 11)
     for row in (tiny, residual):
-        assert set(row["stages"]) == {"sites", "same bits", "replaced", "backward", "export", "compile"}
+        assert set(row["stages"]) == {"sites", "same bits", "own class", "replaced", "backward", "export", "compile"}
         assert not any(row["stages"].values()), row
 
 
