@@ -47,7 +47,7 @@ def runs(
     if found:
         terminal.console().print(terminal.Printed(Table.of(rows, {"core hours": "{:.3g}"}, code=("best layer",))))
     else:
-        terminal.console().print(f"no runs in {folder}; start one with: evonas search FILE.toml", highlight=False)
+        terminal.console().print(f"no runs in {folder}; start one with: evonas search evonorm_s", highlight=False)
 
 
 def _when(changed: float) -> str | None:
