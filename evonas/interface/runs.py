@@ -251,7 +251,7 @@ def conduct(request: Request, progress: SearchProgress, started: float | None = 
             best.save_best(folder)
             on = how_to_go_on(folder.path, ending, clock, archive.told(), settings)
             said = verdict(archive, settings)
-    return _seen(folder, ending.value, [*said, on] if on else said)
+    return _seen(folder, ending.value, [*said, on])
 
 
 def _drive(prepared: Prepared, archive: Archive, executor: Executor, clock: Clock, progress: SearchProgress) -> Ending:

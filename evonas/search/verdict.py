@@ -24,15 +24,8 @@ _REMEDIES: Mapping[tuple[str, str], str] = {
     (RUNGS, ""): "ask less of layers at the rungs (rungs.least, rungs.reduction)",
     ("objectives", ""): "switch the objective off that is not finite ([objectives])",
     ("execution", "took too long"): "allow more time for an evaluation (execution.timeout_seconds)",
-    ("execution", "out of memory"): "use fewer workers (execution.workers), or smaller batches (training.batch_size)",
+    ("execution", "out of memory"): "use fewer workers (execution.workers)",
     ("execution", ""): "see the error with --workers 1",
-    (
-        "propagation",
-        "",
-    ): "loosen the limits of [protocols.propagation], or switch it off (its depth=0)",
-    ("numerics", ""): "test fewer scales (protocols.numerics.scales)",
-    ("equivalence", ""): "allow more nodes (space.intermediate_nodes) or more primitives (space.primitives)",
-    ("structure", ""): "allow more nodes (space.intermediate_nodes) or more primitives (space.primitives)",
 }
 
 
@@ -69,17 +62,19 @@ def _all_rejected(rejections: Sequence[Rejection]) -> str:
         if stage == "quality" and measured
         else ""
     )
-    every = f"all {len(rejections)} candidates" if len(rejections) > 1 else "the only candidate"
+    every, was = (f"all {len(rejections)} candidates", "were") if len(rejections) > 1 else ("the only candidate", "was")
     share = "" if len(most) == len(rejections) else f", {len(most)} of them"
-    remedy = _REMEDIES.get((stage, reason)) or _REMEDIES.get((stage, "")) or f"look at protocols.screens: {stage}"
+    remedy = _REMEDIES.get((stage, reason)) or _REMEDIES.get((stage, "")) or f"change what {stage} asks of a layer"
     detail = f": {most[0].detail}" if stage == "execution" and most[0].detail else ""
-    return f"{every} were rejected{share} by {stage}: {reason}{detail}{held}; {remedy}"
+    where = "" if stage == "execution" else "in a new run, "  # one that goes on may not change what scores depend on
+    return f"{every} {was} rejected{share} by {stage}: {reason}{detail}{held}; {where}{remedy}"
 
 
 def how_to_go_on(folder: Path, ending: Ending, clock: Clock, evaluated: int, config: SearchConfig) -> str:
-    """The command that goes on with a run, with a larger budget where the one it has would not get it anywhere."""
+    """The command that goes on with a run, with a larger budget where it needs one; or why that would not help."""
     if ending is Ending.EXHAUSTED:
-        return ""
+        tried = f"none of {config.evolution.max_proposals} proposals passed the screens as a new function"
+        return f"{tried}; in a new run, allow more (evolution.max_proposals), or a larger [space]"
     command = f"evonas search --run {shlex.quote(str(folder))} --resume"
     spent = ending is Ending.BUDGET or clock.left < START_SECONDS
     if spent:

@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> evonas.Run:
 
 
 def test_it_does_what_the_command_does(run: evonas.Run, tmp_path: Path) -> None:
-    call = ("search", TINY, "--run", tmp_path / "run", "--budget", 6, "--set", "protocols.quality.min_accuracy=0.0")
+    call = ("search", "tiny", "--run", tmp_path / "run", "--budget", 6, "--set", "protocols.quality.min_accuracy=0.0")
     assert status_of(*call) == 0
     assert same_content(run.folder / "archive.sqlite", tmp_path / "run" / "archive.sqlite")
     assert {p.name for p in run.folder.iterdir()} == {p.name for p in (tmp_path / "run").iterdir()}
@@ -108,7 +108,7 @@ def test_it_shows_itself(run: evonas.Run) -> None:
 
 def test_it_goes_on_where_it_stopped_and_remembers_the_new_budget(tmp_path: Path, run: evonas.Run) -> None:
     folder = tmp_path / "run"
-    first = evonas.run_search(TINY, run=folder, budget="2", overrides=LEARNS, progress=False)
+    first = evonas.run_search("tiny", run=folder, budget="2", overrides=LEARNS, progress=False)
     assert len(first.rows()) == 2
     again = evonas.run_search(run=folder, resume=True, progress=False)
     assert len(again.rows()) == 2
@@ -140,6 +140,7 @@ def test_the_command_that_is_printed_at_the_end_goes_on(
         ({"overrides": {"training.stepps": 5}}, "training.stepps"),
         ({"overrides": "training.steps=5"}, "^overrides: 'training.steps=5'; accepted: a dictionary"),
         ({"search": None}, "^search: not given"),
+        ({"search": "tinny"}, "tinny: no such file"),
         ({"search": None, "resume": True, "run": None}, "^resume: which run"),
         ({"resume": True}, "holds no run|no such folder"),
         ({"device": "abacus"}, "execution.device"),
@@ -151,7 +152,7 @@ def test_what_is_wrong_is_refused_and_nothing_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=words) as caught:
-        evonas.run_search(**({"search": TINY, "run": tmp_path / "run", "progress": False} | arguments))
+        evonas.run_search(**({"search": "tiny", "run": tmp_path / "run", "progress": False} | arguments))
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(InputError, match="no such folder"):

@@ -62,7 +62,10 @@ def test_an_empty_one_says_so(tmp_path: Path) -> None:
         (Rejection("execution", "took too long", "", 3.0, 3.0), ("execution.timeout_seconds",)),
         (Rejection("execution", "out of memory"), ("execution.workers",)),
         (Rejection("execution", "error", detail="mat1 and mat2"), ("mat1 and mat2", "--workers 1")),
-        (Rejection("my_protocol", "too green"), ("by my_protocol: too green", "protocols.screens")),
+        (
+            Rejection("my_protocol", "too green"),
+            ("by my_protocol: too green", "change what my_protocol asks of a layer"),
+        ),
     ],
 )
 def test_what_rejected_everything_is_named_with_what_to_change(
@@ -113,5 +116,17 @@ def test_the_command_to_go_on_with_has_a_larger_budget_where_it_needs_one(
     assert found.partition(": ")[2] == command
 
 
-def test_where_no_layer_is_left_there_is_nothing_to_go_on_with() -> None:
-    assert how_to_go_on(Path("a"), Ending.EXHAUSTED, Clock(BudgetConfig()), 3, settings()) == ""
+def test_where_no_layer_is_left_going_on_makes_no_sense() -> None:
+    found = how_to_go_on(Path("a"), Ending.EXHAUSTED, Clock(BudgetConfig()), 3, settings("evolution.max_proposals=7"))
+    assert found.startswith("none of 7 proposals passed the screens as a new function; in a new run,")
+    assert "--resume" not in found
+
+
+def test_a_run_that_goes_on_may_not_change_what_scores_depend_on(tmp_path: Path) -> None:
+    assert "; in a new run, lower the limit of the quality gate" in said(tmp_path, [low(0.1)] * 5)
+
+
+def test_one_candidate_is_spoken_of_as_one(tmp_path: Path) -> None:
+    found = said(tmp_path, [low(0.1)])
+    assert found.startswith("the only candidate was rejected by quality: accuracy too low")
+    assert "\n1 candidate is no search yet" in found
