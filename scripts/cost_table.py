@@ -22,6 +22,17 @@ from evonas.report.pictures import draw_curves, to_png
 from evonas.report.statistics import t_interval
 
 PUBLISHED = "published"
+WORDS = {  # what the picture calls procedures
+    "published": "the published procedure",
+    "random": "the published procedure without evolution",
+    "screens": "with structure and numerics screens",
+    "reuse": "and without repeats (equivalence)",
+    "propagation": "and with the propagation screen",
+    "rungs": "and with rungs",
+    "mutation": "and with point mutations",
+    "ours": "evolution: the search as it is",
+    "ours-random": "random: the same search without evolution",
+}
 
 
 def main() -> None:
@@ -42,10 +53,14 @@ def main() -> None:
     if arguments.against:
         table += f"\n{_differences(by_arm, arguments.against)}"
     write_text(arguments.folder / "table.md", table)
-    curves = {arm: [row["curve"] for row in found] for arm, found in by_arm.items()}
+    drawn = sorted(by_arm, key=list(WORDS).index)
+    curves = {WORDS[arm]: [row["curve"] for row in by_arm[arm]] for arm in drawn}
     goal = sum(row["goal"] for row in rows) / len(rows)
     end = max(row["core_seconds"] for row in rows)
-    labels = {"xlabel": "core-seconds", "ylabel": "best mean validation accuracy"}
+    seeds = max(map(len, by_arm.values()))
+    title = f"Best layer so far by cost: a thin line for each of {seeds} seeds, a broad one for their mean\n"
+    title += "(from where all have a layer); dashed: EvoNorm-S0" + "; grey: the other procedures" * (len(drawn) > 4)
+    labels = {"xlabel": "core-seconds", "ylabel": "best mean validation accuracy", "title": title}
     to_png(draw_curves(curves, levels={"EvoNorm-S0": goal}, end=end, **labels), arguments.folder / "curves.png")
     print(
         json.dumps({arm: {"core_seconds": c, "rows": by_arm[arm]} for arm, c in costs.items()})

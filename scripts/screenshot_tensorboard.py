@@ -2,9 +2,9 @@
 
     python scripts/screenshot_tensorboard.py --logdir runs/demo --out docs/pictures
 
-Starts a TensorBoard of its own, asks it how many tags each tab has, photographs the tabs with headless Chromium
-and stops it again. Exit status: 0 if scalars, images and texts are there and no picture is blank,
-1 if not, 2 if Chromium is missing or TensorBoard does not start.
+Starts a TensorBoard of its own, asks it how many tags it has, photographs three tabs with headless Chromium (CUSTOM
+SCALARS, IMAGES and HPARAMS, each where there is something in it) and stops it again. Exit status: 0 if scalars, images
+and texts are there and no picture is blank, 1 if not, 2 if Chromium is missing or TensorBoard does not start.
 """
 
 import argparse
@@ -27,14 +27,13 @@ from urllib.request import ProxyHandler, build_opener
 from PIL import Image
 
 REQUIRED = ("scalars", "images", "text")
-TABS = ("timeseries", *REQUIRED)
-OPTIONAL_TAB = "hparams"
+SCREENS = ("custom_scalars", "images", "hparams")  # what is photographed: charts, pictures, candidates
 
 START_SECONDS = 60.0
 LOAD_SECONDS = 30.0  # TensorBoard reads the event files while it already answers
 SHOT_SECONDS = 60.0  # now and then a headless Chromium hangs; another attempt does not
 VIRTUAL_MS = 20_000  # the time the page believes it had; costs about 4 s
-ATTEMPTS = 6
+ATTEMPTS = 4
 BLANK_BYTES = 30_000  # a blank window or an error page compresses to less
 
 WIDTH, HEIGHT = 1600, 1200
@@ -67,7 +66,9 @@ def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--logdir", required=True, help="what to give to TensorBoard")
-    parser.add_argument("--out", required=True, type=Path, help="folder for the pictures, one per tab")
+    parser.add_argument(
+        "--out", required=True, type=Path, help="folder for the pictures, one for each of the three tabs"
+    )
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that TensorBoard is stopped then, too
@@ -90,15 +91,15 @@ def check(logdir: str, out: Path, port: int) -> list[str]:
     problems = []
     with tensorboard(logdir, port or free_port()) as address:
         counts = loaded_counts(address)
-        tabs = [*TABS, OPTIONAL_TAB] if fetch(address, "plugins_listing")[OPTIONAL_TAB]["enabled"] else TABS
-        for tab in tabs:
+        for tab, count in counts.items():
+            print(f"{tab:<16}{count:>4} tags", flush=True)
+        problems += [f"{tab}: no tags in {logdir}" for tab, count in counts.items() if not count]
+        listed = fetch(address, "plugins_listing")
+        for tab in (tab for tab in SCREENS if listed[tab]["enabled"]):
             path = out / f"{tab}.png"
             size = photograph(browser, f"{address}/#{tab}", path)
-            count = f"{counts[tab]:>4} tags" if tab in counts else "   enabled"
-            print(f"{tab:<11}{count}   {path} ({size / 1000:.0f} kB)", flush=True)
-            if tab in REQUIRED and not counts[tab]:
-                problems.append(f"{tab}: no tags in {logdir}")
-            elif size < BLANK_BYTES:
+            print(f"{tab:<16}{path} ({size / 1000:.0f} kB)", flush=True)
+            if size < BLANK_BYTES:
                 problems.append(f"{tab}: {path} is blank or missing ({size} bytes)")
     return problems
 
@@ -177,9 +178,7 @@ def loaded_counts(address: str) -> dict[str, int]:
 
 def tag_counts(address: str) -> dict[str, int]:
     """Tags per tab, summed over runs."""
-    counts = {tab: _count(fetch(address, f"plugin/{tab}/tags")) for tab in REQUIRED}
-    counts["timeseries"] = counts["scalars"] + counts["images"]  # that tab shows both once more
-    return counts
+    return {tab: _count(fetch(address, f"plugin/{tab}/tags")) for tab in REQUIRED}
 
 
 def _count(tags_by_run: dict[str, Any]) -> int:

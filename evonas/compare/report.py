@@ -1,5 +1,6 @@
 """What a comparison of layers reports: scores, differences to baselines, trials and costs, as tables and pictures."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,7 @@ from matplotlib.figure import Figure
 
 from evonas.compare.comparison import Comparison, Contender, Standing, failure_text
 from evonas.compare.result import LayerTask, Matrix
+from evonas.graph.catalogue import CATALOGUE
 from evonas.report.board import HParam
 from evonas.report.pictures import HeatCell, IntervalRow, draw_heatmap, draw_intervals, draw_panels
 from evonas.report.save import Report, RunLog
@@ -40,7 +42,7 @@ def matrix_report(matrix: Matrix) -> Report:
     """The report of a matrix, with the costs of its cells."""
     pictures = {"heatmap": draw_matrix(matrix)}
     if matrix.baseline is not None:
-        pictures["differences"] = draw_comparison(matrix.comparison, title=matrix.title)
+        pictures["differences"] = draw_comparison(matrix.comparison, title=f"Layers ({matrix.data})")
     if (by_size := draw_batch_sizes(matrix)) is not None:
         pictures["batch_sizes"] = by_size
     report = comparison_report(matrix.title, matrix.comparison, matrix.as_json())
@@ -165,8 +167,14 @@ def _logs(matrix: Matrix) -> Iterator[tuple[str, RunLog]]:
             yield f"{_slug(name)}/{_slug(task)}", RunLog(hparams, metrics)
 
 
-def draw_comparison(comparison: Comparison, *, highlighted: Sequence[str] = (), title: str = "") -> Figure:
-    """The picture: mean over tasks minus that of each baseline, with 95 % intervals over seeds."""
+def draw_comparison(comparison: Comparison, *, highlighted: Sequence[str] = (), title: str = "Layers") -> Figure:
+    """The picture: mean over tasks minus that of each baseline, with 95 % intervals over seeds.
+
+    Args:
+        comparison: what is drawn.
+        highlighted: names of layers in the colour of the best.
+        title: what layers these are.
+    """
     standings = {s.contender.name: s for s in comparison.standings}
     means = {name: mean_over_tasks(s.scores, comparison.tasks) for name, s in standings.items()}
 
@@ -182,7 +190,8 @@ def draw_comparison(comparison: Comparison, *, highlighted: Sequence[str] = (), 
         low, high = (None if bound is None else 100 * bound for bound in (found.low, found.high))
         return IntervalRow(100 * found.mean, low, high, seeds, note)
 
-    labels = {name: _label(s.contender) for name, s in standings.items()}
+    known = known_names(comparison)
+    labels = {name: _label(s.contender, known[name]) for name, s in standings.items()}
     return draw_intervals(
         list(labels.values()),
         [(baseline, [row(name, baseline) for name in standings]) for baseline in comparison.baselines],
@@ -190,13 +199,28 @@ def draw_comparison(comparison: Comparison, *, highlighted: Sequence[str] = (), 
         baselines=comparison.baselines,
         label=f"Points; mean over {len(comparison.tasks)} tasks, 95 % interval (t) over {len(comparison.seeds)} "
         "seeds, which are the dots. Right of the line is better.",
-        title=title,
+        title=f"{title} compared with {', '.join(comparison.baselines)}, seed by seed",
     )
 
 
-def _label(contender: Contender) -> str:
+def _label(contender: Contender, name: str) -> str:
+    """The name, with the formula where people may not know it."""
     formula = contender.genome.active().formula()
-    return contender.name if contender.baseline or contender.name == formula else f"{contender.name}  {formula}"
+    return name if contender.baseline or contender.name == formula else f"{name}  {formula}"
+
+
+def known_names(comparison: Comparison) -> dict[str, str]:
+    """What pictures call the layers: the catalogue's name if there is one, else their own without the run's folders.
+
+    Where two would be called the same, they keep their own names.
+    """
+    contenders = [standing.contender for standing in comparison.standings]
+    catalogue = {genome.key: name for name, genome in CATALOGUE.items()}
+    short = {
+        c.name: c.name if c.baseline else catalogue.get(c.genome.key, c.name.rpartition("/")[2]) for c in contenders
+    }
+    counts = Counter(short.values())
+    return {name: shown if counts[shown] == 1 else name for name, shown in short.items()}
 
 
 def draw_matrix(matrix: Matrix) -> Figure:
@@ -205,16 +229,17 @@ def draw_matrix(matrix: Matrix) -> Figure:
     if matrix.baseline is not None:
         label += f"; below it and as colour, points more or less than {matrix.baseline}, paired"
     cells = {}
+    names = known_names(matrix.comparison)
     for standing in matrix.comparison.standings:
         for task in matrix.comparison.tasks:
-            cells[standing.contender.name, task] = _heat_cell(matrix, standing, task)
+            cells[names[standing.contender.name], task] = _heat_cell(matrix, standing, task)
     return draw_heatmap(
-        [standing.contender.name for standing in matrix.comparison.standings],
+        list(names.values()),
         matrix.comparison.tasks,
         cells,
         baselines=matrix.comparison.baselines,
         label=f"{label}.",
-        title=matrix.title,
+        title=f"Score of each layer on each task ({matrix.data}); higher is better",
     )
 
 
@@ -240,13 +265,14 @@ def draw_batch_sizes(matrix: Matrix) -> Figure | None:
     if len(columns) < 2:
         return None
     series: dict[str, list[tuple[float, float, float]]] = {}
+    names = known_names(matrix.comparison)
     for standing in matrix.comparison.standings:
         for size, tasks in sorted(columns.items()):
             scores = {cell: score for cell, score in standing.scores.items() if cell[0] in tasks}
             if means := finite_summary(mean_over_tasks(scores, tasks).values()):
-                series.setdefault(standing.contender.name, []).append(means.at(size))
-    title = matrix.title
-    return draw_panels({"": series}, xlabel="batch size", ylabel="mean score", title=title, logx=2, ticks=True)
+                series.setdefault(names[standing.contender.name], []).append(means.at(size))
+    words: dict[str, Any] = {"xlabel": "batch size", "ylabel": "mean score", "better": 1, "logx": 2, "ticks": True}
+    return draw_panels({"": series}, title=f"Layers by batch size ({matrix.data})", **words)
 
 
 def _slug(name: str) -> str:

@@ -127,7 +127,8 @@ def reranking_report(run: RunFolder, found: Reranking) -> Report:
     """The comparison, with a picture that marks the kept layers."""
     kept = [standing.contender.name for standing in found.kept]
     title = f"{run.path.name}: reranking on {_where(found)}"
-    picture = draw_comparison(found.comparison, highlighted=kept, title=title)
+    words = f"The best layers of {run.path.name}, trained again,"
+    picture = draw_comparison(found.comparison, highlighted=kept, title=words)
     return replace(comparison_report(title, found.comparison, found.as_json()), pictures={"rerank": picture})
 
 

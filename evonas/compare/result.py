@@ -15,7 +15,7 @@ class Matrix:
     """What was found.
 
     Attributes:
-        title: data and budget in words.
+        title: name of the study, data and budget.
         columns: the configuration of each task, by the task's name.
         comparison: scores, ranks and differences.
         baseline: the name of the layer that colours and differences are held against; None without baselines.
@@ -29,6 +29,11 @@ class Matrix:
     baseline: str | None
     costs: Mapping[LayerTask, Mapping[str, float]] = field(default_factory=dict)
     unmeasured: Mapping[LayerTask, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> str:
+        """The title without the study's name: data and budget."""
+        return self.title.partition(": ")[2] or self.title
 
     def as_json(self) -> dict[str, Any]:
         """Settings of every column, all scores, differences and costs, and why costs are missing."""

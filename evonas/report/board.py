@@ -1,18 +1,35 @@
-"""Where curves, texts and pictures of a run are shown: TensorBoard."""
+"""Where curves, texts and pictures of a run are shown: TensorBoard.
 
+TensorBoard and matplotlib take half a second to import, so that this module imports them when a board is opened.
+"""
+
+import re
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from matplotlib.figure import Figure
-from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams as hparams_summaries
-
-from evonas.report.pictures import to_array
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HParam = bool | int | float | str
+Layout = Mapping[str, Mapping[str, Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Columns of the tab HPARAMS.
+
+    Attributes:
+        hparams: by name, any value: it says of which kind the column is.
+        metrics: their tags.
+    """
+
+    hparams: Mapping[str, HParam]
+    metrics: Sequence[str]
 
 
 class Board:
@@ -21,46 +38,112 @@ class Board:
     Args:
         folder: where to; made if missing.
         purge_step: TensorBoard drops what earlier writers logged at this step and later; for resumed runs.
+
+    Attributes:
+        folder: where to.
     """
 
     def __init__(self, folder: Path, *, purge_step: int | None = None) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
         if purge_step is not None:
             _wait_for_a_later_name(folder)
-        self._writer = SummaryWriter(str(folder), purge_step=purge_step)  # type: ignore[no-untyped-call]
+        self.folder, self._purge_step = folder, purge_step
+        self._writer: Any = SummaryWriter(str(folder), purge_step=purge_step)  # type: ignore[no-untyped-call]
+
+    @property
+    def resumes(self) -> bool:
+        """Whether an earlier writer's first steps stay."""
+        return bool(self._purge_step)
+
+    def part(self, name: str, *, own_steps: bool = False) -> "Board":
+        """A board below this one, which TensorBoard lists as a run of its own; the caller closes it.
+
+        Args:
+            name: of its folder.
+            own_steps: whether its steps count something else than those of this board, so that none are dropped.
+        """
+        return Board(self.folder / name, purge_step=None if own_steps else self._purge_step)
+
+    def fresh_part(self, name: str) -> "Board":
+        """A board below this one that takes the place of what was written there before."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        return Board(self.folder / name)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """Add a point to a curve."""
-        self._writer.add_scalar(tag, value, step)  # type: ignore[no-untyped-call]
+        self._writer.add_scalar(tag, value, step)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Add a point to each of several curves, by tag."""
         for tag, value in values.items():
             self.scalar(tag, value, step)
 
+    def histogram(self, tag: str, values: Sequence[float], step: int) -> None:
+        """Show how values are distributed at a step."""
+        import numpy as np
+
+        self._writer.add_histogram(tag, np.asarray(values), step, bins="auto")
+
     def text(self, tag: str, markdown: str, step: int) -> None:
         """Show a text."""
-        self._writer.add_text(tag, markdown, step)  # type: ignore[no-untyped-call]
+        self._writer.add_text(tag, markdown, step)
 
-    def figure(self, tag: str, figure: Figure, step: int) -> None:
+    def figure(self, tag: str, figure: "Figure", step: int) -> None:
         """Show a picture."""
-        # not add_figure, which goes through pyplot's global state
-        self._writer.add_image(tag, to_array(figure), step, dataformats="HWC")  # type: ignore[no-untyped-call]
+        from evonas.report.pictures import to_array
 
-    def hparams(self, hparams: Mapping[str, HParam], metrics: Mapping[str, float]) -> None:
-        """Say, once, how the run was configured and how it ended; the metrics become curves of one point."""
+        # not add_figure, which goes through pyplot's global state
+        self._writer.add_image(tag, to_array(figure), step, dataformats="HWC")
+
+    def charts(self, layout: Layout) -> None:
+        """Say which curves share a chart of the tab CUSTOM SCALARS: by section and title, the tags of its lines.
+
+        A ``*`` in a tag stands for anything.
+        """
+        self._writer.add_custom_scalars(
+            {
+                section: {title: ["Multiline", [_pattern(tag) for tag in tags]] for title, tags in charts.items()}
+                for section, charts in layout.items()
+            }
+        )
+
+    def hparams(
+        self,
+        hparams: Mapping[str, HParam],
+        metrics: Mapping[str, float],
+        *,
+        step: int = 0,
+        curves: Sequence[str] = (),
+        columns: Columns | None = None,
+    ) -> None:
+        """Say, once, how the run was configured and how it ended.
+
+        Args:
+            hparams: how it was configured.
+            metrics: how it ended. Each becomes a point of its curve, which is where TensorBoard reads it.
+            step: of these points.
+            curves: metrics that are the last values of curves which are written anyway; they get no further point.
+            columns: what runs beside this one have, if that is more: TensorBoard takes its columns from any of them.
+        """
+        from torch.utils.tensorboard.summary import hparams as hparams_summaries
+
+        columns = columns or Columns({}, ())
+        wider = {**columns.hparams, **hparams}, {**dict.fromkeys(columns.metrics, 0.0), **metrics}
+        experiment, _, _ = hparams_summaries(*wider)  # type: ignore[no-untyped-call]
+        _, start, end = hparams_summaries(dict(hparams), dict(metrics))  # type: ignore[no-untyped-call]
         # not add_hparams, which opens a second run in a folder named after the clock
-        events: Any = self._writer.file_writer
-        for summary in hparams_summaries(dict(hparams), dict(metrics)):  # type: ignore[no-untyped-call]
-            events.add_summary(summary)
-        self.scalars(metrics, 0)
+        for summary in (experiment, start, end):
+            self._writer.file_writer.add_summary(summary)
+        self.scalars({tag: value for tag, value in metrics.items() if tag not in curves}, step)
 
     def flush(self) -> None:
         """Write what is still in memory."""
-        self._writer.flush()  # type: ignore[no-untyped-call]
+        self._writer.flush()
 
     def close(self) -> None:
         """Flush and let go of the files; nothing may be shown afterwards."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -69,6 +152,11 @@ class Board:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _pattern(tag: str) -> str:
+    """TensorBoard matches regular expressions from a tag's beginning."""
+    return f"{re.escape(tag)}$".replace(r"\*", ".*")
 
 
 def _wait_for_a_later_name(folder: Path) -> None:

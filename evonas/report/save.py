@@ -4,14 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from evonas.files import write_text
 from evonas.report.board import Board, HParam
-from evonas.report.pictures import to_png
 from evonas.report.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BOARDS = "tb"
 
@@ -22,7 +22,7 @@ class RunLog:
 
     Attributes:
         hparams: how it was configured.
-        metrics: how it ended.
+        metrics: how it ended. A metric named as a curve is the last value of that curve.
         curves: by tag, steps and values; None is a value that is not finite.
     """
 
@@ -51,7 +51,7 @@ class Report:
     data: Mapping[str, Any]
     details: Sequence[Table | str] = ()
     runs: Table | None = None
-    pictures: Mapping[str, Figure] = field(default_factory=dict)
+    pictures: Mapping[str, "Figure"] = field(default_factory=dict)
     logs: Mapping[str, RunLog] = field(default_factory=dict)
     failures: Sequence[str] = ()
 
@@ -67,7 +67,7 @@ class Report:
 
 
 def save_report(folder: Path, report: Report) -> list[Path]:
-    """Write a report as ``results``, the pictures and, under ``tb``, a board of each run.
+    """Write a report as ``results``, the pictures and, under ``tb``, a board of the report and one of each run.
 
     Returns:
         The files that people look at.
@@ -75,7 +75,7 @@ def save_report(folder: Path, report: Report) -> list[Path]:
     files = write_report(folder, report, "results")
     for file in (folder / BOARDS).rglob("events.*"):
         file.unlink()  # of what was shown before more runs came
-    with Board(folder / BOARDS) as board:
+    with Board(folder / BOARDS / folder.resolve().name) as board:  # TensorBoard calls it by the folder's name
         show_report(board, report, "results", 0)
     for run, log in report.logs.items():
         with Board(folder / BOARDS / run) as board:
@@ -83,7 +83,8 @@ def save_report(folder: Path, report: Report) -> list[Path]:
                 for step, value in points:
                     if value is not None:
                         board.scalar(tag, value, step)
-            board.hparams(log.hparams, log.metrics)
+            last = max((step for points in log.curves.values() for step, _ in points), default=0)
+            board.hparams(log.hparams, log.metrics, step=last, curves=list(log.curves))
     return files
 
 
@@ -93,6 +94,8 @@ def write_report(folder: Path, report: Report, stem: str) -> list[Path]:
     texts |= {f"{stem}.csv": report.runs.csv()} if report.runs else {}
     for name, text in texts.items():
         write_text(folder / name, text)
+    if report.pictures:
+        from evonas.report.pictures import to_png
     for name, figure in report.pictures.items():
         to_png(figure, folder / f"{name}.png")
     return [folder / name for name in (*texts, *(f"{name}.png" for name in report.pictures))]

@@ -40,8 +40,8 @@ class RunFolder:
 
     @property
     def board_folder(self) -> Path:
-        """TensorBoard's event files."""
-        return self.path / "tb"
+        """TensorBoard's event files; it names a run after its folders, so the last of them has the name of this one."""
+        return self.path / "tb" / self.path.resolve().name
 
     @property
     def best_folder(self) -> Path:

@@ -1,49 +1,67 @@
 """What TensorBoard shows of a running search. Everything is derived from what is told, so a resumed run redraws it."""
 
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
+from math import inf
+from statistics import fmean
 
 from evonas.config import SearchConfig
 from evonas.config.section import dump
-from evonas.report.board import Board
-from evonas.report.pictures import MEAN, draw_front, draw_genome, draw_progress
+from evonas.report.board import Board, Layout
 from evonas.report.table import Table
+from evonas.search import sessions
 from evonas.search.individual import FULL_TRAINING, Individual
+from evonas.search.lineage import Told, ended, line_of, lineage_table
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Candidate, Evaluation, Rejection
 from evonas.search.selection import pareto_front
 
 RATE_OVER = 60.0  # seconds over which evaluations per second are averaged
 PICTURES_EVERY = 20  # told evaluations between pictures of fronts and progress
+SESSIONS_EVERY = 60.0  # seconds between two writings of the best candidates as runs of their own
 _SHOWN = 5  # best layers in the text panel
+
+# parts, which TensorBoard draws as lines of the same charts in colours of their own
+BY_COST, WINDOW = "core-seconds", "mean_of_the_window"
+FUNNEL = ("funnel/1_proposed", "funnel/2_past_the_screens", "funnel/3_past_the_quality_gate", "funnel/4_scored")
 
 
 class SearchBoard:
     """A watcher that writes scalars, pictures and texts to a board.
 
-    Scalars, one step per told candidate: ``objective/<task>/best`` and ``.../mean`` (over the window), the same for
-    ``objective/mean`` and extras, and ``evaluations/...``, ``rejections/<stage>/<reason>``,
-    ``speed/evaluations_per_second``.
+    Scalars have one step per told candidate: ``objective/mean``, ``objective/<task>`` and ``objective/<extra>``, each
+    with the best so far, the mean of the window and every baseline as lines; ``funnel`` with a line for how far
+    proposals came; ``rejections/<stage>``, ``core-seconds/<what became of the candidate>`` and
+    ``speed/evaluations_per_second``. ``objective_by_core-seconds/mean`` has core-seconds as its steps.
     """
 
     def __init__(self, board: Board, config: SearchConfig) -> None:
         self._board = board
+        self._parts = {name: board.part(name, own_steps=name == BY_COST) for name in (BY_COST, WINDOW, *FUNNEL)}
+        self._threads, self._with_cache = config.execution.threads, bool(config.execution.cache)
         self._baselines: dict[str, Evaluation] = {}
+        self._told: dict[int, Told] = {}
         self._scored: list[Individual] = []
         self._front: list[Individual] = []
         self._bests: dict[str, float] = {}
         self._window: deque[Individual] = deque(maxlen=config.evolution.window)
         self._rejections: Counter[tuple[str, str]] = Counter()
-        self._history: list[float | None] = []
+        self._seconds: defaultdict[str, float] = defaultdict(float)
         self._times: deque[float] = deque()
         self._proposed = self._reused = 0
-        self._with_cache = bool(config.execution.cache)
         self._best: Individual | None = None
-        board.text("configuration", f"```toml\n{dump(config)}\n```", 0)
+        self._new = self._pictured = False  # whether this session told anything, and whether pictures show the last
+        self._sessions_at = -inf
+        if not board.resumes:
+            board.text("configuration", f"```toml\n{dump(config)}\n```", 0)
 
     def baseline(self, name: str, evaluation: Evaluation) -> None:
         """See ``Watcher``."""
         self._baselines[name] = evaluation
+        self._seconds["baselines"] += self._core_seconds(evaluation)
+        if evaluation.objectives:
+            self._board.charts(_layout(list(sessions.objectives_of(evaluation))))
 
     def told(self, candidate: Candidate, evaluation: Evaluation, *, recorded: bool) -> None:
         """See ``Watcher``; recorded results are counted and drawn from the next new one on."""
@@ -51,33 +69,53 @@ class SearchBoard:
         improved = self._admit(candidate, evaluation)
         if recorded:
             return
-        step = candidate.index
+        step, self._new, self._pictured = candidate.index, True, False
         self._times.append(time.monotonic())
         self._write_scalars(step)
         if improved:
             self._write_best(step)
         if improved or step % PICTURES_EVERY == 0:
             self.write_pictures(step)
+        if time.monotonic() - self._sessions_at > SESSIONS_EVERY:
+            self._write_sessions(step)
 
     def close(self) -> None:
-        """Write the last pictures and close the board."""
-        if self._history:
-            self.write_pictures(len(self._history) - 1)
-        self._board.close()
+        """Write the last pictures and candidates, and close the board."""
+        if self._new and not self._pictured:
+            self.write_pictures(len(self._told) - 1)
+        if self._new:
+            self._write_sessions(len(self._told) - 1)
+        for board in (*self._parts.values(), self._board):
+            board.close()
 
     def write_pictures(self, step: int) -> None:
-        """The Pareto front and the progress so far."""
+        """Fronts, progress and what else changes slowly: the histogram of the scores, the rejections."""
+        from evonas.report.pictures import MEAN, draw_fronts, draw_progress
+
+        self._pictured = True
         baselines = {n: {**e.objectives, **e.extras} for n, e in self._baselines.items() if e.objectives}
         means = {n: e.mean for n, e in self._baselines.items() if e.mean is not None}
-        self._board.figure("progress", draw_progress(self._history, baselines=means, label=MEAN), step)
+        history = [told.evaluation.mean for told in self._told.values()]
+        self._board.figure("progress", draw_progress(history, baselines=means, label=MEAN), step)
+        rows = tuple((stage, reason, count) for (stage, reason), count in self._rejections.most_common())
+        self._board.text("rejections", Table(("stage", "reason", "proposals"), rows).markdown(), step)
         if self._scored:
+            self._board.histogram(
+                "mean_objectives_of_the_window", [individual.mean for individual in self._window], step
+            )
             points = [(str(i.index), {**i.objectives, **i.extras}) for i in self._scored]
             front = {str(i.index) for i in self._front}
-            names = list(self._scored[0].objectives)
             extras = {name: OBJECTIVES[name].weight for name in self._scored[0].extras}
-            picture = draw_front(points, front, baselines=baselines, objectives=names, extras=extras)
-            self._board.figure("front", picture, step)
+            names = list(self._scored[0].objectives)
+            pictures = draw_fronts(points, front, baselines=baselines, objectives=names, extras=extras)
+            for name, picture in pictures.items():
+                self._board.figure(f"front/{name.replace(' ', '_')}", picture, step)
         self._board.flush()
+        for board in self._parts.values():
+            board.flush()
+
+    def _core_seconds(self, evaluation: Evaluation) -> float:
+        return evaluation.seconds * self._threads
 
     def _count(self, candidate: Candidate, evaluation: Evaluation) -> None:
         self._proposed += 1 + len(candidate.screened_out)
@@ -86,7 +124,8 @@ class SearchBoard:
         if evaluation.rejection is not None:
             rejections.append(evaluation.rejection)
         self._rejections.update((r.stage, r.reason) for r in rejections)
-        self._history.append(evaluation.mean)
+        self._told[candidate.index] = Told(candidate.index, candidate.proposal, evaluation)
+        self._seconds[ended(evaluation)] += self._core_seconds(evaluation)
 
     def _admit(self, candidate: Candidate, evaluation: Evaluation) -> bool:
         """Take a scored candidate; whether it has the best mean so far."""
@@ -112,26 +151,40 @@ class SearchBoard:
             self._bests[name] = better(value, self._bests.get(name, value))
 
     def _write_scalars(self, step: int) -> None:
-        values: dict[str, float] = {
-            "evaluations/told": len(self._history),
-            "evaluations/scored": len(self._scored),
-            "evaluations/proposed": self._proposed,
-            "speed/evaluations_per_second": self._rate(),
-        }
+        in_stages = Counter[str]()
+        for (stage, _), count in self._rejections.items():
+            in_stages[stage] += count
+        past = (self._proposed, len(self._told), len(self._told) - in_stages["quality"], len(self._scored))
+        for part, count in zip(FUNNEL, past, strict=True):
+            self._parts[part].scalar("funnel", count, step)
+        values: dict[str, float] = {"speed/evaluations_per_second": self._rate()}
         if self._with_cache:
-            values["evaluations/reused"] = self._reused
-        for (stage, reason), count in self._rejections.items():
-            values[f"rejections/{stage}/{reason.replace(' ', '_')}"] = count
+            values["speed/reused_evaluations"] = self._reused
+        values |= {f"rejections/{stage}": count for stage, count in in_stages.items()}
+        values |= {f"core-seconds/{end}": seconds for end, seconds in self._seconds.items()}
         if self._best is not None:
-            values["objective/mean/best"] = self._best.mean
-            values["objective/mean/mean"] = sum(i.mean for i in self._window) / len(self._window)
-            for task in self._best.objectives:
-                values[f"objective/{task}/best"] = self._bests[task]
-                values[f"objective/{task}/mean"] = sum(i.objectives[task] for i in self._window) / len(self._window)
-            for name in self._best.extras:
-                values[f"objective/{name}/best"] = self._bests[name]
-                values[f"objective/{name}/mean"] = sum(i.extras[name] for i in self._window) / len(self._window)
+            values |= {f"objective/{name}": best for name, best in {"mean": self._best.mean, **self._bests}.items()}
+            self._parts[BY_COST].scalar(sessions.BY_COST, self._best.mean, self._spent)
+            self._parts[WINDOW].scalars(self._means(), step)
         self._board.scalars(values, step)
+
+    def _means(self) -> dict[str, float]:
+        """Of the window."""
+        columns = [sessions.objectives_of(self._told[individual.index].evaluation) for individual in self._window]
+        return {tag: fmean(column[tag] for column in columns) for tag in columns[0]}
+
+    @property
+    def _spent(self) -> int:
+        return round(sum(self._seconds.values()))
+
+    def _write_sessions(self, step: int) -> None:
+        best = [self._told[i.index] for i in sorted(self._scored, key=lambda i: (-i.mean, i.index))]
+        rejected = [told for told in self._told.values() if told.evaluation.rejection and told.evaluation.traces]
+        shown = [*(told.evaluation for told in best[:1]), *self._baselines.values()]
+        tags = list(dict.fromkeys(tag for evaluation in shown for tag in sessions.objectives_of(evaluation)))
+        sessions.show_candidates(self._board, best, rejected, tags)
+        sessions.show_baselines(self._board, self._baselines, tags, step, self._spent)
+        self._sessions_at = time.monotonic()
 
     def _rate(self) -> float:
         while self._times and self._times[0] < self._times[-1] - RATE_OVER:
@@ -140,12 +193,32 @@ class SearchBoard:
         return (len(self._times) - 1) / span if span > 0 else 0.0
 
     def _write_best(self, step: int) -> None:
+        from evonas.report.pictures import draw_genome
+
         assert self._best is not None
         genome = self._best.genome.active()
         title = f"candidate {self._best.index}: mean {self._best.mean:.4f}"
+        self._board.text("lineage_of_the_best", lineage_table(line_of(self._best.index, self._told)).markdown(), step)
         self._board.figure("best_layer", draw_genome(genome, title=title, subtitle=genome.key), step)
         best = sorted(self._scored, key=lambda i: (-i.mean, i.index))[:_SHOWN]
         self._board.text("best_layers", _table(best).markdown(), step)
+
+
+def _layout(tags: Sequence[str]) -> Layout:
+    """What the tab CUSTOM SCALARS draws together, in this order; lines are the runs that have a tag."""
+    return {
+        "Scores: the best so far, the mean of the window, the baselines": {
+            tag.partition("/")[2]: [tag] for tag in tags
+        },
+        "Funnel": {
+            "proposals, by how far they came": ["funnel"],
+            "proposals, by the stage that rejected them": ["rejections/*"],
+        },
+        "Cost": {
+            "best mean objective, by core-seconds": [sessions.BY_COST],
+            "core-seconds, by what became of the candidate": ["core-seconds/*"],
+        },
+    }
 
 
 def _table(individuals: list[Individual]) -> Table:
@@ -158,10 +231,9 @@ def _table(individuals: list[Individual]) -> Table:
                 **individual.objectives,
                 **individual.extras,
                 "formula": genome.formula(),
-                "text": genome.to_text(),
             }
             for individual, genome in zip(individuals, genomes, strict=True)
         ),
         dict.fromkeys(individuals[0].extras, "{:.4g}"),
-        code=("formula", "text"),
+        code=("formula",),
     )

@@ -36,7 +36,15 @@ def test_a_search_ends_with_a_table_a_module_and_logs(finished: Path) -> None:
     assert {"config.toml", "environment.json", "archive.sqlite", "tb", "best"} <= names
     assert len(list((finished / "best").glob("rank*.py"))) == 3
     assert len(list((finished / "best").glob("rank*.png"))) == 3
-    assert list((finished / "tb").glob("events*"))
+    assert list((finished / "tb" / finished.name).glob("events*"))  # TensorBoard calls the run by its own name
+
+
+def test_what_is_printed_opens_the_runs_own_folder(tmp_path: Path, evonas: Callable[..., Outcome]) -> None:
+    run = tmp_path / "mine"
+    _, out, err = evonas("search", TINY, "--run", run, "--budget", 1)
+    lines = [line for line in (out + err).splitlines() if "tensorboard --logdir" in line]
+    assert len(lines) == 2
+    assert all(line.split()[-1] == str(run) for line in lines)
 
 
 def test_a_killed_run_of_two_workers_resumes_to_the_archive_of_an_uninterrupted_one_of_one(
@@ -96,10 +104,10 @@ def test_a_later_search_reuses_the_evaluations_of_an_earlier_one_and_says_so(
             events = [detail for _, kind, detail in archive.events() if kind == "cache"]
         hits = {"plain": [], "cold": [0], "warm": [6]}[run.name]  # five candidates and a baseline
         assert events == [f"{count} evaluations reused from {cache}" for count in hits]
-        board = EventAccumulator(str(run / "tb")).Reload()
+        board = EventAccumulator(str(run / "tb" / run.name)).Reload()
         reused = {"plain": None, "cold": [0] * 5, "warm": [1, 2, 3, 4, 5]}[run.name]
-        assert ("evaluations/reused" in board.Tags()["scalars"]) == (reused is not None)
-        assert reused is None or [event.value for event in board.Scalars("evaluations/reused")] == reused
+        assert ("speed/reused_evaluations" in board.Tags()["scalars"]) == (reused is not None)
+        assert reused is None or [event.value for event in board.Scalars("speed/reused_evaluations")] == reused
     # a resumed run goes on with its cache, or without
     assert evonas("search", "--run", runs[2], "--resume", "--budget", 6, "--workers", 1)[0] == 0
     status, out, err = evonas("search", "--run", runs[1], "--resume", "--budget", 6, "--cache", "")

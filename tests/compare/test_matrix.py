@@ -16,10 +16,13 @@ from torch import nn
 
 from evonas import config
 from evonas.compare.columns import DESK, columns_of, contenders_of, find_data, find_task
+from evonas.compare.comparison import Contender, compare
 from evonas.compare.costs import kept_bytes, network_cost
+from evonas.compare.report import known_names
 from evonas.config import DataConfig, TaskConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.genome import Genome
 from evonas.search.evaluator import evaluator_from_config
 from evonas.search.named import NamedLayer, find_layer
 
@@ -307,3 +310,20 @@ def test_costs_are_in_the_same_order_whatever_was_recorded_first(
     status, out, err = evonas("evaluate", "evonorm-s0", "square(x)", *ONE, *run, "--resume")
     assert status == 0, err
     assert list(json.loads(out)["costs"]) == ["evonorm-s0", "x^2", "gn-relu"]
+
+
+def test_pictures_call_layers_by_names_that_people_know() -> None:
+    genomes = {
+        "runs/a/b#4": CATALOGUE["evonas-s1"],
+        "runs/a/b#5": CATALOGUE["bn-relu"],
+        "runs/c#1": Genome.from_text("mul(x, x)"),
+    }
+    contenders = [Contender(name, genome) for name, genome in genomes.items()]
+    contenders += [Contender("bn-relu", CATALOGUE["bn-relu"], baseline=True)]
+    found = compare(contenders, ["t"], [1], {contender.genome.key: {} for contender in contenders})
+    assert known_names(found) == {
+        "runs/a/b#4": "evonas-s1",
+        "runs/a/b#5": "runs/a/b#5",  # beside the baseline that it is
+        "runs/c#1": "c#1",
+        "bn-relu": "bn-relu",
+    }

@@ -2,6 +2,7 @@
 
 import io
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.summary.writer import event_file_writer
 
-from evonas.report.board import Board
+from evonas.report.board import Board, Columns
 from evonas.report.pictures import draw_progress, to_array
 
 
@@ -86,6 +89,58 @@ def test_a_resumed_run_replaces_what_was_logged_from_its_first_step_on(
             board.scalar("loss", 2.0, step)
     values = [(e.step, e.value) for e in _read(tmp_path).Scalars("loss")]
     assert values == [(0, 1.0), (1, 1.0), (2, 1.0), (3, 2.0), (4, 2.0)]
+
+
+def test_a_part_is_a_run_of_its_own_below_and_drops_what_the_whole_drops(tmp_path: Path) -> None:
+    for purge_step, value in ((None, 1.0), (2, 2.0)):
+        with Board(tmp_path / "run", purge_step=purge_step) as board:
+            assert board.resumes == (purge_step is not None)
+            with board.part("mean") as part, board.part("cost", own_steps=True) as cost:
+                for step in range(purge_step or 0, 3):
+                    part.scalar("score", value, step)
+                cost.scalar("score", value, 100 + (purge_step or 0))
+    assert [(e.step, e.value) for e in _read(tmp_path / "run" / "mean").Scalars("score")] == [(0, 1), (1, 1), (2, 2)]
+    assert [(e.step, e.value) for e in _read(tmp_path / "run" / "cost").Scalars("score")] == [(100, 1), (102, 2)]
+    with Board(tmp_path / "run") as board, board.fresh_part("mean") as part:
+        part.scalar("score", 3.0, 0)
+    assert [(e.step, e.value) for e in _read(tmp_path / "run" / "mean").Scalars("score")] == [(0, 3)]
+
+
+def test_charts_name_the_tags_of_their_lines_and_nothing_else(tmp_path: Path) -> None:
+    """Oracle: TensorBoard's own reader of layouts, and ``re`` as its plug-in calls it."""
+    with Board(tmp_path) as board:
+        board.charts({"Scores": {"mean": ["objective/mean", "objective/mean.best"]}, "Funnel": {"all": ["stage/*"]}})
+    (event,) = _read(tmp_path).Tensors("custom_scalars__config__")
+    found = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    assert [(c.title, [chart.title for chart in c.chart]) for c in found.category] == [
+        ("Scores", ["mean"]),
+        ("Funnel", ["all"]),
+    ]
+    patterns = [tag for category in found.category for chart in category.chart for tag in chart.multiline.tag]
+    tags = ("objective/mean", "objective/mean.best", "objective/mean-best", "objective/mean/x", "stage/a", "a/stage/a")
+    matched = [[tag for tag in tags if re.match(pattern, tag)] for pattern in patterns]
+    assert matched == [["objective/mean"], ["objective/mean.best"], ["stage/a"]]
+
+
+def test_every_session_names_the_columns_of_all(tmp_path: Path) -> None:
+    """TensorBoard takes the columns of its table from any one session."""
+    columns = Columns({"rank": 0, "formula": ""}, ["score", "other"])
+    with Board(tmp_path) as board:
+        board.hparams({"formula": "x"}, {"score": 0.5}, curves=["score"], columns=columns)
+    contents = _read(tmp_path).PluginTagToContent("hparams")
+    experiment = HParamsPluginData.FromString(contents["_hparams_/experiment"]).experiment
+    assert [info.name for info in experiment.hparam_infos] == ["rank", "formula"]
+    assert [info.name.tag for info in experiment.metric_infos] == ["score", "other"]
+    started = HParamsPluginData.FromString(contents["_hparams_/session_start_info"]).session_start_info
+    assert list(started.hparams) == ["formula"]
+    assert not _read(tmp_path).Tags()["scalars"]  # the metric is the end of a curve that others write
+
+
+def test_a_histogram_holds_every_value(tmp_path: Path) -> None:
+    with Board(tmp_path) as board:
+        board.histogram("scores", [0.1, 0.2, 0.2, 0.9], 3)
+    (event,) = EventAccumulator(str(tmp_path)).Reload().Histograms("scores")
+    assert (event.step, event.histogram_value.num, event.histogram_value.max) == (3, 4, 0.9)
 
 
 def test_flushed_events_are_on_disk_before_the_board_closes(tmp_path: Path) -> None:

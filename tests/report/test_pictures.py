@@ -26,6 +26,7 @@ from evonas.report.pictures import (
     IntervalRow,
     draw_curves,
     draw_front,
+    draw_fronts,
     draw_genome,
     draw_images,
     draw_intervals,
@@ -233,6 +234,17 @@ def test_a_front_has_a_panel_per_pair_of_objectives(objectives: str, panels: int
     assert len(figure.axes) == panels
 
 
+def test_the_panels_of_a_front_are_pictures_of_their_own_that_a_card_can_hold() -> None:
+    """TensorBoard draws a picture of any size 280 pixels wide; letters of 9 points then have 7 of them at the least."""
+    figures = draw_fronts(POINTS, FRONT, baselines={"bn-relu": BASELINES["bn-relu"]}, objectives=["a", "b", "c"])
+    assert list(figures) == ["a and b", "a and c", "b and c"]
+    figures |= draw_fronts(POINTS, FRONT, baselines={}, objectives=["a"])
+    progress = draw_progress([0.5], baselines={}, label="score")
+    for figure in (*figures.values(), progress):
+        assert len(figure.axes) == 1
+        assert 9 / 72 * 280 / figure.get_size_inches()[0] > 7
+
+
 def test_a_front_shows_every_layer_and_every_baseline_once() -> None:
     figure = draw_front(POINTS, FRONT, baselines=BASELINES, objectives=["a", "b"])
     expected = [(scores["a"], scores["b"]) for scores in (*dict(POINTS).values(), *BASELINES.values())]
@@ -248,8 +260,11 @@ def test_extras_are_shown_against_the_mean_and_smaller_is_to_the_right_where_it_
     figure = draw_front(points, ["layer-3"], baselines=baselines, objectives=["a", "b"], extras=extras)
     pair, latency, margin = figure.axes
     assert [axes.xaxis_inverted() for axes in figure.axes] == [False, True, False]
-    assert [axes.get_xlabel() for axes in (latency, margin)] == ["latency, lower is better \u2192", "margin \u2192"]
-    assert latency.get_ylabel() == "mean score \u2192"
+    assert [axes.get_xlabel() for axes in (latency, margin)] == [
+        "latency (lower is better)",
+        "margin (higher is better)",
+    ]
+    assert latency.get_ylabel() == "mean score (higher is better)"
     means = [(0.2 * i + 0.4) / 2 for i in range(4)]
     assert sorted(_offsets(latency)) == sorted([(1.0, 0.3), *((1.0 + i, mean) for i, mean in enumerate(means))])
     assert not any(axes.lines for axes in (pair, latency, margin))  # four objectives: no staircase
@@ -307,7 +322,9 @@ def test_intervals_have_a_panel_per_baseline_with_a_row_per_layer() -> None:
     rows = [IntervalRow(1.5, 0.5, 2.5, (0.75, 2.25)), None, IntervalRow(None, note="4 of 4 trials failed")]
     panels = [("bn-relu", rows), ("gn-relu", rows)]
     figure = draw_intervals(names, panels, highlighted=["first"], baselines=["bn-relu"], label="points", title="run")
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["minus bn-relu", "minus gn-relu"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        f"worse \u2190 minus {name} \u2192 better" for name in ("bn-relu", "gn-relu")
+    ]
     for axes in figure.axes:
         assert [line.get_xydata().tolist() for line in axes.lines[1:]] == [[[0.5, 0], [2.5, 0]], [[0, 1]]]
         assert _offsets(axes) == [(0.75, 0.24), (2.25, 0.24), (1.5, 0)]
@@ -346,7 +363,7 @@ def test_curves_are_steps_with_a_colour_and_a_name_per_procedure_and_lines_for_s
         ("ours-random", colours[0]),
         ("ours", colours[1]),
     ]
-    assert (axes.get_xscale(), axes.get_xlabel(), axes.get_ylabel()) == ("log", "cost", "best \u2192")
+    assert (axes.get_xscale(), axes.get_xlabel(), axes.get_ylabel()) == ("log", "cost", "best (higher is better)")
     FigureCanvasAgg(figure).draw()  # puts the labels in their places
     for text in (axes.xaxis.label, axes.yaxis.label, *axes.texts, *legend.get_texts()):
         box = text.get_window_extent()
@@ -357,7 +374,16 @@ def test_curves_are_steps_with_a_colour_and_a_name_per_procedure_and_lines_for_s
 def test_no_procedure_is_left_out_where_there_are_more_than_colours() -> None:
     curves = {f"arm {number}": [[(1.0, 0.5)]] for number in range(20)}
     figure = draw_curves(curves, levels={}, end=9.0, xlabel="cost", ylabel="best")
-    assert len(figure.axes[0].lines) == 20
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(curves)
+    assert all(len(axes.lines) == 1 for axes in figure.axes)
+
+
+def test_of_many_procedures_each_has_a_panel_with_the_means_of_the_others_behind_it() -> None:
+    curves = {f"arm {number}": [[(1.0, number / 10)], [(2.0, number / 10)]] for number in range(5)}
+    figure = draw_curves(curves, levels={"goal": 0.3}, end=9.0, xlabel="cost", ylabel="best")
+    for number, axes in enumerate(figure.axes):
+        heights = sorted(float(np.asarray(line.get_ydata())[-1]) for line in axes.lines)
+        assert heights == pytest.approx(sorted([0.0, 0.1, 0.2, 0.3, 0.4, number / 10, number / 10, 0.3]))
 
 
 def test_searches_that_found_nothing_can_be_drawn(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_points_of_seeds_are_joined_by_place_and_a_place_that_comes_twice_stays_
 
 def test_a_report_is_written_whole_and_a_second_one_replaces_its_boards(tmp_path: Path) -> None:
     picture = draw_panels({"": {"a": [(1.0, 2.0, 0.0)]}}, xlabel="x", ylabel="y")
-    log = RunLog({"seed": 1}, {"final": 0.5}, {"loss": [(1, 2.0), (2, None), (3, 1.0)]})
+    log = RunLog({"seed": 1}, {"final": 0.5, "loss": 1.0}, {"loss": [(1, 2.0), (2, None), (3, 1.0)]})
     report = Report(
         title="name",
         tables=[RUNS],
@@ -116,5 +116,6 @@ def test_a_report_is_written_whole_and_a_second_one_replaces_its_boards(tmp_path
     assert json.loads((tmp_path / "results.json").read_text()) == {"runs": [0.1]}
     run = EventAccumulator(str(tmp_path / "tb" / "a" / "seed_1")).Reload()
     assert [(event.step, event.value) for event in run.Scalars("loss")] == [(1, 2.0), (3, 1.0)]
-    whole = EventAccumulator(str(tmp_path / "tb")).Reload()
+    assert [(event.step, event.value) for event in run.Scalars("final")] == [(3, 0.5)]
+    whole = EventAccumulator(str(tmp_path / "tb" / tmp_path.name)).Reload()  # a run is called by its last folder
     assert (len(whole.Images("losses")), len(whole.Tensors("results/text_summary"))) == (1, 1)

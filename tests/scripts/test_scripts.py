@@ -68,9 +68,11 @@ def test_tensorboard_shows_scalars_images_and_text_in_a_browser(tmp_path: Path) 
             board.scalar("objective/best", step / 5, step)
         board.figure("best_layer", draw_genome(CATALOGUE["evonorm-s0"]), 4)
         board.text("best_layers", "| layer |\n|---|\n| s0 |", 4)
+        board.charts({"Scores": {"objective": ["objective/best"]}})
+        board.hparams({"formula": "x"}, {"objective/best": 0.8}, curves=["objective/best"])
     done = run_apart("screenshot_tensorboard.py", "--logdir", tmp_path / "run", "--out", tmp_path / "shots")
     assert done.returncode == 0, done.stdout + done.stderr
-    for tab in ("scalars", "images", "text"):
+    for tab in ("custom_scalars", "images", "hparams"):
         with Image.open(tmp_path / "shots" / f"{tab}.png") as picture:
             assert picture.size[0] > 1000
             assert len(set(picture.convert("L").tobytes())) > 8  # not a blank page

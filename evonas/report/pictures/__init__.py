@@ -2,6 +2,7 @@
 
 from evonas.report.pictures.charts import MEAN as MEAN
 from evonas.report.pictures.charts import draw_front as draw_front
+from evonas.report.pictures.charts import draw_fronts as draw_fronts
 from evonas.report.pictures.charts import draw_progress as draw_progress
 from evonas.report.pictures.curves import draw_curves as draw_curves
 from evonas.report.pictures.figure import to_array as to_array

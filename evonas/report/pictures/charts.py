@@ -14,12 +14,13 @@ from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
 from evonas.graph.placement import Position
-from evonas.report.pictures.figure import FAINT, INK, new_figure
+from evonas.report.pictures.figure import FAINT, INK, directed, new_figure
 
 DOT, FRONT, BASELINE, RUG = "#b4bdc8", "#c13b2e", "#2f6db3", "#d98a82"
-PANEL = 4.2  # inches, the side of one pair of objectives
+PANEL = 2.9  # inches, the side of one pair of objectives
 MEAN = "mean score"  # of accuracies, or of likelihoods
-PANELS_A_ROW = 2  # TensorBoard shows pictures small: three in a row could not be read
+PANELS_A_ROW = 2
+NAMES_A_ROW = 3  # of baselines, below each panel
 
 # baselines often lie together: shapes and hues tell them apart where names beside the dots would cover each other
 SHAPES, HUES = "Ds^vPXphd<>", (BASELINE, "#7a4cb0", "#0f8577")
@@ -34,13 +35,16 @@ _LEGEND: dict[str, Any] = {
 }
 
 
+Scores = Mapping[str, float]
+
+
 def draw_front(
-    points: Sequence[tuple[str, Mapping[str, float]]],
+    points: Sequence[tuple[str, Scores]],
     front: Collection[str],
     *,
-    baselines: Mapping[str, Mapping[str, float]],
+    baselines: Mapping[str, Scores],
     objectives: Sequence[str],
-    extras: Mapping[str, float] = MappingProxyType({}),
+    extras: Scores = MappingProxyType({}),
 ) -> Figure:
     """Evaluated layers by their objectives, better is up and right: a panel per pair; by rank if there is only one.
 
@@ -53,30 +57,72 @@ def draw_front(
         objectives: which objectives to show; larger is better.
         extras: which others; 1 where larger is better, -1 where smaller is.
     """
-    if len(objectives) == 1 and not extras:
-        (objective,) = objectives
-        values = [(name in front, scores[objective]) for name, scores in points]
-        return _draw_ranks(values, {name: scores[objective] for name, scores in baselines.items()}, objective)
-    points = [(name, _with_mean(scores, objectives)) for name, scores in points]
-    baselines = {name: _with_mean(scores, objectives) for name, scores in baselines.items()}
-    pairs = [*combinations(objectives, 2), *((extra, MEAN) for extra in extras)]
-    figure, panels = _panels(len(pairs), right=1.4 if baselines else 0.2)
-    inside = [scores for name, scores in points if name in front]
-    outside = [scores for name, scores in points if name not in front]
-    for axes, (first, second) in zip(panels, pairs, strict=True):
-        _scatter(axes, _pick(outside, first, second), color=DOT, s=16, alpha=0.75, zorder=2, label="evaluated")
-        weight = extras.get(first, 1)
-        best = sorted(_pick(inside, first, second), key=lambda point: (weight * point[0], point[1]))
-        if len(objectives) + len(extras) == 2 and best:  # with more, a front is no staircase in any one panel
+    found = _Front(points, front, baselines, objectives, extras)
+    return found.draw(found.pairs) if found.pairs else found.draw_ranks()
+
+
+def draw_fronts(
+    points: Sequence[tuple[str, Scores]],
+    front: Collection[str],
+    *,
+    baselines: Mapping[str, Scores],
+    objectives: Sequence[str],
+    extras: Scores = MappingProxyType({}),
+) -> dict[str, Figure]:
+    """The panels of ``draw_front`` as pictures of their own, by name, each small enough for a card of TensorBoard."""
+    found = _Front(points, front, baselines, objectives, extras)
+    names = {f"{first} and {second}": [(first, second)] for first, second in found.pairs}
+    return {name: found.draw(pair) for name, pair in names.items()} or {objectives[0]: found.draw_ranks()}
+
+
+class _Front:
+    """What fronts are drawn of; see ``draw_front``."""
+
+    def __init__(
+        self,
+        points: Sequence[tuple[str, Scores]],
+        front: Collection[str],
+        baselines: Mapping[str, Scores],
+        objectives: Sequence[str],
+        extras: Scores,
+    ) -> None:
+        self._inside = [_with_mean(scores, objectives) for name, scores in points if name in front]
+        self._outside = [_with_mean(scores, objectives) for name, scores in points if name not in front]
+        self._baselines = {name: _with_mean(scores, objectives) for name, scores in baselines.items()}
+        self._objectives, self._extras = objectives, extras
+        several = len(objectives) > 1 or bool(extras)
+        self.pairs = [*combinations(objectives, 2), *((extra, MEAN) for extra in extras)] if several else []
+
+    def draw(self, pairs: Sequence[tuple[str, str]]) -> Figure:
+        """A panel per pair."""
+        figure, panels = _panels(len(pairs), names=len(self._baselines))
+        for axes, (first, second) in zip(panels, pairs, strict=True):
+            self._draw_panel(axes, first, second)
+        _draw_key(figure, panels[0], empty=not (self._inside or self._outside))
+        _draw_names(figure, list(self._baselines))
+        return figure
+
+    def _draw_panel(self, axes: Axes, first: str, second: str) -> None:
+        _scatter(axes, _pick(self._outside, first, second), color=DOT, s=16, alpha=0.75, zorder=2, label="evaluated")
+        weight = self._extras.get(first, 1)
+        best = sorted(_pick(self._inside, first, second), key=lambda point: (weight * point[0], point[1]))
+        several = len(self._objectives) + len(self._extras)
+        if several == 2 and best:  # with more, a front is no staircase in any one panel
             axes.plot(*_xy(best), drawstyle="steps-pre", color=FRONT, linewidth=1, alpha=0.6, zorder=3)
         _scatter(axes, best, color=FRONT, s=34, edgecolors="white", linewidths=0.6, zorder=4, label="Pareto front")
-        for number, scores in enumerate(baselines.values()):
+        for number, scores in enumerate(self._baselines.values()):
             axes.scatter(scores[first], scores[second], **_mark(number))
-        axes.set(xlabel=f"{first}{', lower is better' if weight < 0 else ''} \u2192", ylabel=f"{second} \u2192")
+        axes.set(xlabel=directed(first, weight), ylabel=directed(second, 1))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.xaxis.set_inverted(weight < 0)
-    _draw_key(figure, panels[0], empty=not points)
-    _draw_names(figure, list(baselines))
-    return figure
+
+    def draw_ranks(self) -> Figure:
+        """The one objective by rank."""
+        (objective,) = self._objectives
+        values = [(False, scores[objective]) for scores in self._outside]
+        values += [(True, scores[objective]) for scores in self._inside]
+        return _draw_ranks(values, {name: scores[objective] for name, scores in self._baselines.items()}, objective)
 
 
 def _with_mean(scores: Mapping[str, float], objectives: Sequence[str]) -> dict[str, float]:
@@ -88,27 +134,35 @@ def _mark(number: int) -> dict[str, Any]:
     return {"marker": shape, "color": hue, "s": 52, "edgecolors": "white", "linewidths": 0.6, "zorder": 5}
 
 
+def _columns(figure: Figure) -> int:
+    return min(len(figure.axes), PANELS_A_ROW)
+
+
 def _draw_names(figure: Figure, names: Sequence[str]) -> None:
-    """Which baseline has which mark, at the right of the first row of panels."""
-    axes = figure.axes[min(len(figure.axes), PANELS_A_ROW) - 1]
+    """Which baseline has which mark, below the panels."""
+    axes = figure.axes[0]
     handles = [axes.scatter([], [], label=name, **_mark(number)) for number, name in enumerate(names)]
     if handles:
-        corner = axes.get_position()
-        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (corner.x1, corner.y1)}
-        figure.legend(handles=handles, title="baselines", alignment="left", title_fontsize=9, **place, **_LEGEND)
+        place: dict[str, Any] = {
+            "loc": "lower left",
+            "bbox_to_anchor": (0.02, 0.01),
+            "ncols": NAMES_A_ROW * _columns(figure),
+        }
+        figure.legend(handles=handles, columnspacing=1.0, **place, **_LEGEND)
 
 
-def _panels(count: int, *, right: float) -> tuple[Figure, list[Axes]]:
-    """Square axes row by row, with a margin of ``right`` inches for names."""
+def _panels(count: int, *, names: int) -> tuple[Figure, list[Axes]]:
+    """Square axes row by row, with room for names below."""
     columns = min(count, PANELS_A_ROW)
+    rows_of_names = ceil(names / (NAMES_A_ROW * columns))
     rows = ceil(count / columns)
-    step_x, step_y, top = PANEL + 0.8, PANEL + 0.65, 0.45
-    figure = new_figure(columns * step_x + right, rows * step_y + top)
+    step_x, step_y, top, below = PANEL + 0.85, PANEL + 0.6, 0.4, 0.05 + 0.22 * rows_of_names
+    figure = new_figure(columns * step_x + 0.1, rows * step_y + top + below)
     width, height = figure.get_size_inches()
     panels = []
     for index in range(count):
         row, column = divmod(index, columns)
-        left, bottom = 0.75 + column * step_x, height - top - PANEL - row * step_y
+        left, bottom = 0.78 + column * step_x, height - top - PANEL - row * step_y
         panels.append(styled(figure.add_axes((left / width, bottom / height, PANEL / width, PANEL / height))))
     return figure, panels
 
@@ -195,11 +249,11 @@ def draw_progress(history: Sequence[float | None], *, baselines: Mapping[str, fl
 
 def _wide(label: str) -> tuple[Figure, Axes]:
     """Axes with room for labels at the right."""
-    figure = new_figure(9.6, 4.4)
-    axes = styled(figure.add_axes((0.085, 0.125, 0.735, 0.785)))
-    axes.set_ylabel(f"{label} \u2192")
+    figure = new_figure(4.8, 3.5)  # TensorBoard shows it at half its size
+    axes = styled(figure.add_axes((0.155, 0.135, 0.525, 0.765)))
+    axes.set_ylabel(directed(label, 1))
     axes.margins(x=0.02)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     return figure, axes
 
 
@@ -209,7 +263,7 @@ def _draw_levels(axes: Axes, levels: Mapping[str, float]) -> None:
         axes.axhline(value, color=BASELINE, linewidth=0.9, alpha=0.55, linestyle=(0, (4, 3)), zorder=1)
     low, high = axes.get_ylim()
     heights = [(value - low) / (high - low) for value in levels.values()]
-    for (name, value), height, spread in zip(levels.items(), heights, _spread(heights, 0.05), strict=True):
+    for (name, value), height, spread in zip(levels.items(), heights, _spread(heights, 0.06), strict=True):
         axes.add_line(_leader(axes, height, spread))
         text = f"{name}  {value:.4g}"
         axes.text(1.03, spread, text, fontsize=8.5, color=BASELINE, va="center", transform=axes.transAxes)

@@ -26,6 +26,11 @@ def canvas_of(figure: Figure) -> FigureCanvasAgg:
     return figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
 
 
+def directed(label: str, weight: float) -> str:
+    """What an axis shows, and which way is better: up if ``weight`` is positive, down if negative; 0 says nothing."""
+    return f"{label} ({'higher' if weight > 0 else 'lower'} is better)" if weight else label
+
+
 def to_array(figure: Figure) -> NDArray[np.uint8]:
     """The figure as [height, width, 3] bytes."""
     canvas = canvas_of(figure)

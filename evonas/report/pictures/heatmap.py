@@ -1,5 +1,6 @@
 """A table as a picture: a number per row and column, its colour how far it is from a baseline."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,8 @@ from evonas.report.pictures.charts import BASELINE
 from evonas.report.pictures.figure import FAINT, INK, new_figure
 from evonas.report.pictures.intervals import LETTER, shortened
 
-WIDTH, HEIGHT, TOP, BOTTOM = 1.15, 0.46, 0.95, 0.55  # inches: of a cell, above and below the cells
+WIDTH, HEIGHT = 0.98, 0.44  # inches, of a cell
+MOST_COLUMNS = 6  # with more, layers and tasks change places if that makes the picture narrower
 WORSE_TO_BETTER = LinearSegmentedColormap.from_list("points", ["#c2553d", "#f5f6f8", "#2f7d6b"])
 
 
@@ -43,6 +45,8 @@ def draw_heatmap(
 ) -> Figure:
     """Rows from the top, best first; green is better than the baseline, red is worse.
 
+    Names of columns are broken into lines, so that the picture fits a page.
+
     Args:
         rows: names of layers.
         columns: names of tasks.
@@ -51,13 +55,30 @@ def draw_heatmap(
         label: what number and colour say.
         title: a line above.
     """
+    if len(columns) > MOST_COLUMNS and len(rows) < len(columns):
+        turned = {(column, row): cell for (row, column), cell in cells.items()}
+        return _draw_cells(columns, rows, turned, baselines, label, title)
+    return _draw_cells(rows, columns, cells, baselines, label, title)
+
+
+def _draw_cells(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    cells: Mapping[tuple[str, str], HeatCell],
+    baselines: Sequence[str],
+    label: str,
+    title: str,
+) -> Figure:
     shown = [shortened(name) for name in rows]
+    heads = [textwrap.fill(name.replace("_", "_ "), 14, break_long_words=False).replace("_ ", "_") for name in columns]
     margin = 0.3 + LETTER * max(map(len, shown), default=0)
-    cell_width = max(WIDTH, 0.2 + LETTER * max(map(len, columns), default=0))
-    width = max(margin + cell_width * len(columns) + 0.2, 6.4, 0.32 + 0.075 * len(label))
-    height = TOP + HEIGHT * len(rows) + BOTTOM
+    width = max(margin + WIDTH * len(columns) + 0.2, 6.4)
+    notes = [textwrap.fill(title, int(width / 0.095)), textwrap.fill(label, int(width / 0.075))]
+    top = 0.4 + 0.2 * (notes[0].count("\n") + 1) + 0.17 * max((head.count("\n") + 1 for head in heads), default=1)
+    bottom = 0.25 + 0.16 * (notes[1].count("\n") + 1)
+    height = top + HEIGHT * len(rows) + bottom
     figure = new_figure(width, height)
-    place = (margin / width, BOTTOM / height, cell_width * len(columns) / width, HEIGHT * len(rows) / height)
+    place = (margin / width, bottom / height, WIDTH * len(columns) / width, HEIGHT * len(rows) / height)
     axes = figure.add_axes(place)
     largest = max((abs(cell.points) for cell in cells.values() if cell.points is not None), default=0.0) or 1.0
     for (row, column), cell in cells.items():
@@ -65,13 +86,14 @@ def draw_heatmap(
     axes.set_xlim(0, len(columns))
     axes.set_ylim(len(rows), 0)
     axes.set_yticks([number + 0.5 for number in range(len(rows))], shown)
-    axes.set_xticks([number + 0.5 for number in range(len(columns))], list(columns))
+    axes.set_xticks([number + 0.5 for number in range(len(columns))], heads)
     axes.tick_params(length=0, labelsize=9.5)
     axes.xaxis.tick_top()
     axes.spines[:].set_visible(False)
-    for tick, name in zip(axes.get_yticklabels(), rows, strict=True):
+    ticks = [*zip(axes.get_yticklabels(), rows, strict=True), *zip(axes.get_xticklabels(), columns, strict=True)]
+    for tick, name in ticks:
         tick.set_color(BASELINE if name in baselines else INK)
-    for text, height_of, size, anchor in ((title, height - 0.16, 11, "top"), (label, 0.14, 9, "bottom")):
+    for text, height_of, size, anchor in ((notes[0], height - 0.16, 11, "top"), (notes[1], 0.14, 9, "bottom")):
         figure.text(0.16 / width, height_of / height, text, fontsize=size, color=INK, va=anchor)
     return figure
 

@@ -1,5 +1,6 @@
 """Differences to baselines as points with their intervals: one row per layer, one panel per baseline."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,8 @@ from matplotlib.figure import Figure
 from evonas.report.pictures.charts import BASELINE, DOT, FRONT
 from evonas.report.pictures.figure import FAINT, INK, new_figure
 
-ROW, PANEL, GAP, LETTER = 0.38, 3.3, 0.3, 0.087  # inches: a row, a panel, between panels, a letter of a name
-TOP, BOTTOM = 0.85, 0.8
+ROW, PANEL, GAP, LETTER = 0.38, 2.9, 0.3, 0.087  # inches: a row, a panel, between panels, a letter of a name
+TOP, BOTTOM = 1.0, 0.8
 LONGEST = 44  # letters of a name that are shown
 
 
@@ -64,10 +65,11 @@ def draw_intervals(
         left = (margin + number * (PANEL + GAP)) / width
         axes = figure.add_axes((left, BOTTOM / height, PANEL / width, 1 - (TOP + BOTTOM) / height))
         _style(axes, shown if number == 0 else [""] * len(names), colours)
-        axes.set_title(f"minus {baseline}", loc="left", fontsize=10, color=BASELINE, pad=6)
+        axes.set_title(f"worse \u2190 minus {baseline} \u2192 better", loc="left", fontsize=10, color=BASELINE, pad=6)
         for place, (colour, row) in enumerate(zip(colours, rows, strict=True)):
             _draw_row(axes, place, row, colour)
-    for text, height_of, size, anchor in ((title, height - 0.16, 11, "top"), (label, 0.14, 9, "bottom")):
+    notes = textwrap.fill(title, int(width / 0.095)), textwrap.fill(label, int(width / 0.075))
+    for text, height_of, size, anchor in ((notes[0], height - 0.12, 11, "top"), (notes[1], 0.1, 9, "bottom")):
         figure.text(0.16 / width, height_of / height, text, fontsize=size, color=INK, va=anchor)
     return figure
 

@@ -27,9 +27,23 @@ from evonas.studies.hypernet.results import (
 from evonas.studies.hypernet.settings import SEPARATE, HypernetRun
 from evonas.studies.hypernet.study import HypernetSetting
 
-LOSS: dict[str, Any] = {"ylabel": "loss on fixed batches", "logx": 0}
-STEPS: dict[str, Any] = {"xlabel": "learning rate", "ylabel": "steps to the default's final loss"}
-MAGNITUDE: dict[str, Any] = {"xlabel": "||z||", "ylabel": "||theta|| at the start", "logy": True}
+LOSS: dict[str, Any] = {"ylabel": "loss on fixed batches", "better": -1, "logx": 0}
+STEPS: dict[str, Any] = {
+    "xlabel": "learning rate",
+    "ylabel": "steps to the default's final loss",
+    "better": -1,
+    "title": "Steps until a parametrization reaches the default's final loss, by learning rate; a cross at the upper "
+    "edge: never reached; no mark: diverged",
+}
+MAGNITUDE: dict[str, Any] = {
+    "xlabel": "norm of the hypernetwork's input",
+    "ylabel": "norm of the predicted parameters",
+    "logy": True,
+    "title": "How predicted parameters grow with the input of the hypernetwork, before training",
+}
+METRIC: dict[str, Any] = {"ylabel": "accuracy, or minus the loss of a registration", "better": 1, "logx": 0}
+CURVES: dict[str, Any] = LOSS | {"xlabel": "steps", "logy": True}
+CURVES |= {"title": "Loss during the training, by parametrization: mean and deviation over seeds"}
 FASTER = "{:.2f}x"
 
 Separate = Mapping[str, Mapping[int, RunValue]]  # networks for one gamma each, by optimizer and seed
@@ -49,7 +63,7 @@ def hypernet_report(name: str, outcomes: Mapping[HypernetRun, Outcome]) -> Repor
         data=hypernet_json(tuned, separate),
         details=details,
         runs=_runs(outcomes),
-        pictures=_pictures(name, tuned, separate),
+        pictures=draw_pictures(tuned, separate),
         failures=[f"{_folder(run)}: {outcome.failure}" for run, outcome in outcomes.items() if outcome.failure],
         logs={_folder(run): _log(run, o.value) for run, o in outcomes.items() if o.value is not None},
     )
@@ -113,7 +127,7 @@ def title_of(setting: HypernetSetting) -> str:
     """A setting in words: what is not there is left out."""
     optimizer, activation, norm, noise = setting
     return ", ".join(
-        [optimizer, activation, *([f"{norm} norm"] * (norm != "none")), *([f"{noise} noise"] * bool(noise))]
+        [optimizer, activation, *([f"{norm} norm"] * (norm != "none")), *([f"{noise} noise inputs"] * bool(noise))]
     )
 
 
@@ -143,14 +157,15 @@ def _log(run: HypernetRun, value: RunValue) -> RunLog:
     settings = run.model_dump(include={"parametrization", "optimizer", "learning_rate", "correction", "seed"})
     hparams = {key.replace("_", " "): setting for key, setting in settings.items()}
     metrics = {"hypernet/slope at the start": slope(value["magnitudes"]) if value["magnitudes"] else None}
-    metrics |= {"metric": fmean(value["metric"]) if value["metric"] else None}
+    metrics |= {"metric": fmean(value["metric"]) if value["metric"] else None, "loss": value["curve"][-1][1]}
     return RunLog(hparams, {key: number for key, number in metrics.items() if number is not None}, curves)
 
 
-def _pictures(name: str, tuned: Sequence[TunedRuns], separate: Separate) -> dict[str, Figure]:
+def draw_pictures(tuned: Sequence[TunedRuns], separate: Separate) -> dict[str, Figure]:
     """Every picture by its name, but for those without a point; bands are deviations over seeds."""
     costs = any(value["costs"] for runs in tuned for value in runs.best.values())
-    place = "floating point operations on an image" if costs else "place in the ranges of gamma"
+    place = "floating point operations on an image" if costs else "gamma, from start to end of its range"
+    settled = "of one network for all settings gamma, and of separate ones for each" if separate else "by setting gamma"
     settings = {runs.setting for runs in tuned if runs.setting[0] in separate}
 
     def lines(points: Callable[[TunedRuns], Points]) -> list[tuple[str, str, Points]]:
@@ -161,14 +176,14 @@ def _pictures(name: str, tuned: Sequence[TunedRuns], separate: Separate) -> dict
         return lines(lambda runs: points_along(runs.best, what)) + alone
 
     pictures = {
-        "curves": (lines(TunedRuns.mean_curve), LOSS | {"xlabel": "steps", "logy": True}),
-        "steps": (lines(lambda runs: steps_by_rate(runs, tuned)), STEPS),
+        "curves": (lines(TunedRuns.mean_curve), CURVES),
+        "steps": (lines(lambda runs: steps_by_rate(runs, tuned)), STEPS | {"missing": _never(tuned)}),
         "magnitude": (lines(TunedRuns.magnitudes), MAGNITUDE),
-        "losses": (compared("losses"), LOSS | {"xlabel": place}),
-        "metric": (compared("metric"), {"xlabel": place, "ylabel": "metric", "logx": 0}),
+        "losses": (compared("losses"), LOSS | {"xlabel": place, "title": f"Loss after the training, {settled}"}),
+        "metric": (compared("metric"), METRIC | {"xlabel": place, "title": f"Metric after the training, {settled}"}),
     }
     return {
-        picture: draw_panels(panels_of(drawn), title=name, **words)
+        picture: draw_panels(panels_of(drawn), **words)
         for picture, (drawn, words) in pictures.items()
         if any(points for _, _, points in drawn)
     }
@@ -181,3 +196,13 @@ def steps_by_rate(runs: TunedRuns, tuned: Sequence[TunedRuns]) -> Points:
         return []
     found = [(rate, runs.steps_to(best.final.mean, rate)) for rate in sorted(runs.rates)]
     return [(rate, steps, 0.0) for rate, steps in found if steps]
+
+
+def _never(tuned: Sequence[TunedRuns]) -> dict[str, dict[str, list[float]]]:
+    """By setting and parametrization, the learning rates at which the default's final loss was not reached."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for runs in tuned:
+        reached = {rate for rate, *_ in steps_by_rate(runs, tuned)}
+        if default_runs(runs, tuned) is not None:
+            found.setdefault(title_of(runs.setting), {})[runs.name] = sorted(runs.rates.keys() - reached)
+    return found

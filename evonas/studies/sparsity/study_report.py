@@ -31,7 +31,7 @@ def sparsity_report(name: str, grid: Grid, outcomes: Mapping[Measurement, Outcom
         data=data,
         details=["\n".join(f"- {key}: {value}" for key, value in facts.items())],
         runs=_scores(data["rows"]),
-        pictures={"perplexity": draw_perplexity(rows, name)},
+        pictures={"perplexity": draw_perplexity(rows)},
         failures=list(dict.fromkeys(failures)),
     )
 
@@ -81,8 +81,8 @@ def _scores(rows: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
-def draw_perplexity(rows: Sequence[SparsityRow], title: str) -> Figure:
-    """Perplexity over what is saved, a panel for each text, a line for each setting; bands are 95 % intervals.
+def draw_perplexity(rows: Sequence[SparsityRow]) -> Figure:
+    """Perplexity over what is saved, a panel for each text and method, a line for each setting; bands: 95 % intervals.
 
     Methods drop inputs of other layers and add products of their own, so sparsities alone do not compare them.
     """
@@ -91,20 +91,24 @@ def draw_perplexity(rows: Sequence[SparsityRow], title: str) -> Figure:
     for name in rows[0].scores:
         dense = rows[0].scores[name]
         start = dense.perplexity if dense else None
-        panel = panels.setdefault(name, {})
         for row in sorted(rows, key=lambda row: row.place.sparsity):
             score, setting = row.scores[name], row.place.setting
             if setting is None:
                 continue
-            points = panel.setdefault(setting.label, [(0.0, start, 0.0)] if start else [])
+            panel = panels.setdefault(f"{name}: {setting.method}", {})
+            label = setting.label.partition(", ")[2] or "uniform"
+            points = panel.setdefault(label, [(0.0, start, 0.0)] if start else [])
             if score is None or score.perplexity is None or (start and score.perplexity > _LARGEST_RATIO * start):
                 left_out = True
             elif row.macs is not None and (row.place.sparsity or not start):
                 points.append((100 * (1 - row.macs), score.perplexity, _half_width(score, start)))
+    seen = {name: panel for name, panel in panels.items() if any(len(points) > 1 for points in panel.values())}
+    lost = [name for name in panels if name not in seen]
+    title = "Perplexity by saved multiply-accumulates, a panel for each text and method; lines: allocation, transform"
     title += f"; not drawn: beyond {_LARGEST_RATIO:g} times the dense model's" if left_out else ""
-    return draw_panels(
-        panels, xlabel="multiply-accumulates saved, %", ylabel="perplexity", title=title, logx=0, logy=True
-    )
+    title += f" (all of {', '.join(lost)})" if lost else ""
+    words: dict[str, Any] = {"xlabel": "multiply-accumulates saved, %", "ylabel": "perplexity", "better": -1}
+    return draw_panels(seen or panels, title=title, logx=0, logy=True, **words)
 
 
 def _half_width(score: Score, dense: float | None) -> float:

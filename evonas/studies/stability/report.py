@@ -1,7 +1,8 @@
 """What a study of learning rates reports: a row for each sweep, losses and sensitivities as pictures."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -16,6 +17,8 @@ from evonas.studies.stability.results import TRACKED, Sweep, predict_largest, sw
 from evonas.studies.stability.study import StabilityCell
 from evonas.training.sensitivity import COUPLED_WINDOWS
 
+VALIDATION = "validation loss"  # before the training and after it
+
 
 def stability_report(name: str, outcomes: Mapping[StabilityCell, Outcome]) -> Report:
     """The report of a study from the outcomes of all its runs."""
@@ -27,7 +30,7 @@ def stability_report(name: str, outcomes: Mapping[StabilityCell, Outcome]) -> Re
         data=data,
         details=[*_coupled_notes(sweeps), _differences(data["against_first"]), _predictions(data["predictions"])],
         runs=_runs(outcomes),
-        pictures=_pictures(sweeps, name),
+        pictures=_pictures(sweeps),
         logs={
             f"{cell.intervention}/{cell.size}/lr_{cell.learning_rate:g}/seed_{cell.seed}": _log(cell, outcome.value)
             for cell, outcome in outcomes.items()
@@ -126,49 +129,51 @@ def _runs(outcomes: Mapping[StabilityCell, Outcome]) -> Table:
 
 
 def _log(cell: StabilityCell, value: Mapping[str, Any]) -> RunLog:
-    curves = {"loss": value["losses"]}
+    final = value["final_loss"]
+    curves = {"loss": value["losses"], VALIDATION: [(0, value["initial_loss"]), (value["steps"], final)]}
     for step, values in value["readings"]:
         for probe, number in values.items():
             curves.setdefault(f"probes/{probe}", []).append((step, number))
     hparams = {key.replace("_", " "): setting for key, setting in cell.model_dump().items()}
-    final = value["final_loss"]
-    return RunLog(hparams, {} if final is None else {"final loss": final}, curves)
+    return RunLog(hparams, {} if final is None else {VALIDATION: final}, curves)
 
 
-def _pictures(sweeps: Sequence[Sweep], title: str) -> dict[str, Figure]:
-    pictures = {"losses": draw_losses(sweeps, title), "sensitivity": draw_sensitivity(sweeps, title)}
+def _pictures(sweeps: Sequence[Sweep]) -> dict[str, Figure]:
+    pictures = {"losses": draw_losses(sweeps), "sensitivity": draw_sensitivity(sweeps)}
     if any(sweep.ends("log_z") for sweep in sweeps):
-        pictures["output_logits"] = draw_output_logits(sweeps, title)
+        pictures["output_logits"] = draw_output_logits(sweeps)
     for what, probe in TRACKED.items():
         if any(sweep.final_values(probe) for sweep in sweeps):
-            pictures[what.replace(" ", "_")] = draw_tracked(sweeps, what, title)
+            pictures[what.replace(" ", "_")] = draw_tracked(sweeps, what)
     return pictures
 
 
-def draw_losses(sweeps: Sequence[Sweep], title: str) -> Figure:
+def draw_losses(sweeps: Sequence[Sweep]) -> Figure:
     """Loss over learning rates, clipped at initialization; see ``_by_rate``."""
-    return _by_rate(sweeps, Sweep.mean_losses, "final validation loss", title)
+    return _by_rate(sweeps, Sweep.mean_losses, "final validation loss", -1)
 
 
-def draw_output_logits(sweeps: Sequence[Sweep], title: str) -> Figure:
+def draw_output_logits(sweeps: Sequence[Sweep]) -> Figure:
     """Log Z of the output logits at the end over learning rates; see ``_by_rate``."""
 
     def points(sweep: Sweep) -> Points:
         return [summary(values).at(rate) for rate, values in sweep.ends("log_z").items()]
 
-    return _by_rate(sweeps, points, "log Z of the output logits, at the end", title)
+    return _by_rate(sweeps, points, "log Z of the output logits, at the end", 0)
 
 
-def _by_rate(sweeps: Sequence[Sweep], points: Callable[[Sweep], Points], ylabel: str, title: str) -> Figure:
+def _by_rate(sweeps: Sequence[Sweep], points: Callable[[Sweep], Points], ylabel: str, better: float) -> Figure:
     """A panel for each intervention with a line for each size; of a single size a line for each intervention."""
     places = [(sweep.intervention, sweep.size) for sweep in sweeps]
     if _of_one_size(sweeps):
         places = [place[::-1] for place in places]
     panels = panels_of((*place, points(sweep)) for place, sweep in zip(places, sweeps, strict=True))
-    return draw_panels(panels, xlabel="peak learning rate", ylabel=ylabel, title=title)
+    lines = "intervention" if _of_one_size(sweeps) else "size of the network"
+    title = f"{ylabel[0].upper()}{ylabel[1:]}, by peak learning rate and {lines}: mean and deviation over seeds"
+    return draw_panels(panels, xlabel="peak learning rate", ylabel=ylabel, better=better, title=title)
 
 
-def draw_sensitivity(sweeps: Sequence[Sweep], title: str) -> Figure:
+def draw_sensitivity(sweeps: Sequence[Sweep]) -> Figure:
     """LR sensitivity over the number of parameters, a line for each intervention.
 
     Of a single size a point for each intervention, over the loss at its best learning rate.
@@ -180,16 +185,32 @@ def draw_sensitivity(sweeps: Sequence[Sweep], title: str) -> Figure:
         return [found.at(loss.mean if single else sweep.parameters)] if found and loss else []
 
     ordered = sweeps if single else sorted(sweeps, key=lambda sweep: sweep.parameters)
-    panels = panels_of(("", sweep.intervention, points(sweep)) for sweep in ordered)
-    xlabel = "loss at the best learning rate" if single else "parameters"
-    return draw_panels(panels, xlabel=xlabel, ylabel="LR sensitivity", title=title, logx=0 if single else 10)
+    words: dict[str, Any] = {"ylabel": "LR sensitivity", "better": -1}
+    if single:
+        title = "How much interventions depend on the learning rate, and how well they train at the best one"
+        words |= {"xlabel": "loss at the best learning rate (lower is better)", "logx": 0, "title": title}
+    elif _alike({sweep.size: sweep.parameters for sweep in sweeps}.values()):
+        sizes = list(dict.fromkeys(sweep.size for sweep in ordered))
+        # shapes of equal size: their numbers of parameters do not tell them apart
+        title = "Sensitivity to the learning rate, by shape of the network"
+        words |= {"xlabel": "shape: width x depth", "places": sizes, "logx": 0, "title": title}
+        lines = [(s.intervention, [(float(sizes.index(s.size)), *p[1:]) for p in points(s)]) for s in ordered]
+        return draw_panels(panels_of(("", *line) for line in lines), **words)
+    else:
+        words |= {"xlabel": "parameters", "title": "Sensitivity to the learning rate, by size of the network"}
+    return draw_panels(panels_of(("", sweep.intervention, points(sweep)) for sweep in ordered), **words)
+
+
+def _alike(parameters: Iterable[int]) -> bool:
+    """Whether two networks have nearly the same number of parameters, so that an axis of it would put them together."""
+    return any(larger < 1.1 * smaller for smaller, larger in pairwise(sorted(set(parameters))))
 
 
 def _of_one_size(sweeps: Sequence[Sweep]) -> bool:
     return len({sweep.size for sweep in sweeps}) == 1
 
 
-def draw_tracked(sweeps: Sequence[Sweep], what: str, title: str) -> Figure:
+def draw_tracked(sweeps: Sequence[Sweep], what: str) -> Figure:
     """A probe at the end over the number of parameters, a line for each learning rate; hollow: predicted."""
     panels = panels_of(
         (sweep.intervention, f"LR {rate:g}", [(sweep.parameters, value, 0.0)])
@@ -201,6 +222,7 @@ def draw_tracked(sweeps: Sequence[Sweep], what: str, title: str) -> Figure:
         for intervention in panels
         for rate, held in predict_largest(sweeps, intervention, TRACKED[what]).items()
     )
+    title = f"{what[0].upper()}{what[1:]} at the end of the training, by size and learning rate"
     title += "; hollow: predicted from the smaller sizes" if held_out else ""
     logits = what == "max attention logit"
     levels = {"losses suffer": LOSS_SUFFERS, "all diverged": ALL_DIVERGED} if logits else {}

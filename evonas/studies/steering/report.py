@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -48,10 +49,10 @@ def steering_report(
     """The report of a study from its measurements, the outcomes of all its runs, and the images of ``draw_samples``."""
     found = method_curves(measurements, outcomes)
     pictures = {
-        "score": draw_strengths(found, "score", name),
-        "price": draw_strengths(found, "price", name),
-        "trade": draw_trade(found, rises, name),
-        "support": draw_support(found, rises, name),
+        "score": draw_strengths(found, "score"),
+        "price": draw_strengths(found, "price"),
+        "trade": draw_trade(found, rises),
+        "support": draw_support(found, rises),
     }
     return Report(
         title=name,
@@ -132,7 +133,7 @@ def _numbers(outcome: Outcome) -> dict[str, float]:
     return {f"steering/{key}": number for key, number in value.items() if isinstance(number, int | float)}
 
 
-def draw_strengths(found: Sequence[MethodCurves], what: str, title: str) -> Figure:
+def draw_strengths(found: Sequence[MethodCurves], what: str) -> Figure:
     """Score, or rise of the price in percent, over strength: a panel for each task, a line for each method.
 
     Where they were too many, each method has its first variant alone; ``draw_support`` has all.
@@ -144,12 +145,14 @@ def draw_strengths(found: Sequence[MethodCurves], what: str, title: str) -> Figu
             if (means := curves.over_seeds(strength)) is not None and not (wide and strength == 0):
                 yield (means[0] if what == "score" else means[1].times(100)).at(strength)
 
-    panels = panels_of((each.task, each.label, list(points(each))) for each in _lines(found))
-    levels, ylabel = (_untouched(found), "score") if what == "score" else ({}, RISE)
-    return draw_panels(panels, xlabel="strength", ylabel=ylabel, title=title, logx=2 if wide else 0, levels=levels)
+    panels = panels_of((_heading(each.task), each.label, list(points(each))) for each in _lines(found))
+    shown: dict[str, Any] = {"ylabel": "score of the concept", "levels": _untouched(found), "title": "Score"}
+    shown = shown if what == "score" else {"ylabel": RISE, "better": -1, "title": "Side effect"}
+    shown["title"] += " by strength of the steering: mean and deviation over seeds"
+    return draw_panels(panels, xlabel="strength", logx=2 if wide else 0, **shown)
 
 
-def draw_trade(found: Sequence[MethodCurves], rises: Sequence[float], title: str) -> Figure:
+def draw_trade(found: Sequence[MethodCurves], rises: Sequence[float]) -> Figure:
     """Score over the rise of the price, as far as is compared, strength by strength: lines as ``draw_strengths``."""
 
     def points(curves: MethodCurves) -> Iterator[tuple[float, float, float]]:
@@ -159,11 +162,13 @@ def draw_trade(found: Sequence[MethodCurves], rises: Sequence[float], title: str
                 return
             yield means[0].at(100 * means[1].mean)
 
-    panels = panels_of((each.task, each.label, list(points(each))) for each in _lines(found))
-    return draw_panels(panels, xlabel=RISE, ylabel="score", title=title, logx=0, levels=_untouched(found))
+    panels = panels_of((_heading(each.task), each.label, list(points(each))) for each in _lines(found))
+    title = "Score of the concept by what it costs, strength by strength: mean and deviation over seeds"
+    words: dict[str, Any] = {"xlabel": RISE, "ylabel": "score of the concept", "title": title}
+    return draw_panels(panels, logx=0, levels=_untouched(found), **words)
 
 
-def draw_support(found: Sequence[MethodCurves], rises: Sequence[float], title: str) -> Figure | None:
+def draw_support(found: Sequence[MethodCurves], rises: Sequence[float]) -> Figure | None:
     """Score over the share of steered neurons, a line for each price; None without a method of several variants."""
     measured = [each for each in _steered(found) if each.share]
     several = Counter((each.task, each.method) for each in measured)
@@ -171,7 +176,7 @@ def draw_support(found: Sequence[MethodCurves], rises: Sequence[float], title: s
     for each in measured:
         if each.share is None or several[each.task, each.method] < 2:
             continue
-        panel, share = f"{each.task}, {each.method}", 100 * each.share.mean
+        panel, share = f"{_heading(each.task)}, {each.method}", 100 * each.share.mean
         if (full := each.over_seeds(FITTED_STRENGTH)) is not None:
             lines.append((panel, "strength 1", [full[0].at(share)]))
         for rise in rises:
@@ -183,8 +188,15 @@ def draw_support(found: Sequence[MethodCurves], rises: Sequence[float], title: s
         panel: {name: sorted(points) for name, points in series.items()} for panel, series in panels_of(lines).items()
     }
     logx = 10 if all(points[0][0] > 0 for _, _, points in lines) else 0
-    levels = _untouched(found)
-    return draw_panels(panels, xlabel="neurons steered, %", ylabel="score", title=title, logx=logx, levels=levels)
+    title = "Score of the concept by how many neurons are steered, at equal cost"
+    words: dict[str, Any] = {"xlabel": "neurons steered, %", "ylabel": "score of the concept", "title": title}
+    return draw_panels(panels, logx=logx, levels=_untouched(found), **words)
+
+
+def _heading(task: str) -> str:
+    """The task, with which scores are better where that is known from its name."""
+    better = {"remove": " (lower is better)", "include": " (higher is better)"}
+    return task + better.get(task.split()[0], "")
 
 
 def draw_samples(
@@ -210,7 +222,9 @@ def draw_samples(
             with intervention.on(subject.model, nearest.strength):
                 label = label_of(*variant[1:])
                 rows[f"{label}, strength {nearest.strength:g}"] = subject.pictures(task, study.seeds[0], PICTURES)
-        found[f"images_{task.replace(' ', '_')}"] = draw_images(rows, title=f"{study.name}: {task}")
+        found[f"images_{task.replace(' ', '_')}"] = draw_images(
+            rows, title=f"{task.capitalize()}: the same noise in each column, a method in each row"
+        )
     return found
 
 

@@ -61,7 +61,7 @@ def at_rise(curve: Sequence[StrengthPoint], rise: float) -> AtPerplexityCost:
 
 def label_of(method: str, sparsity: float, neurons: float) -> str:
     """What legends call a variant."""
-    return method + (f" {sparsity:g}" if sparsity else "") + (f" {100 * neurons:g} %" if neurons < 1 else "")
+    return method + (f", gamma {sparsity:g}" if sparsity else "") + (f" {100 * neurons:g} %" if neurons < 1 else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,11 +211,22 @@ def test_interventions_are_held_against_the_first_seed_by_seed() -> None:
 def test_interventions_share_a_panel_where_there_is_one_size() -> None:
     one = {cell(rate, intervention=name): outcome(2.0) for name in "ij" for rate in (1e-3, 1e-2)}
     two = {**one, **{cell(1e-3, size="b", intervention=name): outcome(2.0, 400) for name in "ij"}}
-    (axes,) = draw_losses(sweeps_of(one), "").axes
+    (axes,) = draw_losses(sweeps_of(one)).axes
     assert axes.get_title(loc="left") == "a"
-    assert [axes.get_title(loc="left") for axes in draw_losses(sweeps_of(two), "").axes] == ["i", "j"]
-    (axes,) = draw_sensitivity(sweeps_of(one), "").axes
-    assert axes.get_xlabel() == "loss at the best learning rate"
+    assert [axes.get_title(loc="left") for axes in draw_losses(sweeps_of(two)).axes] == ["i", "j"]
+    (axes,) = draw_sensitivity(sweeps_of(one)).axes
+    assert axes.get_xlabel() == "loss at the best learning rate (lower is better)"
+
+
+@pytest.mark.parametrize(("large", "by"), [(400, "parameters"), (205, "shape: width x depth")])
+def test_shapes_of_nearly_equal_size_stand_side_by_side(large: int, by: str) -> None:
+    """Over the number of parameters they would hide each other."""
+    sizes = {"48x2": 100, "96x2": 200, "48x8": large}
+    cells = {cell(rate, size=s): outcome(2.0 + rate, n) for s, n in sizes.items() for rate in (1e-3, 1e-2)}
+    (axes,) = draw_sensitivity(sweeps_of(cells)).axes
+    assert axes.get_xlabel() == by
+    xs = sorted(float(x) for x in axes.get_lines()[0].get_xdata())
+    assert xs == (sorted(sizes.values()) if large == 400 else [0, 1, 2])
 
 
 def test_nothing_is_held_against_a_first_intervention_without_a_common_seed() -> None:

@@ -75,7 +75,7 @@ def outcomes_of(
 
 def test_variants_are_told_apart_by_what_makes_them_sparse() -> None:
     assert label_of("lineas", 0.0, 1.0) == "lineas"
-    assert label_of("lineas", 0.5, 0.01) == "lineas 0.5 1 %"
+    assert label_of("lineas", 0.5, 0.01) == "lineas, gamma 0.5 1 %"
 
 
 def test_groups_pair_each_seed_with_its_untouched_model() -> None:
@@ -87,7 +87,7 @@ def test_groups_pair_each_seed_with_its_untouched_model() -> None:
         }
     )
     none, dense, sparse = method_curves(pieces, outcomes)
-    assert (none.method, dense.label, sparse.label) == ("none", "lineas", "lineas 0.1")
+    assert (none.method, dense.label, sparse.label) == ("none", "lineas", "lineas, gamma 0.1")
     score, rise = dense.over_seeds(1.0) or (None, None)
     assert score is not None
     assert rise is not None
@@ -105,13 +105,13 @@ def test_groups_pair_each_seed_with_its_untouched_model() -> None:
     ]
     found = json.loads(json.dumps(steering_json([none, dense, sparse], [0.1])))
     assert found["groups"][1]["at_rise"]["0.1"]["score"]["mean"] == pytest.approx(0.55)
-    assert draw_support([none, dense, sparse], [0.1], "t") is not None
-    assert draw_support([none, dense], [0.1], "t") is None
+    assert draw_support([none, dense, sparse], [0.1]) is not None
+    assert draw_support([none, dense], [0.1]) is None
     variants = [replace(sparse, sparsity=0.1 * number) for number in range(1, 11)]
     for several, drawn in (([dense, sparse], [dense.label, sparse.label]), ([dense, *variants], [dense.label])):
         for figure in (
-            draw_trade([none, *several], [0.1], "t"),
-            draw_strengths([none, *several], "score", "t"),
+            draw_trade([none, *several], [0.1]),
+            draw_strengths([none, *several], "score"),
         ):
             (legend,) = figure.legends  # of too many variants the first is drawn
             assert [text.get_text() for text in legend.get_texts()] == drawn
