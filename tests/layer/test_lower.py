@@ -545,7 +545,10 @@ def test_a_layer_may_be_given_by_its_catalogue_name_or_text() -> None:
     for text in ("evonorm-s0", CATALOGUE["evonorm-s0"].to_text()):
         assert lower(text, 64).genome == CATALOGUE["evonorm-s0"]
         assert source_of(text) == source_of(CATALOGUE["evonorm-s0"])
-    for layer, words in (("evonorm-s9", "'evonorm-s9'; accepted: a formula or text form"), (3, "is a int; accepted: a Genome")):
+    for layer, words in (
+        ("evonorm-s9", "'evonorm-s9'; accepted: a formula or text form"),
+        (3, "is a int; accepted: a Genome"),
+    ):
         with pytest.raises(InputError, match=f"^layer.*{words}"):
             lower(layer, 64)  # type: ignore[arg-type]
 
