@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from evonas.errors import InputError
+
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a file beside ``path``, then put it in place in one step; missing folders are made."""
@@ -19,3 +21,17 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+
+
+def write_named(path: Path, text: str) -> None:
+    """Write a text file that a user named, whole or not at all.
+
+    Raises:
+        InputError: it is a folder, or cannot be written.
+    """
+    if path.is_dir():
+        raise InputError(str(path), "is a folder", accepted="the path of a file")
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise InputError(str(path), f"cannot be written ({error.strerror})") from None

@@ -95,14 +95,14 @@ def schema(
 
     The first line of the search file then names the schema: [bold]#:schema ./search-schema.json[/bold]
     """
-    from evonas.files import write_text
+    from evonas.files import write_named
     from evonas.interface.files import schema_of
 
     text = json.dumps(schema_of(kind), indent=2, ensure_ascii=False) + "\n"
     if output is None:
         print(text, end="")
         return
-    write_text(output, text)
+    write_named(output, text)
     print(f"wrote {output}")
 
 

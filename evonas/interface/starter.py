@@ -11,7 +11,7 @@ import numpy as np
 
 from evonas.config import DataConfig
 from evonas.errors import InputError
-from evonas.files import write_text
+from evonas.files import write_named
 from evonas.tasks.data import load_arrays
 
 QUICK_SIZE = 16  # pixels; a search on larger images takes several times as long
@@ -167,10 +167,10 @@ def write_search_file(file: Path, data: Path | None = None, *, force: bool = Fal
     if file.exists() and not force:
         raise InputError(str(file), "is there already", remedy="give another name, or overwrite it with --force")
     facts = look_into(data) if data is not None else None
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-") or "search"
     filled = _without_data() if facts is None else _filled(facts)
     path = json.dumps(str(data or PLACEHOLDER), ensure_ascii=False)
-    write_text(file, _TEXT.substitute(filled, file=shlex.quote(str(file)), name=name, path=path))
+    write_named(file, _TEXT.substitute(filled, file=shlex.quote(str(file)), name=name, path=path))
     return facts
 
 

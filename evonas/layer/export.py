@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from evonas.errors import InputError
-from evonas.files import write_text
+from evonas.files import write_named
 from evonas.graph.catalogue import genome_of
 from evonas.graph.genome import Genome
 from evonas.graph.primitive import INDEX_SETS
@@ -82,13 +82,8 @@ def export(
     path = Path(path)
     if path.suffix != ".py":
         raise InputError(str(path), f"ends in {path.suffix!r}", accepted="a path that ends in .py")
-    if path.is_dir():
-        raise InputError(str(path), "is a folder", accepted="the path of a file")
     text = source_of(genome, name=name, layout=layout, groups=groups, eps=eps, momentum=momentum, provenance=provenance)
-    try:
-        write_text(path, text)
-    except OSError as error:
-        raise InputError(str(path), f"cannot be written ({error.strerror})") from None
+    write_named(path, text)
     return path
 
 

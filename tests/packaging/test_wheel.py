@@ -25,12 +25,14 @@ import torch
 import evonas
 
 genome: evonas.Genome = evonas.CATALOGUE["evonorm-s0"]
-layer = evonas.lower(genome, 16)
+layer = evonas.create_layer(genome, 16)
+model = evonas.replace_norm_act(torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.ReLU()), "evonorm-s0")
+norm: type[torch.nn.Module] = evonas.norm_act("evonorm-s0")
 output: torch.Tensor = layer(torch.randn(2, 16, 8, 8))
 space = evonas.SearchSpace.load("evonorm_s")
 child, operation = evonas.mutate(genome, space, random.Random(1))
 formula: str = child.formula() + operation
-print(formula, tuple(output.shape), sum(parameter.numel() for parameter in layer.parameters()))
+print(formula, norm.__name__, model, tuple(output.shape), sum(parameter.numel() for parameter in layer.parameters()))
 """
 BAD = """
 import evonas
