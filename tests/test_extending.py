@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 from archives import same_content
-from studies import assert_one_line
 
 from evonas.extensions import load_extensions
 from evonas.search.archive import Archive
+from studies import assert_one_line
 
 DOCS = Path(__file__).parents[1] / "docs" / "extending.md"
 ROOT = DOCS.parents[1]
