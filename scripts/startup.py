@@ -27,9 +27,9 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {  # by name: arguments of py
     "evonas shwo": (("-m", "evonas", "shwo"), "0.5 s"),
     "evonas show --<TAB>": (("-m", "evonas"), "0.5 s"),
     "evonas search --help": (("-m", "evonas", "search", "--help"), "0.5 s"),
-    "evonas show evonorm-s0": (("-m", "evonas", "show", "evonorm-s0"), "1.3 of torch"),
-    'python -c "import evonas"': (("-c", "import evonas"), "1.15 of torch"),
-    'python -c "import evonas; evonas.lower"': (("-c", "import evonas; evonas.lower"), "1.15 of torch"),
+    "evonas show evonorm-s0": (("-m", "evonas", "show", "evonorm-s0"), "1.30"),
+    'python -c "import evonas"': (("-c", "import evonas"), "1.15"),
+    'python -c "import evonas; evonas.lower"': (("-c", "import evonas; evonas.lower"), "1.15"),
 }
 
 
@@ -56,8 +56,8 @@ def main() -> None:
         return
     table = Table(title=f"processor time, medians of {arguments.rounds} rounds", title_justify="left")
     table.add_column("command", no_wrap=True)
-    for column in ("seconds", "of import torch", "at most"):
-        table.add_column(column, justify="right")
+    for column in ("seconds", "of import torch", "limit"):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, (_, limit) in COMMANDS.items():
         table.add_row(name, f"{found[name]['seconds']:.2f}", f"{found[name]['ratio']:.2f}", limit)
     Console().print(table)

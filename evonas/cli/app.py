@@ -4,7 +4,6 @@ Whatever help, completion and a mistyped verb import is light: the files with ve
 called, in the body of its function, and torch or scipy never at their top. ``scripts/startup.py`` measures it.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -94,4 +93,6 @@ def changes_of(overrides: Sequence[str] | None, given: Mapping[str, Setting]) ->
         overrides: those of ``--set``, which come first.
         given: what other options stand for, by key.
     """
-    return [*(overrides or ()), *(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)]
+    from evonas.config.section import override_text
+
+    return [*(overrides or ()), *(override_text(key, value) for key, value in given.items() if value is not None)]

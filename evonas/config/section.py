@@ -131,6 +131,12 @@ def dump(config: Section) -> str:
     return tomli_w.dumps(json.loads(config.model_dump_json(exclude_none=True)))
 
 
+def override_text(key: str, value: object) -> str:
+    """A key that is set to a value, as ``a.b=c``."""
+    text = json.dumps(value, ensure_ascii=False)  # which is TOML but for the escapes of rare letters, and for DEL
+    return f"{key}={text}".replace("\x7f", "\\u007f")
+
+
 def _override(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     where = f"--set {override}"

@@ -1,7 +1,6 @@
 """Whole searches from Python: run one, look at one."""
 
 import html
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from evonas.config import section
+from evonas.config.section import override_text
 from evonas.errors import InputError
 from evonas.interface.progress import SearchProgress
 from evonas.layer.lower import NormActLayer, lower
@@ -196,14 +196,14 @@ def changes(
     if isinstance(overrides, str):
         raise InputError("overrides", repr(overrides), accepted="a dictionary, or a list of texts such as 'a.b=c'")
     if isinstance(overrides, Mapping):
-        overrides = [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
+        overrides = [override_text(key, value) for key, value in overrides.items()]
     texts = {
         "seed": seed,
         "execution.workers": workers,
         "execution.device": device,
         "execution.cache": None if cache is None else str(cache),
     }
-    return (*overrides, *(f"{key}={json.dumps(value)}" for key, value in texts.items() if value is not None))
+    return (*overrides, *(override_text(key, value) for key, value in texts.items() if value is not None))
 
 
 def open_run(folder: str | PathLike[str]) -> Run:

@@ -1,4 +1,4 @@
-"""The folder of a run: ``config.toml``, ``environment.json``, ``archive.sqlite``, ``tb/``, ``best/``."""
+"""The folder of a run: ``config.toml``, ``environment.json``, ``log.txt``, ``archive.sqlite``, ``tb/``, ``best/``."""
 
 import fcntl
 import json
