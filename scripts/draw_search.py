@@ -14,6 +14,7 @@ import tomllib
 from dataclasses import dataclass
 from math import log10
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -85,7 +86,7 @@ def draw(found: list[Step]) -> Figure:
         axes.text(left + 0.12, 4.0, step.words, fontsize=13.5, color=INK, va="top", linespacing=1.25)
     axes.text(inches[0] - 0.2, 4.85, "one hour on two cores (cifar-s)", fontsize=13, color=FAINT, ha="right")
     start, end = (lefts[3] + WIDTH / 2, 4.62), (lefts[0] + WIDTH / 2, 4.62)
-    arrow = {"arrowstyle": "-|>", "mutation_scale": 22, "color": LINE, "linewidth": 1.8}
+    arrow: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 22, "color": LINE, "linewidth": 1.8}
     axes.add_patch(FancyArrowPatch(start, end, connectionstyle="arc3,rad=0.07", shrinkA=0, shrinkB=2, **arrow))
     return figure
 
@@ -108,7 +109,7 @@ def _draw_band(axes: Axes, found: list[Step], lefts: list[float]) -> None:
         axes.text(left + WIDTH / 2, middle - 0.22, step.what, fontsize=13, color=FAINT, **_CENTRE)
 
 
-_CENTRE = {"ha": "center", "va": "center"}
+_CENTRE: dict[str, Any] = {"ha": "center", "va": "center"}
 
 
 if __name__ == "__main__":

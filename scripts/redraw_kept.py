@@ -2,17 +2,19 @@
 
 python scripts/redraw_kept.py [FOLDER ...]
 
-FOLDER is a folder of results below runs/kept with a results.json or a rerank.json; the default is all of them. Nothing
-is trained. A picture is left as it is where the numbers kept do not suffice: those of output logits, of the sizes of
-predicted parameters, and images.
+FOLDER is a folder of results below runs/kept with a results.json, a rerank.json or a front.png; the default is all of
+them. Nothing is trained. A picture is left as it is where the numbers kept do not suffice: those of output logits, of
+the sizes of predicted parameters, and images.
 """
 
 import argparse
+import csv
 import json
 import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -23,9 +25,12 @@ from evonas.compare.report import draw_batch_sizes, draw_comparison, draw_matrix
 from evonas.compare.result import Matrix
 from evonas.config import SearchConfig
 from evonas.graph.genome import Genome
-from evonas.report.pictures import draw_panels, panels_of, to_png
+from evonas.report.pictures import MEAN, draw_front, draw_panels, draw_progress, panels_of, to_png
 from evonas.report.statistics import Interval
+from evonas.search.individual import Individual
+from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Evaluation, Rejection
+from evonas.search.selection import pareto_front
 from evonas.studies.hypernet import report as hypernet
 from evonas.studies.hypernet.results import TunedRuns, default_runs
 from evonas.studies.sparsity.results import Score, SparsityRow
@@ -37,6 +42,7 @@ from evonas.studies.steering import report as steering
 from evonas.studies.steering.results import MethodCurves, StrengthPoint
 
 KEPT = Path("runs/kept")
+ANY = Genome.from_text("neg(x)")  # where only scores matter
 COLOURS = 256  # of a file, which is half as large then and looks the same
 Data = Mapping[str, Any]
 
@@ -46,7 +52,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path)
     arguments = parser.parse_args()
-    found = arguments.folders or sorted({p.parent for n in ("results", "rerank") for p in KEPT.rglob(f"{n}.json")})
+    found = arguments.folders or sorted(
+        {p.parent for n in ("results.json", "rerank.json", "front.png") for p in KEPT.rglob(n)}
+    )
     for folder in found:
         for name, figure in pictures(folder).items():
             path = folder / f"{name}.png"
@@ -64,6 +72,36 @@ def pictures(folder: Path) -> dict[str, Figure]:
         if (folder / f"{stem}.json").exists():
             data = json.loads((folder / f"{stem}.json").read_text())
             found |= _drawn(folder, data, stem)
+    return found | (_search(folder) if (folder / "front.png").exists() else {})
+
+
+def _search(folder: Path) -> dict[str, Figure]:
+    """Front and progress of a kept search, from its candidates."""
+    with (folder / "candidates.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    def numbers(row: Mapping[str, str], kind: str) -> dict[str, float]:
+        return {key.removeprefix(kind): float(value) for key, value in row.items() if key.startswith(kind) and value}
+
+    tasks = [key.removeprefix("score:") for key in rows[0] if key.startswith("score:")]
+    extras = {
+        key.removeprefix("extra:"): OBJECTIVES[key.removeprefix("extra:")].weight for key in rows[0] if "extra:" in key
+    }
+    values = {row["candidate"]: numbers(row, "score:") | numbers(row, "extra:") for row in rows}
+    scored = {name: own for name, own in values.items() if all(task in own for task in tasks)}
+    means = {name: fmean(own[task] for task in tasks) for name, own in scored.items()}
+    points = [(name, own) for name, own in scored.items() if name.isdecimal()]
+    baselines = {name: own for name, own in scored.items() if not name.isdecimal()}
+    members = [
+        Individual.of(int(name), ANY, {task: own[task] for task in tasks}, 1, {key: own[key] for key in extras})
+        for name, own in points
+    ]
+    front = {str(individual.index) for individual in pareto_front(members)}
+    found = {"front": draw_front(points, front, baselines=baselines, objectives=tasks, extras=extras)}
+    if (folder / "progress.png").exists():
+        history = [means.get(row["candidate"]) for row in rows if row["candidate"].isdecimal()]
+        levels = {name: means[name] for name in baselines}
+        found["progress"] = draw_progress(history, baselines=levels, label=MEAN)
     return found
 
 

@@ -96,7 +96,7 @@ class SearchBoard:
         baselines = {n: {**e.objectives, **e.extras} for n, e in self._baselines.items() if e.objectives}
         means = {n: e.mean for n, e in self._baselines.items() if e.mean is not None}
         history = [told.evaluation.mean for told in self._told.values()]
-        self._board.figure("progress", draw_progress(history, baselines=means, label=MEAN), step)
+        self._board.figure("best/progress", draw_progress(history, baselines=means, label=MEAN), step)
         rows = tuple((stage, reason, count) for (stage, reason), count in self._rejections.most_common())
         self._board.text("rejections", Table(("stage", "reason", "proposals"), rows).markdown(), step)
         if self._scored:
@@ -199,7 +199,7 @@ class SearchBoard:
         genome = self._best.genome.active()
         title = f"candidate {self._best.index}: mean {self._best.mean:.4f}"
         self._board.text("lineage_of_the_best", lineage_table(line_of(self._best.index, self._told)).markdown(), step)
-        self._board.figure("best_layer", draw_genome(genome, title=title, subtitle=genome.key), step)
+        self._board.figure("best/layer", draw_genome(genome, title=title, subtitle=genome.key), step)
         best = sorted(self._scored, key=lambda i: (-i.mean, i.index))[:_SHOWN]
         self._board.text("best_layers", _table(best).markdown(), step)
 

@@ -66,4 +66,5 @@ def ended(evaluation: Evaluation) -> str:
 
 
 def _code(tokens: Sequence[str]) -> str:
-    return f"`{' '.join(tokens)}`"
+    text = " ".join(tokens).replace("( ", "(").replace(" )", ")").replace(" ,", ",")
+    return f"`{re.sub(r'(?<=[a-z0-9_]|]) [(]', '(', text)}`"

@@ -13,6 +13,7 @@ def test_pictures_of_kept_results_are_drawn_again_from_their_numbers(tmp_path: P
     folders = {
         "batch-sizes": {"heatmap", "batch_sizes", "differences"},
         "cifar-b": {"rerank"},
+        "transformer": {"rerank", "front"},
         "stability-depth-width": {"losses", "sensitivity"},
         "steering-digits": {"score", "price", "trade", "support"},
         "sparsity-smollm2/more-text": {"perplexity"},
@@ -20,6 +21,7 @@ def test_pictures_of_kept_results_are_drawn_again_from_their_numbers(tmp_path: P
     }
     for name in folders:
         shutil.copytree(KEPT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.png", "held-out"))
+    (tmp_path / "transformer" / "front.png").touch()  # is drawn where there was one
     assert status_of_script("redraw_kept.py", *(tmp_path / name for name in folders)) == 0
     for name, pictures in folders.items():
         assert {path.stem for path in (tmp_path / name).glob("*.png")} == pictures, name

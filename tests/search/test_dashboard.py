@@ -180,6 +180,7 @@ def test_a_line_of_parents_says_what_every_mutation_changed() -> None:
     assert [each.index for each in line] == [0, 1, 2]
     table = lineage_table(line)
     assert table.column("what changed") == ["random", "`tanh` became `sigmoid`", "added `x *`"]
+    assert formula_change("exp(x) + tanh(x)", "exp(x) + abs(tanh(v0) / x)") == "added `abs(`, added `v0) /`"
     assert formula_change("tanh(x)", "tanh(x)") == "the same formula, written with other nodes"
 
 
