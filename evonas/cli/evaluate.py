@@ -1,7 +1,7 @@
 """``evonas rerank`` and ``evonas evaluate``: layers trained side by side under several seeds."""
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,14 +9,21 @@ from evonas.cli.app import (
     DeviceOption,
     ForceOption,
     JsonOption,
-    ResumeOption,
     RunArgument,
     Setting,
     WorkersOption,
     changes_of,
     shipped_names,
 )
+from evonas.cli.study_command import StudyOptions, with_study_options
 from evonas.errors import InputError
+
+if TYPE_CHECKING:
+    from evonas.report.save import Report
+    from evonas.runs.progress import JobProgress
+    from evonas.runs.store import Store
+
+DEFAULT_SEEDS = 3
 
 
 def rerank(
@@ -44,6 +51,7 @@ def rerank(
     Stop with Ctrl-C; the same command goes on. More seeds or layers reuse what is trained already.
     """
     from evonas.cli import terminal
+    from evonas.cli.job_bar import JobBar
     from evonas.compare import rerank as reranking
     from evonas.config import section
     from evonas.report.board import Board
@@ -72,7 +80,7 @@ def rerank(
         Store.open(folder.path / RESULTS) as store,
     ):
         log_settings(section.dump(settings))
-        with terminal.JobBar(console) as progress:
+        with JobBar(console, "trials") as progress:
             found = reranking.rerank(folder, settings, store, progress, keep_changed=force)
         with Archive.open(folder.archive_file, read_only=True) as archive:
             step = max(archive.told() - 1, 0)  # a resumed search drops what stands at its own steps and later
@@ -82,20 +90,30 @@ def rerank(
     terminal.print_report(report, reranking.save_reranking(folder, found, report), as_json=as_json)
 
 
+@with_study_options
 def evaluate(
     layers: Annotated[
         list[str],
         typer.Argument(metavar="LAYER...", help="Catalogue names, formulas, text forms, RUN#rank or .json files."),
     ],
+    options: StudyOptions,
+    settings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STUDY",
+            help="Networks, data, training and lowering: the .toml file of a comparison or of a search, or a name of "
+            "`evonas list`.",
+            autocompletion=shipped_names("comparison", "search"),
+        ),
+    ] = None,
     arch: Annotated[
-        str, typer.Option(metavar="A,B,...", help="Networks or tasks; default: those of --settings, or desk-size ones.")
+        str, typer.Option(metavar="A,B,...", help="Networks or tasks; default: those of --settings, or small ones.")
     ] = "",
     data: Annotated[
         str,
         typer.Option(metavar="D,...", help="digits, fashion_mnist, cifar10, npz:FILE; default: that of --settings."),
     ] = "",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; training.steps.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
     batch_sizes: Annotated[
         str,
         typer.Option(
@@ -109,26 +127,8 @@ def evaluate(
             metavar="NAME", help="To compare with; may be repeated. Default: those of --settings, or bn-relu."
         ),
     ] = None,
-    settings: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Tasks, data, training and lowering: the .toml file of a comparison or of a search, or a name of "
-            "`evonas list`.",
-            autocompletion=shipped_names("comparison", "search"),
-        ),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="a.b=c", help="Set a key of the file; may be repeated.")
-    ] = None,
     test: Annotated[bool, typer.Option("--test", help="Score on test images, for a final comparison.")] = False,
     costs: Annotated[bool, typer.Option(help="Measure time, memory and parameters.")] = True,
-    run: Annotated[Path | None, typer.Option(help="Where everything goes; default: runs/evaluate-<name>.")] = None,
-    resume: ResumeOption = False,
-    force: ForceOption = False,
-    workers: WorkersOption = None,
-    device: DeviceOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Any layers on any networks and data: accuracy under several seeds, differences, time and memory.
 
@@ -138,47 +138,41 @@ def evaluate(
     Batch-size sensitivity: [bold]--batch-sizes 2,8,32,128[/bold]. A task of your own:
     [bold]--arch my_package.tasks:my_task[/bold].
 
-    Finished trainings are kept: after Ctrl-C the same command with --resume goes on.
+    There are 3 seeds by default.
     """
     from evonas import config
     from evonas.cli import terminal
+    from evonas.cli.study_run import run_and_print
     from evonas.compare.columns import columns_of, contenders_of, find_data, find_task
     from evonas.compare.report import matrix_report
     from evonas.compare.run import run_matrix
     from evonas.compare.trials import fresh_seeds
-    from evonas.config import section
     from evonas.extensions import load_extensions
-    from evonas.report.save import save_report
-    from evonas.runs.folder import working_folder
-    from evonas.runs.store import RESULTS, Store
     from evonas.search import named
 
-    given: dict[str, Setting] = {"training.steps": steps, "execution.workers": workers, "execution.device": device}
-    read = config.load_comparison(settings, changes_of(overrides, given | _scored(test=test)))
-    found, console = read.config, terminal.console(stderr=True)
+    read = config.load_comparison(settings, options.changes({"training.steps": steps} | _scored(test=test)))
+    found = read.config
     load_extensions(found.extensions)
     if read.unread:
         said = f"note: {settings} is a search; its {', '.join(read.unread)} do not count here"
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        terminal.console(stderr=True).print(said, highlight=False, markup=False, soft_wrap=True)
     names = _listed(arch) or ([] if settings else ["preact_resnet", "mobilenet_v2"])
     tasks = [find_task(name, found if settings else None) for name in names] or found.tasks
     datasets = [find_data(name, found) for name in _listed(data)]
     columns = columns_of(found, tasks, datasets, _batch_sizes(batch_sizes))
     contenders = contenders_of({text: named.find_layer(text) for text in layers}, baseline or found.baselines)
-    folder, numbers = run or Path("runs") / f"evaluate-{found.name}", fresh_seeds(found, seeds)
+    seeds = fresh_seeds(found, options.seeds or DEFAULT_SEEDS)
     shown = dict.fromkeys(column.learned_from for column in columns.values())
     length = f"{found.training.steps} steps of {found.training.batch_size} samples"
     title = f"{found.name}: {', '.join(shown)} ({found.data.score_on} samples), {length}"
-    with (
-        terminal.resumable("finished trials are recorded, go on with --resume"),
-        working_folder(folder, RESULTS, section.dump(found), resume=resume) as file,
-        Store.open(file) as store,
-    ):
-        with terminal.JobBar(console, "trials and costs" if costs else "trials") as progress:
-            matrix = run_matrix(title, columns, contenders, numbers, store, progress, costs=costs, keep_changed=force)
-        report = matrix_report(matrix)
-        files = save_report(folder, report)
-    terminal.print_report(report, files, as_json=as_json)
+
+    def work(store: "Store", on_progress: "Callable[[JobProgress], None]") -> "Report":
+        matrix = run_matrix(
+            title, columns, contenders, seeds, store, on_progress, costs=costs, keep_changed=options.force
+        )
+        return matrix_report(matrix)
+
+    run_and_print(found, options.folder(f"evaluate-{found.name}"), options, work)
 
 
 def _scored(*, test: bool) -> dict[str, Setting]:

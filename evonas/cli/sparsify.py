@@ -1,23 +1,24 @@
 """``evonas sparsify``: what dropping inputs of linear layers costs a language model, and what it saves."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from evonas.cli.app import ForceOption, JsonOption, ResumeOption
-from evonas.cli.study_command import RunOption
-
-if TYPE_CHECKING:
-    from evonas.report.save import Report
-    from evonas.runs.store import Outcome
-    from evonas.studies.sparsity.study import Measurement
+from evonas.cli.study_command import StudyOptions, with_study_options
 
 
-def sparsify(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="An id of the hub, a folder, or a GGUF file.")],
+def _sparsify(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|STUDY",
+            help="A model: an id of the hub, a folder, or a GGUF file. Or a study: a .toml file, or a name of "
+            "`evonas list studies`.",
+        ),
+    ],
+    options: StudyOptions,
     method: Annotated[
         list[str] | None,
         typer.Option(help="teal, wina, cats, r-sparse, random, or all; may be repeated. Default: teal, wina."),
@@ -55,67 +56,61 @@ def sparsify(
         int | None, typer.Option(help="First positions of a window that stay dense. Default: 0.", min=0)
     ] = None,
     speed: Annotated[
-        bool, typer.Option(help="Whether to time decoding as well, dense and sparse taking turns.")
-    ] = True,
-    compile_models: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Whether both are compiled when speed is measured.")
-    ] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of torch; default: its own choice.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "cpu",
+        bool | None,
+        typer.Option(
+            "--speed/--no-speed", help="Time decoding as well, dense and sparse taking turns. Default: speed."
+        ),
+    ] = None,
+    compiled: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Compile both models before they are timed. Default: no-compile."),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch. Default: its own choice.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16. Default: float32.")] = None,
-    run: RunOption = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; speed is measured in one, by itself.")] = 1,
-    resume: ResumeOption = False,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Drop the inputs of a language model's linear layers that matter least: perplexity, savings, speed.
 
     Example: [bold]evonas sparsify HuggingFaceTB/SmolLM2-135M --method wina --sparsity 0.5[/bold]
 
-    Nothing is trained, and no code or pickle of the model's files is run.
+    Every option sets the key of that name in the study. Nothing is trained, and no code or pickle of a model is run.
 
-    What is scored and what calibrates have no passage in common.
-
-    Finished measurements are kept: after Ctrl-C the same command with --resume goes on, and a larger grid adds to it.
+    What is scored and what calibrates have no passage in common. Speed is measured in one process, by itself.
     """
-    import torch
+    from evonas.cli.study_kinds import SPARSITY
+    from evonas.cli.study_run import run_prepared
+    from evonas.config import section
+    from evonas.config.presets import presets
 
-    from evonas.cli.study_run import run_and_print
-    from evonas.config.section import parse_section
-    from evonas.studies.sparsity import measuring
-    from evonas.studies.sparsity.study import SparsityStudyConfig
-    from evonas.studies.sparsity.study_report import sparsity_report
-    from evonas.studies.study import Study
+    changes = options.changes(
+        {
+            "methods": method,
+            "sparsities": sparsity,
+            "allocations": allocation,
+            "transform": transform,
+            "selection": selection,
+            "texts": text,
+            "calibration": calibration,
+            "tokens": tokens,
+            "calibration_tokens": calibration_tokens,
+            "context": context,
+            "dense_first": dense_first,
+            "speed": speed,
+            "compiled": compiled,
+            "dtype": dtype,
+            "execution.threads": threads,
+        }
+    )
+    if model.endswith(".toml") or model in {preset.name for preset in presets("sparsity")}:
+        study = section.load_as(SPARSITY.settings, model, changes)
+    else:
+        study = section.parse_changed(SPARSITY.settings, {"name": _name(model), "model": model}, changes, "sparsify")
+    run_prepared(SPARSITY, study, options)
 
-    stem = Path(model).name.removesuffix(".gguf")
-    settings = {
-        "name": "sparsify-" + re.sub(r"[^A-Za-z0-9._+-]+", "-", stem),
-        "model": model,
-        "methods": method,
-        "sparsities": sparsity,
-        "allocations": allocation,
-        "transform": transform,
-        "selection": selection,
-        "texts": text,
-        "calibration": calibration,
-        "tokens": tokens,
-        "calibration_tokens": calibration_tokens,
-        "context": context,
-        "dense_first": dense_first,
-        "speed": speed,
-        "compiled": compile_models,
-        "dtype": dtype,
-        "execution": {"device": device, "threads": threads or torch.get_num_threads(), "workers": workers},
-    }
-    given = {key: value for key, value in settings.items() if value is not None}
-    study = parse_section(SparsityStudyConfig, given, "sparsify")
-    folder = run or Path("runs") / study.name
-    material = measuring.load_material(study)
-    grid = material.grid(study)
 
-    def report(outcomes: "Mapping[Measurement, Outcome]") -> "Report":
-        return sparsity_report(study.name, grid, outcomes, material.facts(study))
+def _name(model: str) -> str:
+    """What a study of a model is called."""
+    return "sparsify-" + re.sub(r"[^A-Za-z0-9._+-]+", "-", Path(model).name.removesuffix(".gguf"))
 
-    runnable = Study(study.name, study.execution, measuring.sparsity_jobs(study, grid, folder), report)
-    run_and_print(study, runnable, folder, resume=resume, force=force, as_json=as_json)
+
+_sparsify.__name__ = "sparsify"
+sparsify = with_study_options(_sparsify, seeds=False)

@@ -7,8 +7,6 @@ from evonas.cli.study_command import study_verb
 if TYPE_CHECKING:
     from evonas.cli.study_run import StudyKind
 
-RESUMED = "Finished runs are kept: after Ctrl-C the same command with --resume goes on."
-
 
 def _stability() -> "StudyKind[Any]":
     from evonas.cli.study_kinds import STABILITY
@@ -32,31 +30,27 @@ stability = study_verb(
     "stability",
     "stability",
     _stability,
-    f"""How sensitive small transformers are to their learning rate: sizes x learning rates x interventions x seeds.
+    """How sensitive small transformers are to their learning rate: sizes x learning rates x interventions x seeds.
 
-    Example: [bold]evonas stability qk_layernorm --workers 2[/bold]
-
-    {RESUMED}""",
+    Example: [bold]evonas stability qk_layernorm --workers 2[/bold]""",
 )
 hypernet = study_verb(
     "hypernet",
     "hypernet",
     _hypernet,
-    f"""How fast hypernetworks learn: parametrizations x optimizers x learning rates x activations x norms x seeds.
+    """How fast hypernetworks learn: parametrizations x optimizers x learning rates x activations x norms x seeds.
 
-    Example: [bold]evonas hypernet mip_digits --workers 2[/bold]
-
-    {RESUMED}""",
+    Example: [bold]evonas hypernet mip_digits --workers 2[/bold]""",
 )
 steer = study_verb(
     "steer",
     "steering",
     _steer,
-    f"""Steer a model's activations: methods x sparsities x neurons x strengths x seeds, scored with its price.
+    """Steer a model's activations: methods x sparsities x neurons x strengths x seeds, with what that harms.
 
-    Example: [bold]evonas steer steer_digits[/bold]
+    Example: [bold]evonas steer steer_digits --workers 2[/bold]
 
-    Methods are compared where they cost the same. A model's files are only read: no code or pickle of theirs is run.
+    Methods are compared where they cost the same. The maps that they fit are kept in maps/ of the folder.
 
-    {RESUMED}""",
+    A model's files are only read: no code or pickle of theirs is run.""",
 )

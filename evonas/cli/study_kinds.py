@@ -1,4 +1,4 @@
-"""Learning-rate sweeps, hypernetworks and steering: from the settings of each to a study that can be run."""
+"""Learning-rate sweeps, hypernetworks, sparsity and steering: from the settings of each to a study that can be run."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -11,6 +11,9 @@ from evonas.runs.store import Outcome
 from evonas.search.named import find_layer
 from evonas.studies.hypernet import study as hypernet_study
 from evonas.studies.hypernet.report import hypernet_report
+from evonas.studies.sparsity import measuring
+from evonas.studies.sparsity import study as sparsity_study
+from evonas.studies.sparsity.study_report import sparsity_report
 from evonas.studies.stability import study as stability_study
 from evonas.studies.stability.report import stability_report
 from evonas.studies.steering import study as steering_study
@@ -48,7 +51,7 @@ def _hypernet(study: hypernet_study.HypernetStudyConfig, _folder: Path) -> Study
 
 
 def _steer(study: steering_study.SteeringStudyConfig, folder: Path) -> Study[Any]:
-    """Steering methods at matched price."""
+    """Steering methods at equal cost."""
     measurements = steering_study.steering_runs(study, folder)
 
     def report(outcomes: Mapping[steering_study.SteeringJob, Outcome]) -> Report:
@@ -58,6 +61,20 @@ def _steer(study: steering_study.SteeringStudyConfig, folder: Path) -> Study[Any
     return Study(study.name, study.execution, steering_study.steering_jobs(study, measurements, folder), report)
 
 
-STABILITY = StudyKind(stability_study.StabilityStudyConfig, _stability)
-HYPERNET = StudyKind(hypernet_study.HypernetStudyConfig, _hypernet)
-STEERING = StudyKind(steering_study.SteeringStudyConfig, _steer)
+def _sparsify(study: sparsity_study.SparsityStudyConfig, folder: Path) -> Study[Any]:
+    """What dropping inputs of linear layers costs and saves."""
+    material = measuring.load_material(study)
+    grid = material.grid(study)
+
+    def report(outcomes: Mapping[sparsity_study.Measurement, Outcome]) -> Report:
+        return sparsity_report(study.name, grid, outcomes, material.facts(study))
+
+    return Study(study.name, study.execution, measuring.sparsity_jobs(study, grid, folder), report)
+
+
+STABILITY = StudyKind(stability_study.StabilityStudyConfig, _stability, "grid.seeds")
+HYPERNET = StudyKind(hypernet_study.HypernetStudyConfig, _hypernet, "grid.seeds")
+STEERING = StudyKind(steering_study.SteeringStudyConfig, _steer, "seeds", "loading what is steered and its samples")
+SPARSITY = StudyKind(
+    sparsity_study.SparsityStudyConfig, _sparsify, preparation="loading the model, and cutting the texts into windows"
+)

@@ -1,21 +1,19 @@
-"""What people see on the terminal: tables, and the progress of jobs."""
+"""What people see on the terminal: tables, and what stands beside them."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import typer
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -23,17 +21,14 @@ from evonas.cli.app import INTERRUPTED
 from evonas.cli.verbosity import notes_are_shown
 from evonas.report.table import Table
 from evonas.runs.interrupt import RunInterruptedError
-from evonas.runs.progress import duration_text
 
 if TYPE_CHECKING:
     from evonas.report.save import Report
-    from evonas.runs.progress import JobProgress
     from evonas.search.ranking import Entry, Relatives
 
 FILE_WIDTH = 140
 READABLE = 40  # letters of a formula; with fewer on a line it cannot be read
 LONGEST_WORD = 24  # letters; longer ones are broken
-PLAIN_EVERY = 10.0  # seconds between lines when the output is not a terminal
 
 
 def print_ranking(groups: Sequence[Relatives], baselines: Sequence[Entry], *, title: str) -> None:
@@ -169,7 +164,10 @@ def _widened(widths: Sequence[int], texts: Sequence[Sequence[str]], left: int) -
 
 
 def print_report(report: Report, files: Sequence[Path], *, as_json: bool) -> None:
-    """The title, the tables and the files that were written, or the data as JSON; then, as errors, what failed."""
+    """The title, the tables with what their columns mean, the notes and the files that were written.
+
+    With ``as_json`` it is the data as JSON. What failed is printed as errors in either case.
+    """
     if as_json:
         print(report.json(), end="")
     else:
@@ -177,6 +175,10 @@ def print_report(report: Report, files: Sequence[Path], *, as_json: bool) -> Non
         out.print(report.title, highlight=False, markup=False, soft_wrap=True)
         for table in report.tables:
             out.print(Printed(table))
+            for name, meaning in table.explained().items():
+                out.print(Padding.indent(Text.assemble((name, "bold"), ": ", meaning), 2))
+        for note in report.notes:
+            out.print(note, highlight=False, markup=False)
         for path in files:
             out.print(f"wrote {path}", highlight=False, soft_wrap=True)
     for line in report.failures:
@@ -191,40 +193,6 @@ def resumable(how: str) -> Iterator[None]:
     except (RunInterruptedError, KeyboardInterrupt):
         console(stderr=True).print(f"interrupted; {how}", highlight=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
-
-
-class JobBar:
-    """Shows how far jobs are: a bar on a terminal, a line now and then elsewhere. Call it with a ``JobProgress``."""
-
-    def __init__(self, console: Console, what: str = "trials") -> None:
-        self._console, self._started, self._printed = console, time.monotonic(), time.monotonic()
-        self._what = what
-        columns = (TextColumn(what), BarColumn(bar_width=50), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, TextColumn("{task.fields[left]} left"), console=console)
-        self._task = self._bar.add_task("trials", total=None, left="-")
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._console.is_terminal:
-            self._bar.stop()
-
-    def __call__(self, progress: JobProgress) -> None:
-        """Show it."""
-        now = time.monotonic()
-        left = "-"
-        if progress.done:
-            left = duration_text((now - self._started) * (progress.total - progress.finished) / progress.done)
-        self._bar.update(self._task, completed=progress.finished, total=progress.total, left=left)
-        edge = not progress.done or progress.finished == progress.total
-        if not self._console.is_terminal and (edge or now - self._printed >= PLAIN_EVERY):
-            self._printed = now
-            self._console.print(f"{progress.finished} of {progress.total} {self._what}, {left} left", highlight=False)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -1,4 +1,4 @@
-"""Which cells a matrix has: tasks, data sets and batch sizes, and layers, from what people type."""
+"""The cells of a matrix, from what people type: tasks, data sets, batch sizes and layers."""
 
 from collections.abc import Mapping, Sequence
 

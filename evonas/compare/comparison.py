@@ -47,7 +47,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a contender did.
+    """The results of one contender.
 
     Attributes:
         contender: the layer.
@@ -68,7 +68,7 @@ class Standing:
     differences: Mapping[str, Difference]
 
     def as_json(self) -> dict[str, Any]:
-        """Everything about it; intervals and deviations of one number are null."""
+        """Everything about the contender; intervals and deviations of one number are null."""
         return {
             "name": self.contender.name,
             "baseline": self.contender.baseline,
@@ -94,7 +94,7 @@ class Comparison:
 
     @property
     def baselines(self) -> tuple[str, ...]:
-        """The names others are compared with, best first."""
+        """The names of the layers that others are compared with, best first."""
         return tuple(s.contender.name for s in self.standings if s.contender.baseline)
 
     def as_json(self) -> dict[str, Any]:

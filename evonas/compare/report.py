@@ -75,7 +75,7 @@ def score_table(comparison: Comparison) -> Table:
 
 
 def interval_text(found: Interval | None) -> str:
-    """In points, e.g. ``+2.93 [+1.40, +4.50]``."""
+    """A difference in points, e.g. ``+2.93 [+1.40, +4.50]``."""
     return written(_in_points(found), _IN_POINTS)
 
 
@@ -103,7 +103,11 @@ def difference_table(comparison: Comparison) -> Table:
             for name, found in standing.differences.items()
         ),
         dict.fromkeys(("mean over tasks", *comparison.tasks, "all pairs"), _IN_POINTS),
-        title="Paired differences in points with 95 % intervals (t): over seeds, and over all pairs of task and seed.",
+        title="Paired differences with 95 % intervals, in points: hundredths of the score.",
+        meanings={
+            "mean over tasks": "the mean over tasks of each seed, and an interval over seeds: the one to claim by.",
+            "all pairs": "every pair of task and seed as if it were independent, which makes intervals too narrow.",
+        },
     )
 
 

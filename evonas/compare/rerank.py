@@ -29,7 +29,7 @@ from evonas.tasks.from_config import task_names
 
 @dataclass(frozen=True, slots=True)
 class Reranking:
-    """The outcome.
+    """What a reranking found.
 
     Attributes:
         settings: the configuration the trials ran with.

@@ -1,4 +1,4 @@
-"""What a matrix says: scores, differences and costs."""
+"""The result of a matrix: scores, differences and costs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ LayerTask = tuple[str, str]  # layer, column
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """What was found.
+    """Scores, differences and costs of all cells.
 
     Attributes:
         title: name of the study, data and budget.

@@ -15,6 +15,7 @@ from evonas.config.section import Count, Section
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.report.statistics import TaskSeed
+from evonas.report.table import grouped
 from evonas.runs.jobs import Jobs, run_jobs
 from evonas.runs.progress import JobProgress
 from evonas.runs.store import Outcome, Store
@@ -30,7 +31,7 @@ CODE = ("search", "compare")
 
 
 class CellSpec(Section):
-    """A layer on a task: everything that what is found there depends on, but for what lies in files.
+    """A layer on a task: all the settings that its results depend on, but for the content of files.
 
     ``genome`` is a text form, of which ``key`` alone counts: other forms of the same graph are the same layer.
     """
@@ -68,7 +69,7 @@ class CellSpec(Section):
         return {key: value for key, value in super().identity().items() if key != "genome"}
 
     def evaluator(self) -> Evaluator:
-        """What judges layers on the task; the last one is kept, with its data."""
+        """The evaluator of the task; the last one is kept, with its data."""
         return _evaluator(CellSpec(**dict(self) | {"seed": 0, "key": "", "genome": ""}))
 
 
@@ -89,7 +90,7 @@ def _evaluator(spec: CellSpec) -> Evaluator:
 
 
 def fresh_seeds(config: SearchConfig, count: int) -> tuple[int, ...]:
-    """The seeds after the search's own, under which its layers were selected: scores there are the luckier ones."""
+    """The seeds after the search's own: under its own its layers were selected, so that scores there are biased."""
     return tuple(range(config.seed + 1, config.seed + 1 + count))
 
 
@@ -105,7 +106,7 @@ def by_task(config: SearchConfig) -> dict[str, SearchConfig]:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """What was found.
+    """The outcomes of all cells.
 
     Attributes:
         trials: by key of the layer, then by task and seed.
@@ -137,7 +138,7 @@ def run_cells(
         layers: what to train; equal layers are trained once.
         seeds: of initial weights and batches.
         store: where results are recorded.
-        on_progress: is told how far the run is, before the first job and after each.
+        on_progress: see ``run_jobs``.
         costs: whether costs are measured as well, one after the other.
         isolated: see ``run_jobs``.
         keep_changed: see ``run_jobs``.
@@ -159,15 +160,40 @@ def run_cells(
         for name, column in (columns if costs else {}).items()
         for key, layer in by_key.items()
     }
-    _require_trainable(columns, by_key.values())
-    specs: list[CellSpec] = [*trials.values(), *measured.values()]
-    jobs = Jobs(specs, do_cell, CODE, data=read_by, timed=lambda spec: isinstance(spec, CostSpec))
+    places: dict[CellSpec, tuple[str, Genome]] = {
+        spec: (name, by_key[key]) for (key, (name, _)), spec in trials.items()
+    }
+    places |= {spec: (name, by_key[key]) for (key, name), spec in measured.items()}
+
     execution = next(iter(columns.values())).execution  # all of them say the same
-    outcomes = run_jobs(jobs, store, execution, on_progress, isolated=isolated, keep_changed=keep_changed)
+    outcomes = run_jobs(
+        _cell_jobs(columns, places), store, execution, on_progress, isolated=isolated, keep_changed=keep_changed
+    )
     found: dict[str, dict[TaskSeed, Evaluation]] = {key: {} for key in by_key}
     for (key, cell), spec in trials.items():
         found[key][cell] = _evaluation(spec, outcomes[spec])
     return Cells(found, {place: outcomes[spec] for place, spec in measured.items()})
+
+
+def _cell_jobs(columns: Columns, places: Mapping[CellSpec, tuple[str, Genome]]) -> Jobs[CellSpec]:
+    """The cells as jobs, from the column and the layer of each."""
+
+    def doing(spec: CellSpec) -> str:
+        return f"{'measuring costs' if isinstance(spec, CostSpec) else 'training'} on {places[spec][0]}"
+
+    def check(missing: Sequence[CellSpec]) -> None:
+        found = grouped((places[spec] for spec in missing), lambda place: place[0])
+        _require_trainable(columns, {name: [layer for _, layer in own] for name, own in found.items()})
+
+    return Jobs(
+        list(places),
+        do_cell,
+        CODE,
+        data=read_by,
+        timed=lambda spec: isinstance(spec, CostSpec),
+        doing=doing,
+        check=check,
+    )
 
 
 def do_cell(spec: CellSpec, _needed: Mapping[CellSpec, Any]) -> dict[str, Any]:
@@ -205,13 +231,13 @@ def _evaluation(spec: CellSpec, outcome: Outcome) -> Evaluation:
     return Evaluation(spec.key, spec.seed, value["steps"], outcome.seconds, value["objectives"], rejected)
 
 
-def _require_trainable(columns: Columns, layers: Collection[Genome]) -> None:
-    """Build every network, and put a layer of each layout into it."""
-    of_each_layout = {layer.layouts: layer for layer in layers}.values()
-    for name, column in columns.items():
+def _require_trainable(columns: Columns, places: Mapping[str, Collection[Genome]]) -> None:
+    """Build the network of every column that has something to train, and put a layer of each layout into it."""
+    for name, layers in places.items():
+        column = columns[name]
         for task in evaluator_from_config(column).tasks:
             network = task.build(column.seed)
-            for layer in of_each_layout:
+            for layer in {layer.layouts: layer for layer in layers}.values():
                 try:
                     with_layer(network, layer, column.layer, task.norms)
                 except InputError as error:

@@ -38,6 +38,7 @@ class Report:
     Attributes:
         title: a line.
         tables: what is printed, and what ``results.md`` begins with.
+        notes: sentences below the tables, in print and in ``results.md``.
         data: everything, fit for JSON.
         details: further tables and paragraphs of ``results.md``.
         runs: a row for each run, for ``results.csv``.
@@ -49,6 +50,7 @@ class Report:
     title: str
     tables: Sequence[Table]
     data: Mapping[str, Any]
+    notes: Sequence[str] = ()
     details: Sequence[Table | str] = ()
     runs: Table | None = None
     pictures: Mapping[str, "Figure"] = field(default_factory=dict)
@@ -56,8 +58,9 @@ class Report:
     failures: Sequence[str] = ()
 
     def markdown(self) -> str:
-        """The tables, the details and what failed."""
-        parts = [part if isinstance(part, str) else part.markdown() for part in (*self.tables, *self.details)]
+        """The tables, the notes, the details and what failed."""
+        every = (*self.tables, *self.notes, *self.details)
+        parts = [part if isinstance(part, str) else part.markdown() for part in every]
         failed = "\n".join(f"- failed: {line}" for line in self.failures)
         return "\n\n".join(filter(None, [f"# {self.title}", *parts, failed])) + "\n"
 

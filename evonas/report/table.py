@@ -27,6 +27,7 @@ class Table:
         forms: by column, how its numbers are written, such as ``{:.1%}``. Without one whole numbers are written as they
             are, and others with four decimals.
         code: columns that Markdown sets as code, such as formulas.
+        meanings: by column, a sentence that says what it holds, for those whose names do not say it.
     """
 
     columns: tuple[str, ...]
@@ -34,6 +35,7 @@ class Table:
     title: str = ""
     forms: Mapping[str, str] = field(default_factory=dict)
     code: tuple[str, ...] = ()
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -43,11 +45,13 @@ class Table:
         *,
         title: str = "",
         code: tuple[str, ...] = (),
+        meanings: Mapping[str, str] | None = None,
     ) -> Self:
         """A table of rows by column; a column that a row lacks is missing there."""
         rows = list(rows)
         columns = tuple(dict.fromkeys(name for row in rows for name in row))
-        return cls(columns, tuple(tuple(row.get(name) for name in columns) for row in rows), title, forms or {}, code)
+        cells = tuple(tuple(row.get(name) for name in columns) for row in rows)
+        return cls(columns, cells, title, forms or {}, code, meanings or {})
 
     def column(self, name: str) -> list[Datum]:
         """The cells under a name, from top to bottom."""
@@ -76,21 +80,44 @@ class Table:
             | dict(zip(map(str, group.column(key)), group.column(value), strict=True))
             for left, group in self.by(*rest).items()
         ]
-        return type(self).of(rows, self.forms, title=self.title, code=self.code)
+        return type(self).of(rows, self.forms, title=self.title, code=self.code, meanings=self.meanings)
+
+    def without_constants(self, names: Sequence[str]) -> Self:
+        """The table without those columns of ``names`` that say the same in all rows; the title says it instead.
+
+        A cell that is empty or missing agrees with every other.
+        """
+        held = {name: {cell for cell in self.column(name) if cell not in (None, "")} for name in names if self.rows}
+        same = {name: cells.pop() for name, cells in held.items() if len(cells) == 1}
+        if not same:
+            return self
+        kept = [place for place, name in enumerate(self.columns) if name not in same]
+        said = "All rows: " + ", ".join(f"{name} {written(cell)}" for name, cell in same.items()) + "."
+        return replace(
+            self,
+            columns=tuple(self.columns[place] for place in kept),
+            rows=tuple(tuple(row[place] for place in kept) for row in self.rows),
+            title=f"{self.title} {said}".strip(),
+        )
 
     def cells(self) -> list[list[str]]:
         """The rows as people read them."""
         forms = [self.forms.get(name, "") for name in self.columns]
         return [[written(datum, form) for datum, form in zip(row, forms, strict=True)] for row in self.rows]
 
+    def explained(self) -> dict[str, str]:
+        """By name, what the columns hold that the table has; nothing where there is no row."""
+        return {name: self.meanings[name] for name in self.columns if name in self.meanings and self.rows}
+
     def markdown(self) -> str:
-        """The title and the table, without a last line's end; nothing where there is no row."""
+        """The title, the table and what its columns mean, without a last line's end; nothing where there is no row."""
         if not self.rows:
             return ""
         ticks = ["`" if name in self.code else "" for name in self.columns]
         rows = [[f"{tick}{cell}{tick}" for tick, cell in zip(ticks, row, strict=True)] for row in self.cells()]
         lines = [_line(self.columns), "|" + "---|" * len(self.columns), *map(_line, rows)]
-        return "\n".join([*([self.title, ""] if self.title else []), *lines])
+        below = [f"- `{name}`: {meaning}" for name, meaning in self.explained().items()]
+        return "\n".join([*([self.title, ""] if self.title else []), *lines, *([""] if below else []), *below])
 
     def csv(self) -> str:
         """The table with all digits; a mean and its deviation, or bounds, have columns of their own."""

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from evonas.config import ExecutionConfig
 from evonas.config.section import Section
 from evonas.errors import InputError, first_line
 from evonas.runs.interrupt import Interrupts
-from evonas.runs.progress import JobProgress
+from evonas.runs.progress import JobProgress, in_words, time_left
 from evonas.runs.provenance import code_digest, extension_digests, versions
 from evonas.runs.store import Key, Outcome, Store
 from evonas.runs.workers import Failure, Workers, threads
@@ -37,6 +38,14 @@ def _never(_: Section) -> bool:
     return False
 
 
+def _no_words(_: Section) -> str:
+    return ""
+
+
+def _no_check(_: Sequence[Section]) -> None:
+    """Nothing can be seen to be wrong before the jobs are done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Jobs(Generic[Spec]):
     """What is to be done, and what its results depend on.
@@ -49,6 +58,9 @@ class Jobs(Generic[Spec]):
         needs: the specs of the jobs that must be done before a job; they are added where they are missing.
         data: digests, by name, of what a job reads beside its spec: files, data sets, the source of a user's task.
         timed: whether a job measures time, so that nothing may run beside it.
+        doing: what is done in a job, in words for people; jobs with the same words take about as long.
+        check: called with the jobs that are not recorded, before one of them is done. It raises an InputError where one
+            cannot be done.
     """
 
     specs: Sequence[Spec]
@@ -57,6 +69,8 @@ class Jobs(Generic[Spec]):
     needs: Callable[[Spec], Sequence[Spec]] = _nothing
     data: Callable[[Spec], Mapping[str, str]] = _no_data
     timed: Callable[[Spec], bool] = _never
+    doing: Callable[[Spec], str] = _no_words
+    check: Callable[[Sequence[Spec]], None] = _no_check
 
 
 def run_jobs(
@@ -77,7 +91,7 @@ def run_jobs(
         jobs: what is to be done.
         store: where outcomes are recorded as they come.
         execution: workers, threads, device and timeout.
-        on_progress: is told how far the jobs are, before the first one and after each.
+        on_progress: is called with how far the jobs are, before those that may run at once and after each of them.
         isolated: whether even one worker is a process of its own, so that what a job does to it harms no other job.
         keep_changed: whether results that were made with other data, code or versions are kept as they are.
 
@@ -90,8 +104,9 @@ def run_jobs(
     made_from = _made_from(jobs, execution)
     keys = {spec: Key(spec_text(spec), made_from | dict(jobs.data(spec))) for spec in every}
     found = _recorded(store, keys, keep_changed=keep_changed)
-    recorded = len(found)
-    on_progress(JobProgress(recorded, len(every), 0))
+    if missing := [spec for spec in every if spec not in found]:
+        jobs.check(missing)
+    progress, recorded = _Progress(jobs, every, found, execution.workers), len(found)
     with Interrupts() as interrupts, _Runner(jobs.work, execution, isolated=isolated) as runner:
         for stage in stages:
             ready: list[Job[Spec]] = []
@@ -104,11 +119,15 @@ def run_jobs(
                     ready.append((spec, {need: outcome.value or {} for need, outcome in needed.items()}))
             timed = bool(ready) and jobs.timed(ready[0][0])
             coming = runner.outcomes(ready, alone=timed, at_most=len(every) - recorded)
+            waiting = dict.fromkeys(spec for spec, _ in ready)
+            on_progress(progress.now(waiting))
             for _ in ready:
                 (spec, _needed), outcome = interrupts.wait(partial(next, coming))
                 found[spec] = outcome
+                del waiting[spec]
                 store.record(keys[spec], outcome)
-                on_progress(JobProgress(len(found), len(every), len(found) - recorded))
+                progress.ended(spec, outcome)
+                on_progress(progress.now(waiting))
     return {spec: found[spec] for spec in every}
 
 
@@ -131,6 +150,39 @@ def _stages(jobs: Jobs[Spec]) -> list[list[Spec]]:
         depth(spec)
     places = sorted({(jobs.timed(spec), level) for spec, level in depths.items()})
     return [[spec for spec, level in depths.items() if (jobs.timed(spec), level) == place] for place in places]
+
+
+class _Progress(Generic[Spec]):
+    """What is known of the jobs while they are done.
+
+    Args:
+        jobs: the jobs.
+        every: all of them, with those that are needed.
+        found: the outcomes so far; it grows while this looks at it.
+        workers: how many jobs are done at once.
+    """
+
+    def __init__(self, jobs: Jobs[Spec], every: Sequence[Spec], found: Mapping[Spec, Outcome], workers: int) -> None:
+        self._jobs, self._found, self._workers = jobs, found, workers
+        self._kinds = {spec: (jobs.doing(spec), jobs.timed(spec)) for spec in every}
+        self._seconds: dict[tuple[str, bool], list[float]] = {}
+        self._done = 0
+        for spec, outcome in found.items():
+            self._seconds.setdefault(self._kinds[spec], []).append(outcome.seconds)
+
+    def ended(self, spec: Spec, outcome: Outcome) -> None:
+        """A job was done."""
+        self._done += 1
+        self._seconds.setdefault(self._kinds[spec], []).append(outcome.seconds)
+
+    def now(self, waiting: Iterable[Spec]) -> JobProgress:
+        """How far the jobs are, when these wait to be done, the first of them being done."""
+        left = Counter(kind for spec, kind in self._kinds.items() if spec not in self._found)
+        seconds, at_least = time_left(left, self._seconds, lambda kind: 1 if kind[1] else self._workers)
+        doing = [self._kinds[spec] for spec in waiting]
+        at_once = 1 if doing and doing[0][1] else self._workers
+        words = in_words([what for what, _ in doing[:at_once]])
+        return JobProgress(len(self._found), len(self._kinds), self._done, words, seconds, at_least)
 
 
 def _made_from(jobs: Jobs[Any], execution: ExecutionConfig) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What every study is: jobs, and a report of what came of them."""
+"""What all studies have in common: jobs, and a report of their outcomes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,5 +31,5 @@ class Study(Generic[Spec]):
 def run_study(
     study: Study[Spec], store: Store, on_progress: Callable[[JobProgress], None], *, keep_changed: bool = False
 ) -> Report:
-    """Do what is not recorded, and report. Arguments and errors: see ``run_jobs``."""
+    """Do the jobs that are not recorded, and make the report. Arguments and errors are those of ``run_jobs``."""
     return study.report(run_jobs(study.jobs, store, study.execution, on_progress, keep_changed=keep_changed))

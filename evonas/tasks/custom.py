@@ -1,6 +1,5 @@
 """Tasks that users write themselves, named ``package.module:function`` in a search file."""
 
-import importlib
 import inspect
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +31,12 @@ def custom_task(section: TaskConfig, batch_size: int, device: torch.device) -> T
 
 
 def source_file(section: TaskConfig) -> Path | None:
-    """The file in which a user's task is written, on which its results depend."""
-    module = importlib.import_module(section.task.partition(":")[0])
+    """The file in which a user's task is written, on which its results depend.
+
+    Raises:
+        InputError: no such module.
+    """
+    module = import_own(section.task.partition(":")[0], f"tasks.task: {section.task}")
     name = inspect.getsourcefile(module)
     return Path(name) if name else None
 

@@ -17,8 +17,9 @@ from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.runs.interrupt import RunInterruptedError
 from evonas.runs.jobs import spec_text
+from evonas.runs.progress import JobProgress
 from evonas.runs.store import Store
-from evonas.search.evaluator import evaluator_from_config
+from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.tasks.sources import images_digest
 
@@ -161,6 +162,35 @@ def test_a_layer_that_a_network_has_no_place_for_is_told_before_anything_is_trai
     with pytest.raises(InputError, match=r"on preact_resnet: .*layout"):
         run(made, layers=[S0, CATALOGUE["layernorm"]])
     assert (made.trained, store.count()) == ([], 0)
+
+
+def test_no_network_is_built_where_all_is_recorded_and_only_those_of_what_is_missing(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: a count of what is built."""
+    built: list[str] = []
+
+    def counted(column: SearchConfig) -> Evaluator:
+        built.extend(task.label for task in column.tasks)
+        return evaluator_from_config(column)
+
+    monkeypatch.setattr("evonas.compare.trials.evaluator_from_config", counted)
+    run(Made(scored))
+    assert built == list(TASKS)
+    built.clear()
+    run(Made(scored))
+    assert built == []
+    wider = TINY.tasks[1].model_copy(update={"width": 0.75})
+    run(Made(scored), settings=TINY.model_copy(update={"tasks": (TINY.tasks[0], wider)}))
+    assert built == [TASKS[1]]
+
+
+def test_progress_names_trainings_and_costs_for_what_they_are(store: Store) -> None:
+    seen: list[JobProgress] = []
+    one = TINY.model_copy(update={"tasks": TINY.tasks[:1]})
+    run_cells(by_task(one), [S0], [2], store, seen.append, costs=True)
+    words = [each.doing for each in seen]
+    assert words == ["training on preact_resnet", "", "measuring costs on preact_resnet", ""]
 
 
 def test_a_spec_holds_what_a_trial_depends_on_and_nothing_else() -> None:

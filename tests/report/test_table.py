@@ -119,3 +119,24 @@ def test_a_report_is_written_whole_and_a_second_one_replaces_its_boards(tmp_path
     assert [(event.step, event.value) for event in run.Scalars("final")] == [(3, 0.5)]
     whole = EventAccumulator(str(tmp_path / "tb" / tmp_path.name)).Reload()  # a run is called by its last folder
     assert (len(whole.Images("losses")), len(whole.Tensors("results/text_summary"))) == (1, 1)
+
+
+def test_what_columns_mean_is_said_of_those_that_are_there() -> None:
+    table = Table.of([{"a": 1, "b": 2}], meanings={"a": "the first.", "c": "is not there."})
+    assert table.explained() == {"a": "the first."}
+    assert table.markdown().splitlines()[-2:] == ["", "- `a`: the first."]
+    assert Table.of([], meanings={"a": "the first."}).explained() == {}
+
+
+def test_a_setting_that_all_rows_share_is_said_once() -> None:
+    rows: list[dict[str, Datum]] = [
+        {"method": "dense", "split": "", "basis": None, "norm": "none", "loss": 1.0},
+        {"method": "teal", "split": "even", "basis": "own", "norm": "none", "loss": 2.0},
+        {"method": "wina", "split": "even", "basis": "other", "norm": "none", "loss": 2.0},
+    ]
+    table = Table.of(rows, title="Losses.")
+    found = table.without_constants(("split", "basis", "norm"))
+    assert found.columns == ("method", "basis", "loss")
+    assert found.title == "Losses. All rows: split even, norm none."
+    assert found.column("loss") == table.column("loss")
+    assert table.without_constants(("basis",)) == table

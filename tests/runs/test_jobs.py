@@ -80,6 +80,10 @@ def timeless(found: Mapping[Power, Outcome]) -> list[tuple[Any, str]]:
     return [(outcome.value, outcome.failure) for outcome in found.values()]
 
 
+def counted(progress: JobProgress) -> tuple[int, int, int]:
+    return progress.finished, progress.total, progress.done
+
+
 def done(folder: Path) -> list[str]:
     return sorted((folder / "done").read_text().split())
 
@@ -89,9 +93,9 @@ def test_each_job_is_done_once_and_recorded(tmp_path: Path, store: Store) -> Non
     execution = ExecutionConfig()
     found = run_jobs(Jobs(specs, work), store, execution, seen.append)
     assert timeless(found) == [({"power": 9}, ""), ({"power": 1}, ""), ({"power": 4}, "")]
-    assert seen == [JobProgress(n, 3, n) for n in range(4)]
+    assert list(map(counted, seen)) == [(n, 3, n) for n in range(4)]
     again = run_jobs(Jobs([*specs, power(5, tmp_path)], work), store, execution, seen.append)
-    assert seen[4:] == [JobProgress(3, 4, 0), JobProgress(4, 4, 1)]
+    assert list(map(counted, seen[4:])) == [(3, 4, 0), (4, 4, 1)]
     assert timeless(again)[3] == ({"power": 25}, "")
     assert done(tmp_path) == ["1^2", "2^2", "3^2", "5^2"]
 
@@ -115,6 +119,40 @@ def test_what_needs_a_failed_job_fails_with_it_and_is_tried_again_with_it(tmp_pa
         assert [found[spec].failure for spec in (broken, specs[0], specs[1])] == ["division by zero"] * 2 + [""]
         assert done(tmp_path).count("2^1") == tried
         assert "2^3" not in done(tmp_path)
+
+
+def test_jobs_that_fail_because_one_that_they_need_failed_are_reported_as_finished(
+    tmp_path: Path, store: Store
+) -> None:
+    """Counted by hand: the first power fails, and with it, without being done, the three above it."""
+    seen: list[JobProgress] = []
+    jobs = Jobs([power(2, tmp_path, 4, "divide")], work, needs=below)
+    run_jobs(jobs, store, ExecutionConfig(), seen.append)
+    assert list(map(counted, seen)) == [(0, 4, 0), (1, 4, 1), (2, 4, 1), (3, 4, 1), (4, 4, 1)]
+
+
+def test_progress_says_what_is_done_next_and_how_long_jobs_of_its_kind_took(tmp_path: Path, store: Store) -> None:
+    seen: list[JobProgress] = []
+    specs = [power(n, tmp_path, exponent) for exponent in (1, 2) for n in (2, 3)]
+    jobs = Jobs(specs, work, needs=below, doing=lambda spec: f"power {spec.exponent}")
+    found = run_jobs(jobs, store, ExecutionConfig(), seen.append)
+    assert [each.doing for each in seen] == ["power 1", "power 1", "", "power 2", "power 2", ""]
+    first, _, third, _ = (outcome.seconds for outcome in found.values())
+    assert [each.left for each in seen] == [None, first, None, None, third, 0]
+    assert [each.at_least for each in seen] == [False, True, False, False, False, False]
+    more, later = [*specs, power(5, tmp_path)], list[JobProgress]()
+    run_jobs(Jobs(more, work, needs=below, doing=jobs.doing), store, ExecutionConfig(), later.append)
+    recorded = list(found.values())
+    means = [(recorded[n].seconds + recorded[n + 1].seconds) / 2 for n in (0, 2)]
+    assert (later[0].left, later[0].at_least) == (pytest.approx(sum(means)), False)
+
+
+def test_jobs_of_several_workers_are_named_together(tmp_path: Path, store: Store) -> None:
+    seen: list[JobProgress] = []
+    specs = [power(n, tmp_path) for n in range(3)] + [power(9, tmp_path, accident="timed")]
+    jobs = Jobs(specs, work, timed=lambda spec: spec.accident == "timed", doing=lambda spec: spec.accident or "plain")
+    run_jobs(jobs, store, ExecutionConfig(workers=2), seen.append)
+    assert [each.doing for each in seen] == ["2 x plain", "2 x plain", "plain", "", "timed", ""]
 
 
 @pytest.mark.parametrize(

@@ -108,10 +108,10 @@ def made_steering() -> Made:
             place = {"task": "t", "method": method, "sparsity": sparsity_, "strength": strength, "seed": seed}
             pieces[steering.SteeringCell(**place)] = piece
             score = scores[seed - 1] if (sparsity_, strength) == (0.0, 1.0) else number()
-            outcomes[piece] = Outcome({"score": score, "price": 10 + strength + number()})
+            outcomes[piece] = Outcome({"score": score, "cost": 10 + strength + number()})
             outcomes[fit] = Outcome({"share": 0.5 if sparsity_ else 1.0, "sites": 1, "losses": [[1, number()]]})
     outcomes[list(pieces.values())[-1]] = FAILED
-    return Made(steering_report("st", (0.05, 0.1), pieces, outcomes, {}), 1, "score at 1", scores)
+    return Made(steering_report("st", (0.05, 0.1), pieces, outcomes, {}), 1, "score at strength 1", scores)
 
 
 def made_sparsity() -> Made:
@@ -227,7 +227,7 @@ def read_table(lines: Sequence[str]) -> dict[str, str]:
     return dict(zip(read(lines, "\u2503"), read(lines, "\u2502"), strict=True))
 
 
-@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("width", [80, 100, 140])
 def test_a_terminal_shows_all_of_a_table(made: Made, width: int) -> None:
     for table in tables(made.report):
         stream = io.StringIO()
@@ -247,6 +247,13 @@ def test_a_terminal_shows_all_of_a_table(made: Made, width: int) -> None:
             names, values = read(lines, "\u2502")
             assert names == bare("".join(table.columns) * len(cells))
             assert values == bare("".join(cell for row in cells for cell in row))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "sparsity"])  # it has columns for each of two texts
+def test_the_first_table_of_a_study_fits_into_100_columns_row_by_row(kind: str) -> None:
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(Printed(KINDS[kind]().report.tables[0]))
+    assert "\u2503" in stream.getvalue()  # a heading, which blocks of lines have not
 
 
 def numbers(data: object) -> Iterator[float]:

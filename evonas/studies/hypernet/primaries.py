@@ -53,7 +53,7 @@ class Displacement(nn.Module):
         self.head = nn.Conv2d(width, 2, 3, padding=1)
 
     def forward(self, pairs: Tensor) -> Tensor:
-        """The field."""
+        """The displacement field of a pair of images."""
         field: Tensor = self.head(self.blocks(pairs))
         return field
 

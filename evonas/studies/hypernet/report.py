@@ -69,12 +69,22 @@ def hypernet_report(name: str, outcomes: Mapping[HypernetRun, Outcome]) -> Repor
     )
 
 
-def tuned_table(tuned: Sequence[TunedRuns]) -> Table:
-    """A row for each parametrization with its correction and setting.
+MEANINGS = {
+    "noise": "how many random inputs the hypernetwork gets beside the setting gamma.",
+    "learning rate": "the best one of the grid: the lowest mean final loss over seeds, where no seed diverged.",
+    "final loss": "the loss after the last step, on batches that are the same for all runs.",
+    "metric": "the accuracy, or of a registration the negative loss: the mean over five gammas, larger is better.",
+    "steps saved": "the steps of the default parametrization, divided by the steps after which this one reaches the "
+    "default's final loss; `-` where it never does.",
+    "slope": "by how much the logarithm of the norm of the predicted parameters grows with that of the hypernetwork's "
+    "input, before training; 0 is no dependence.",
+    "gradient variance": "the variance of the gradient over gamma, divided by its squared mean, before training.",
+    "diverged": "runs at any learning rate that left the finite numbers or failed.",
+}
 
-    ``steps saved``: how many times fewer reach the default's final loss; ``slope``: of log ||theta|| on log ||z||, and
-    ``gradient variance``: over gamma, as a multiple of the squared mean gradient, both at the start.
-    """
+
+def tuned_table(tuned: Sequence[TunedRuns]) -> Table:
+    """A row for each parametrization with its correction and setting."""
     forms = {"learning rate": "{:g}", "steps saved": FASTER, "slope": "{:z.2f}", "gradient variance": "{:.2g}"}
     return Table.of(
         (
@@ -95,7 +105,8 @@ def tuned_table(tuned: Sequence[TunedRuns]) -> Table:
             for runs in tuned
         ),
         forms,
-    )
+        meanings=MEANINGS,
+    ).without_constants(("optimizer", "activation", "norm", "noise"))
 
 
 def ablation(tuned: Sequence[TunedRuns]) -> Table:

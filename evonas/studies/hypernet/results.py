@@ -1,4 +1,4 @@
-"""What a study says: each parametrization at its best learning rate, and the steps to the default's final loss."""
+"""Results of a study: each parametrization at its best learning rate, and the steps to the default's final loss."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,12 +46,12 @@ class TunedRuns:
 
     @property
     def name(self) -> str:
-        """As tables and pictures call it."""
+        """Its name in tables and pictures."""
         return self.parametrization + (f" {self.correction:g}" if self.correction else "")
 
     @property
     def best(self) -> Mapping[int, RunValue]:
-        """By seed, what runs at the best learning rate gave."""
+        """The values of the runs at the best learning rate, by seed."""
         return {} if self.learning_rate is None else self.rates[self.learning_rate]
 
     @property
@@ -65,7 +65,7 @@ class TunedRuns:
         return finite_summary(fmean(value["metric"]) for value in self.best.values())
 
     def mean(self, measure: Callable[[RunValue], float | None]) -> float | None:
-        """The mean of what can be measured of the runs."""
+        """The mean of a measurement over the runs for which it exists."""
         found = [number for value in self.best.values() if (number := measure(value)) is not None]
         return fmean(found) if found else None
 

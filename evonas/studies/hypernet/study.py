@@ -69,4 +69,14 @@ def hypernet_settings(grid: HypernetGrid) -> list[HypernetSetting]:
 
 def hypernet_jobs(runs: list[HypernetRun]) -> Jobs[HypernetRun]:
     """The runs as jobs."""
-    return Jobs(runs, do_hypernet_run, ("studies/hypernet",), data=lambda spec: {"images": images_digest(spec.data)})
+    return Jobs(
+        runs,
+        do_hypernet_run,
+        ("studies/hypernet",),
+        data=lambda run: {"images": images_digest(run.data)},
+        doing=_doing,
+    )
+
+
+def _doing(run: HypernetRun) -> str:
+    return f"training {run.parametrization}" if run.place is None else "training a network for one gamma"

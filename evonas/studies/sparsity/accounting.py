@@ -21,7 +21,7 @@ ATTENTION, ROTATION, LOW_RANK = "attention", "rotation", "low rank"
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:
-    """One layer, or all of a kind: dense, and as it is now.
+    """The costs of one layer, or of all layers of a kind, when dense and as it is now.
 
     Attributes:
         name: of the layer, or of the kind.
@@ -51,7 +51,7 @@ class LayerCost:
 
     @property
     def sparsity(self) -> float | None:
-        """The share of multiply-accumulates that is saved; None of what the dense model has not."""
+        """The share of multiply-accumulates that is saved; None for what the dense model does not have."""
         return 1 - self.macs / self.dense_macs if self.dense_macs else None
 
     @property
@@ -106,7 +106,7 @@ def decode_costs(
 
 
 def total(costs: Iterable[LayerCost]) -> LayerCost:
-    """The sum of all."""
+    """The sum of all costs."""
     return sum(costs, LayerCost("total", "total", 0, 0, 0, 0))
 
 

@@ -148,7 +148,7 @@ def _runs(model: nn.Module, block: str, batch: Any) -> list[Callable[[], Any]]:
 
 @contextmanager
 def _exchanged(model: nn.Module, site: LinearSite, layer: nn.Module) -> Iterator[None]:
-    """Another layer in place of one, while the context lasts."""
+    """Replace one layer by another while the context lasts."""
     put(model, site, layer)
     try:
         yield

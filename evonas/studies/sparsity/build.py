@@ -16,7 +16,7 @@ RANK_SHARE = 0.25
 
 
 class Builder:
-    """From a layer and a sparsity to the layer in its place.
+    """Makes, from a layer and a sparsity, the sparse layer that takes its place.
 
     Plain magnitudes know nothing of the layer, so layers that keep as many of them share one selector. With a
     low-rank term, the share a = ``RANK_SHARE`` of the weights that may be read goes to it, and the kept columns get the
@@ -50,7 +50,7 @@ class Builder:
         self._factors: dict[LinearSite, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, site: LinearSite, sparsity: float, *, sparse: bool = False) -> SparseLinear:
-        """The layer.
+        """Make the sparse layer.
 
         Raises:
             InputError: a threshold is wanted, and the calibration never reached the layer.

@@ -83,7 +83,7 @@ def decode_rates(
 
 
 def decoded_logits(decoder: Decoder, tokens: Tensor, *, prompt: int) -> Tensor:
-    """What the model says at each step of decoding a text, as ``decode_rates`` runs it.
+    """The logits of the model at each step of decoding a text, as ``decode_rates`` runs it.
 
     Shapes: tokens [t] -> [t - prompt, vocabulary].
 

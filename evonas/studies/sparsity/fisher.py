@@ -64,7 +64,7 @@ def fisher_curves(
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """A call of a layer, and the gradient at its output."""
+    """One call of a layer, with the gradient at its output."""
 
     site: LinearSite
     input: Tensor

@@ -23,7 +23,7 @@ class Rotation(nn.Module):
         self._memo: Memo[Tensor] = Memo()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rotate."""
+        """Rotate the input."""
         return self._memo(x, self._multiply)
 
     def _multiply(self, x: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class LowRank(nn.Module):
         return self.down.shape[1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply."""
+        """Multiply the input with the low-rank matrix."""
         return x @ self.down @ self.up
 
 

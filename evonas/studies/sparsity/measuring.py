@@ -46,7 +46,7 @@ DENSE, SPARSE = "dense", "sparse"
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a study works with.
+    """The model and the texts of a study.
 
     Attributes:
         language: the model and its tokenizer.
@@ -71,7 +71,7 @@ class Material:
         return grid_of(study, self.source, digests, self.calibration.digest, self.language.bos, where)
 
     def facts(self, study: SparsityStudyConfig) -> dict[str, str]:
-        """What must be stated beside any figure of the study."""
+        """The facts that belong beside any figure of the study."""
         texts = (f"{len(windows.rows)} windows of {name}" for name, windows in self.texts.items())
         context, bos, first = self.calibration.rows.shape[1], self.language.bos, study.dense_first
         mode = "compiled" if study.compiled else "eager"
@@ -82,9 +82,7 @@ class Material:
             "scored": f"{', '.join(texts)}; each of {context} tokens, by itself, {begins}",
             "dense positions": f"the first {first} of each window" if first else "none",
             "calibration": f"{len(self.calibration.rows)} windows of {self.calibration.name}, of other passages",
-            "x dense": "ratio of perplexities, with a 95 % interval over the windows of this text",
-            "MACs": "of one decoded token, with the head and without attention, relative to dense",
-            "speed": f"batch 1, {study.execution.threads} threads, {mode}, median and range over rounds, beside dense",
+            "speed": f"{study.execution.threads} threads, {mode}",
         }
 
 
@@ -127,11 +125,18 @@ def sparsity_jobs(study: SparsityStudyConfig, grid: Grid, folder: Path) -> Jobs[
         ("studies/sparsity",),
         needs=partial(_needs, grid),
         timed=lambda measurement: isinstance(measurement, SpeedMeasurement),
+        doing=_doing,
     )
 
 
+def _doing(measurement: Measurement) -> str:
+    setting = measurement.setting
+    what = {CostMeasurement: "measuring what each layer may drop", QualityMeasurement: "scoring"}
+    return f"{what.get(type(measurement), 'timing')} ({setting.label if setting else 'dense'})"
+
+
 def _needs(grid: Grid, measurement: Measurement) -> tuple[Measurement, ...]:
-    """An allocation goes by what dropping costs."""
+    """An allocation needs the measurement of what dropping costs."""
     costs = (
         None
         if isinstance(measurement, CostMeasurement) or measurement.setting is None
@@ -153,7 +158,7 @@ def _measuring(study: SparsityStudyConfig, folder: Path) -> "Measuring":
 
 
 class Measuring:
-    """From a measurement to its value."""
+    """Carries out measurements on the loaded model."""
 
     def __init__(self, material: Material, folder: Path) -> None:
         self.model, self.bos = material.language.model, material.language.bos
@@ -163,7 +168,7 @@ class Measuring:
         self.folder = folder
 
     def __call__(self, measurement: Measurement, recorded: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Do it, by the recorded costs if there are any."""
+        """Carry out a measurement, with the recorded costs of dropping if the allocation needs them."""
         try:
             if isinstance(measurement, CostMeasurement):
                 return self.costs(measurement)
@@ -177,7 +182,7 @@ class Measuring:
             raise RuntimeError(str(error)) from None
 
     def costs(self, measurement: CostMeasurement) -> dict[str, Any]:
-        """Errors by block and layer."""
+        """The errors that dropping causes, by block and layer."""
         with self._sparse(self.model, measurement.setting, 0.5) as report:
             assert report.costs is not None
             return {
@@ -252,7 +257,7 @@ def _with_bos(row: Tensor, bos: int | None) -> Tensor:
 
 
 def _losses(windows: Sequence[Window]) -> dict[str, Any]:
-    """As the record keeps it: a loss that is not finite is null."""
+    """The losses as they are recorded: one that is not finite is null."""
     return {
         "tokens": [window.tokens for window in windows],
         "nll": [window.nll if math.isfinite(window.nll) else None for window in windows],
@@ -260,7 +265,7 @@ def _losses(windows: Sequence[Window]) -> dict[str, Any]:
 
 
 def _by_kind(report: SparsityReport) -> dict[str, float]:
-    """What the kinds of layers drop, as allocated: the mean over their weights."""
+    """By kind of layer, the share that was allocated: the mean over weights."""
     weights, dropped = dict[str, int](), dict[str, float]()
     for layer in report.layers:
         weights[layer.kind] = weights.get(layer.kind, 0) + layer.weights

@@ -1,22 +1,26 @@
-"""What ``sparsify`` gives: what each layer drops, and the way back."""
+"""The report that ``sparsify`` returns: what each layer drops, how to save that, and how to undo it."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from evonas.report.table import grouped
 from evonas.studies.sparsity.allocation import ErrorCurves, put
 from evonas.studies.sparsity.layer import DropCounter, SparseLinear
+from evonas.studies.sparsity.saving import SavedLayer, SavedSparsity, write_sparsity
 from evonas.studies.sparsity.selection import Prefill
 from evonas.studies.sparsity.sites import LinearSite
 
 
 @dataclass(frozen=True, slots=True)
 class LayerSparsity:
-    """One layer: the sparsity it was to have, and the one it had.
+    """One layer: the sparsity that was requested, and the one that was achieved.
 
     Attributes:
         name: qualified name.
@@ -49,7 +53,7 @@ class LayerSparsity:
 
 @dataclass(frozen=True, slots=True)
 class SparsifySettings:
-    """How a model was made sparse; with the achieved sparsities, what is to be told with any figure."""
+    """How a model was made sparse; state it, and the achieved sparsities, beside any figure."""
 
     method: str
     sparsity: float
@@ -57,13 +61,20 @@ class SparsifySettings:
     allocation: str
     transform: bool
     prefill: Prefill
+    seed: int = 0
+
+
+class SparsityWarning(UserWarning):
+    """The weights of a sparse model are read, for instance to be saved: they say nothing of its sparsity."""
 
 
 class SparsityReport:
     """A model that was made sparse in place; ``restore`` makes it what it was, to the last bit.
 
     Used as a context it restores when the context ends. While it lasts, parameters and their names are those of the
-    dense model, but where a transform gave a layer a weight in another basis.
+    dense model, but where a transform gave a layer a weight in another basis. A state dict of the model, and so what
+    ``save_pretrained`` writes, holds the weights of the dense model in any case, and a ``SparsityWarning`` says so:
+    ``save`` keeps how the model was made sparse, and ``evonas.sparsity.load`` makes the dense model sparse again.
 
     Attributes:
         model: the model.
@@ -85,7 +96,7 @@ class SparsityReport:
         costs: ErrorCurves | None = None,
     ) -> None:
         self.model, self.settings, self.partners, self.costs = model, settings, dict(partners or {}), costs
-        self._requested, self._placed, self._hooks = dict(requested), dict(placed), hooks
+        self._requested, self._placed, self._hooks = dict(requested), dict(placed), tuple(hooks)
         self._by_rows = [layer for layer in placed.values() if layer.sparse and layer.weight.is_contiguous()]
         self._active = True
         try:
@@ -93,6 +104,11 @@ class SparsityReport:
                 layer.to_columns()
             for site, layer in placed.items():
                 put(model, site, layer)
+            self._hooks = (
+                *self._hooks,
+                model.register_state_dict_pre_hook(_warn_of_dense_weights),
+                model.register_state_dict_post_hook(DenseWeights(placed)),
+            )
         except BaseException:  # out of memory, or an interrupt
             self.restore()
             raise
@@ -116,13 +132,38 @@ class SparsityReport:
 
     @property
     def decode(self) -> float | None:
-        """The same of inputs with a single position."""
+        """The achieved mean over inputs with a single position, as in decoding."""
         return weighted_mean(self.layers, [layer.decode for layer in self.layers])
 
     def reset(self) -> None:
-        """Count anew what is dropped."""
+        """Set the counts of dropped inputs to 0."""
         for layer in self._placed.values():
             layer.tally = DropCounter()
+
+    def save(self, file: str | Path) -> None:
+        """Write, as JSON, how the model was made sparse; ``evonas.sparsity.load`` reads it. Weights are not in it."""
+        settings = self.settings
+        layers = {
+            site.name: SavedLayer(
+                inputs=site.inputs,
+                outputs=site.outputs,
+                sparsity=share,
+                threshold=_threshold(self._placed.get(site)),
+            )
+            for site, share in self._requested.items()
+        }
+        saved = SavedSparsity(
+            model=type(self.model).__name__,
+            method=settings.method,
+            selection=settings.selection,
+            allocation=settings.allocation,
+            transform=settings.transform,
+            prefill_share=settings.prefill.share,
+            prefill_first=settings.prefill.first,
+            seed=settings.seed,
+            layers=layers,
+        )
+        write_sparsity(Path(file), saved)
 
     def restore(self) -> None:
         """Put the old layers back; a second call does nothing."""
@@ -135,6 +176,25 @@ class SparsityReport:
             layer.to_rows()
         for site in self._placed:
             put(self.model, site, site.module)
+
+    def __str__(self) -> str:
+        kinds = grouped(self.layers, lambda layer: (layer.kind, layer.inputs, layer.outputs, layer.kernel))
+        lines = [
+            f"  {kind:{max(len(name) for name, *_ in kinds)}}  {len(own)} of {inputs} x {outputs}, "
+            f"{_percent(weighted_mean(own, [layer.requested for layer in own]))} to drop, "
+            f"{_percent(weighted_mean(own, [layer.achieved for layer in own]))} dropped so far, {kernel}"
+            for (kind, inputs, outputs, kernel), own in kinds.items()
+        ]
+        return "\n".join([self._summary(), *lines])
+
+    def _summary(self) -> str:
+        settings = self.settings
+        basis = ", transformed" if settings.transform else ""
+        state = f"{_percent(self.achieved)} dropped so far" if self._active else "restored"
+        return (
+            f"{settings.method} on a {type(self.model).__name__}, {_percent(settings.sparsity)} of the inputs of "
+            f"{len(self._requested)} layers to drop ({settings.selection}, {settings.allocation}{basis}), {state}"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -152,6 +212,43 @@ def weighted_mean(layers: Sequence[LayerSparsity], shares: Sequence[float | None
         return None
     total = sum(layer.weights for layer in layers)
     return sum(layer.weights * share for layer, share in zip(layers, known, strict=True)) / total
+
+
+class DenseWeights:
+    """Puts the weights of the dense model into a state dict, where a transform gave a layer others.
+
+    A class, so that models with it can be copied and pickled.
+    """
+
+    def __init__(self, placed: Mapping[LinearSite, SparseLinear]) -> None:
+        self._weights = {
+            f"{name}.weight": site.weight
+            for site, layer in placed.items()
+            if layer.weight is not site.weight
+            for name in site.names
+        }
+
+    def __call__(self, _model: nn.Module, state: dict[str, Any], prefix: str, _metadata: object) -> None:
+        """See ``nn.Module.register_state_dict_post_hook``."""
+        for name, weight in self._weights.items():
+            if prefix + name in state:
+                state[prefix + name] = weight.detach()
+
+
+def _warn_of_dense_weights(_model: nn.Module, _prefix: str, _keep: bool) -> None:
+    said = (
+        "this state dict holds the weights of the dense model alone. Keep its sparsity with report.save(FILE); after "
+        "loading the weights, evonas.sparsity.load(model, FILE) makes the model sparse again."
+    )
+    warnings.warn(said, SparsityWarning, stacklevel=4)
+
+
+def _threshold(layer: SparseLinear | None) -> float | None:
+    return layer.selector.threshold if layer is not None and layer.selector.keep is None else None
+
+
+def _percent(share: float | None) -> str:
+    return "nothing" if share is None else f"{100 * share:.1f} %"
 
 
 def _of(site: LinearSite, requested: float, layer: SparseLinear | None) -> LayerSparsity:

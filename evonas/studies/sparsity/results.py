@@ -15,7 +15,7 @@ RATIO = {"ratio": "mean", "low": "low", "high": "high"}  # keys of JSON and what
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A model on a text.
+    """How well a model predicts a text.
 
     Attributes:
         perplexity: exp of the mean negative log-likelihood of a token; None where that is not finite.
@@ -48,7 +48,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class SparsityRow:
-    """A setting at a sparsity.
+    """One row: a setting at a sparsity, or the dense model.
 
     Attributes:
         place: which.
@@ -70,7 +70,7 @@ class SparsityRow:
 
 
 def rows_of(grid: Grid, outcomes: Mapping[Measurement, Outcome]) -> list[SparsityRow]:
-    """The rows, the dense model first."""
+    """The rows of the table, the dense model first."""
     dense = {name: outcomes[measurement] for name, measurement in grid.quality[Place(None, 0.0)].items()}
     rows = []
     for place, measurements in grid.quality.items():
@@ -96,7 +96,7 @@ def rows_of(grid: Grid, outcomes: Mapping[Measurement, Outcome]) -> list[Sparsit
 
 
 def sparsity_json(rows: Sequence[SparsityRow], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """All rows as JSON, with what must be told with any of their figures."""
+    """All rows as JSON, with the facts that belong beside any of their figures."""
     return {"settings": dict(facts), "rows": [_row_json(row) for row in rows]}
 
 

@@ -68,7 +68,7 @@ class ActivationMagnitudes(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class ScoreContext:
-    """What a score is made for.
+    """The layer for which a score is made.
 
     Attributes:
         name: of the layer.

@@ -40,7 +40,7 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """What was kept of an input.
+    """The part of an input that was kept.
 
     Attributes:
         values: the input with 0 in place of what was dropped [..., n], or the kept values alone [k].

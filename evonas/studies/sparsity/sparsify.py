@@ -1,10 +1,11 @@
-"""The front door: makes the linear layers of a model drop inputs, and gives the way back."""
+"""Makes the linear layers of a model drop inputs, and returns a report that can undo it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
@@ -44,6 +45,7 @@ def sparsify(
     prefill: Prefill | None = None,
     sparse_when: Pays | None = None,
     seed: int = 0,
+    thresholds: Mapping[str, float] | None = None,
 ) -> SparsityReport:
     """Make layers y = W x of ``model`` drop, for each token, the inputs that score lowest: y = W (g * x).
 
@@ -79,6 +81,8 @@ def sparsify(
             weight by columns; the others stay dense, as nothing would be won. None masks all layers, which is slower
             than dense and the same on every machine: for measuring quality.
         seed: of ``random``.
+        thresholds: with ``selection="threshold"``, by layer name, the score up to which inputs are dropped, as
+            ``SparsityReport.save`` keeps it; without it thresholds are read from the calibration.
 
     Raises:
         InputError: an unknown name, a sparsity outside [0, 1), a layer that is not supported, calibration that is
@@ -97,16 +101,20 @@ def sparsify(
     if rule.gated:
         activations, partners = _gated(model, sites)
         sites = tuple(activations)
-    _need(batches, selection, allocation if costs is None else UNIFORM, transform)
+    measured = selection if thresholds is None else "topk"
+    _need(batches, measured, allocation if costs is None else UNIFORM, transform)
     turned = rotate(normalized_groups(model, sites, batches[0])) if transform else {}
     build = Builder(rule, sites, turned, prefill, seed)
     hooks = {site: _see(activation, build.scores[site]) for site, activation in activations.items()}
     try:
-        if selection == "threshold":
+        if thresholds is not None:
+            build.samples = {name: torch.tensor([threshold]) for name, threshold in thresholds.items()}
+        elif selection == "threshold":
             scores = [(site, partial(build.sample_score, site)) for site in sites]
             build.samples = score_samples(model, scores, batches)
         if isinstance(sparsity, Mapping):
             shares = _named(sparsity, sites)
+            _require_thresholds(thresholds, shares)
         elif allocation == UNIFORM or sparsity == 0:
             shares = dict.fromkeys(sites, sparsity)
         else:
@@ -119,7 +127,7 @@ def sparsify(
     _remove(hook for site, hook in hooks.items() if site not in placed)
     total = sum(site.inputs * site.outputs for site in sites)
     mean = sum(share * site.inputs * site.outputs for site, share in shares.items()) / total
-    settings = SparsifySettings(method, mean, selection, allocation, transform, prefill)
+    settings = SparsifySettings(method, mean, selection, allocation, transform, prefill, seed)
     return SparsityReport(model, settings, shares, placed, hooks=tuple(hooks.values()), partners=partners, costs=costs)
 
 
@@ -193,6 +201,12 @@ def _named(sparsity: Mapping[str, float], sites: Sequence[LinearSite]) -> dict[L
         if name not in names:
             raise InputError(f"sparsity {name}", "is none of the layers", accepted=f"names such as {sites[0].name}")
     return {site: sparsity.get(site.name, 0.0) for site in sites}
+
+
+def _require_thresholds(thresholds: Mapping[str, float] | None, shares: Mapping[LinearSite, float]) -> None:
+    for site, share in shares.items():
+        if thresholds is not None and share and site.name not in thresholds:
+            raise InputError("thresholds", f"lack {site.name}", accepted="one for each layer that drops inputs")
 
 
 def _costs(sites: Sequence[LinearSite], costs: ErrorCurves) -> ErrorCurves:

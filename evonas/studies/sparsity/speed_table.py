@@ -119,7 +119,7 @@ def _measure(shape: LayerSize, device: torch.device, dtype: torch.dtype, cold: i
 
 
 def machine_facts(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
-    """What speeds depend on beside the model: hardware, threads, type of numbers, version of torch."""
+    """What speeds depend on apart from the model: hardware, threads, type of numbers, version of torch."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
         "processor": platform.processor() or platform.machine(),

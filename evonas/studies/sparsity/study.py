@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from pydantic import Field
 
 from evonas.config import ExecutionConfig
-from evonas.config.section import Count, NamedSection, PositiveInt, Section
+from evonas.config.section import Count, PositiveInt, Section, StudySection
 from evonas.errors import InputError
 from evonas.studies.sparsity.allocation import BEST, LEVELS, UNIFORM
 from evonas.studies.sparsity.scores import SCORE_METHODS, method_named
@@ -23,7 +24,14 @@ CONTEXT = 512
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 
 
-class SparsityStudyConfig(NamedSection):
+class SparsityExecution(ExecutionConfig):
+    """``[execution]``, with as many threads as torch takes by itself: speeds are measured with them."""
+
+    threads: PositiveInt = Field(default_factory=torch.get_num_threads)
+    """Threads of torch. Not set: as many as it takes by itself."""
+
+
+class SparsityStudyConfig(StudySection):
     """A study.
 
     Combinations that a method does not have are left out: CATS has no transform and, with one layer a block, nothing to
@@ -62,7 +70,7 @@ class SparsityStudyConfig(NamedSection):
     """Whether models are compiled before they are timed, the dense one too."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of the weights."""
-    execution: ExecutionConfig = ExecutionConfig(device="cpu")
+    execution: SparsityExecution = Field(default_factory=SparsityExecution)
     """Where the work is done."""
 
 
@@ -77,7 +85,7 @@ class SparsitySetting(Section):
 
     @property
     def label(self) -> str:
-        """For a legend, such as ``wina, greedy, transform``."""
+        """The name in legends, such as ``wina, greedy, transform``."""
         parts = (self.method, self.allocation if self.allocation != UNIFORM else "", "transform" * self.transform)
         return ", ".join(filter(None, parts))
 
@@ -180,7 +188,7 @@ def check(study: SparsityStudyConfig) -> None:
 
 
 def sparsity_settings(study: SparsityStudyConfig) -> list[SparsitySetting]:
-    """The settings, in the order of the table.
+    """The settings of all methods, in the order of the table.
 
     Raises:
         InputError: an unknown method, or one that has none of the combinations.
@@ -222,7 +230,7 @@ def grid_of(
     bos: int | None,
     machine: str,
 ) -> Grid:
-    """All measurements.
+    """Make the grid of all measurements.
 
     Args:
         study: the study.

@@ -36,13 +36,26 @@ def sparsity_report(name: str, grid: Grid, outcomes: Mapping[Measurement, Outcom
     )
 
 
+MEANINGS = {
+    "sparsity": "the share of inputs that each layer, or the model on average, is to drop.",
+    "dropped": "the share of inputs that was dropped, weighted by the layers' weights.",
+    "MACs": "multiply-accumulates of one decoded token relative to the dense model, with the head, without attention.",
+    "tokens/s": "decoded tokens per second at batch size 1, dense and sparse model taking turns.",
+    "speed-up": "tokens per second relative to the dense model: the median over rounds, and their range.",
+    "sparse layers": "layers for which the sparse product is faster on this machine; the others stay dense for speed.",
+}
+RATIO = "the perplexity divided by that of the dense model, with a 95 % interval over the windows of this text."
+
+
 def row_table(rows: Sequence[SparsityRow]) -> Table:
     """A row for each setting and sparsity: for each text the perplexity and its ratio to dense, speed if measured."""
     forms = {"dropped": "{:.1%}", "MACs": "{:.1%}", "tokens/s": "{:.1f}"}
     for text in rows[0].scores:
         forms |= {f"{text}: perplexity": "{:.4g}", f"{text}: x dense": "{:.3f}"}
     dense = [row.speed.dense_tokens_per_second for row in rows if row.speed is not None]
-    return Table.of((_row(row, dense) for row in rows), forms)
+    ratios = {f"{text}: x dense": RATIO for text in rows[0].scores}
+    table = Table.of((_row(row, dense) for row in rows), forms, meanings=ratios | MEANINGS)
+    return table.without_constants(("allocation", "transform"))
 
 
 def _row(row: SparsityRow, dense: Sequence[float]) -> dict[str, Datum]:

@@ -36,7 +36,7 @@ class TextWindows:
 
     @property
     def digest(self) -> str:
-        """By which results know them."""
+        """A digest of the windows, by which results are recorded."""
         shape = "x".join(map(str, self.rows.shape))
         return f"{shape} sha256 {hashlib.sha256(self.rows.numpy().tobytes()).hexdigest()[:16]}"
 
@@ -86,7 +86,7 @@ def _config(text: str) -> TextConfig:
 
 
 def _part(text: str, number: int) -> str:
-    """The first or the second part of a text; of a file all of it."""
+    """The first or the second part of a text; a file is not divided."""
     config = _config(text)
     try:
         parts = read_text(config)
@@ -103,6 +103,6 @@ def _cut(name: str, encoded: Tensor, context: int, count: int) -> Tensor:
 
 
 def _passages(row: Tensor, length: int) -> set[int]:
-    """Hashes of all runs of so many tokens."""
+    """Hashes of all passages of ``length`` tokens."""
     size, raw = row.itemsize, row.numpy().tobytes()
     return {hash(raw[size * start : size * (start + length)]) for start in range(len(row) - length + 1)}

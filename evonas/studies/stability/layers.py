@@ -11,7 +11,7 @@ from evonas.tasks.language.model import NormFactory
 
 
 def norm_of(layer: str, groups: int, eps: float) -> NormFactory:
-    """What makes a layer from the width of a model, lowered for tokens.
+    """A function that makes the layer for a width, lowered for tokens.
 
     Args:
         layer: a catalogue name, a formula or a text form.

@@ -1,4 +1,4 @@
-"""Foretells a number of a large model from small ones: a parabola in log-log axes.
+"""Predicts a number of a large model from those of small ones: a parabola in log-log axes.
 
 Meant for the largest attention logit, and the RMS of gradients, at one learning rate and one early step, over model
 sizes. The paper marks 1e3 (losses suffer) and 1e4 (all such trainings had diverged) for logits of models without

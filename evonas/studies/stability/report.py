@@ -1,7 +1,7 @@
 """What a study of learning rates reports: a row for each sweep, losses and sensitivities as pictures."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from evonas.report.pictures import Points, draw_panels, panels_of
 from evonas.report.save import Report, RunLog
 from evonas.report.statistics import Interval, finite_summary, summary
-from evonas.report.table import Table
+from evonas.report.table import Datum, Table
 from evonas.runs.store import Outcome
 from evonas.studies.stability.prediction import ALL_DIVERGED, LOSS_SUFFERS
 from evonas.studies.stability.results import TRACKED, Sweep, predict_largest, sweeps_json, sweeps_of
@@ -26,7 +26,7 @@ def stability_report(name: str, outcomes: Mapping[StabilityCell, Outcome]) -> Re
     data = sweeps_json(sweeps)
     return Report(
         title=name,
-        tables=[sweep_table(sweeps)],
+        tables=[sweep_table(sweeps), trouble_table(sweeps)],
         data=data,
         details=[*_coupled_notes(sweeps), _differences(data["against_first"]), _predictions(data["predictions"])],
         runs=_runs(outcomes),
@@ -40,6 +40,23 @@ def stability_report(name: str, outcomes: Mapping[StabilityCell, Outcome]) -> Re
     )
 
 
+MEANINGS = {
+    "parameters": "the size of the network, without its embedding and its head.",
+    "LR sensitivity": "the mean over the learning rates of the final loss, counted up to the loss at initialization, "
+    "minus that of the best learning rate; 0 is a network that no learning rate harms.",
+    "best loss": "the final validation loss at the best learning rate.",
+    "best learning rate": "of each seed, the learning rate with the lowest final loss.",
+    "stability margin": "of each seed, the lowest learning rate above the best one that diverges, divided by the best "
+    "one. `> 10` says that none diverges up to 10 times the best one, the largest that was tried.",
+}
+TROUBLES = {
+    "diverged": "runs whose final loss is above the loss at initialization, or not finite.",
+    "slow divergences": "runs that lost again what they had learned: the loss ends 0.1 or more above its lowest level.",
+    "loss spikes": "training steps, over all runs, with a loss 7 deviations or more from the mean of the 100 before.",
+    "failed": "runs without a result, such as a worker that died; the reasons are listed below.",
+}
+
+
 def sweep_table(sweeps: Sequence[Sweep]) -> Table:
     """A row for each sweep: means and deviations over seeds, and what each seed says of learning rates."""
     return Table.of(
@@ -51,16 +68,42 @@ def sweep_table(sweeps: Sequence[Sweep]) -> Table:
                 "LR sensitivity": finite_summary(sweep.sensitivities.values()),
                 "best loss": finite_summary(sweep.best_losses.values()),
                 "best learning rate": ", ".join(f"{rate:g}" for rate, _ in sweep.best.values()),
-                "stability margin": ", ".join("never" if math.isinf(m) else f"{m:g}" for m in sweep.margins.values()),
-                "diverged": sweep.diverged,
-                "slow": sweep.slow,
-                "spikes": sweep.spikes,
-                "failed": len(sweep.failures),
+                "stability margin": ", ".join(_margins(sweep)),
             }
             for sweep in sweeps
         ),
         {"parameters": "{:,}"},
+        meanings=MEANINGS,
     )
+
+
+def trouble_table(sweeps: Sequence[Sweep]) -> Table:
+    """A row for each sweep in which a training went wrong, with how many did and in which way."""
+    counts: Iterator[Mapping[str, Datum]] = (
+        {
+            "intervention": sweep.intervention,
+            "size": sweep.size,
+            "runs": sum(map(len, sweep.losses.values())) + len(sweep.failures),
+            "diverged": sweep.diverged,
+            "slow divergences": sweep.slow,
+            "loss spikes": sweep.spikes,
+            "failed": len(sweep.failures),
+        }
+        for sweep in sweeps
+        if sweep.diverged or sweep.slow or sweep.spikes or sweep.failures
+    )
+    return Table.of(counts, title="Trainings that went wrong:", meanings=TROUBLES)
+
+
+def _margins(sweep: Sweep) -> Iterator[str]:
+    """The stability margin of each seed in words: a bound where no learning rate above the best one diverges."""
+    for seed, margin in sweep.margins.items():
+        if math.isnan(margin):
+            yield "nothing was learned"
+        elif math.isinf(margin):
+            yield f"> {max(sweep.rates) / sweep.best[seed][0]:.3g}"
+        else:
+            yield f"{margin:.3g}"
 
 
 def _coupled_notes(sweeps: Sequence[Sweep]) -> list[str]:

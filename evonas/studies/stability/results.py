@@ -1,4 +1,4 @@
-"""What a study says: for each intervention and size, losses over learning rates and what follows from them."""
+"""Results of a study: for each intervention and size, losses over learning rates and what follows from them."""
 
 import math
 from collections.abc import Mapping, Sequence

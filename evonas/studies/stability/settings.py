@@ -58,7 +58,7 @@ class OptimizerConfig(Section):
 
     @property
     def decay_rate(self) -> float:
-        """Lambda."""
+        """The weight decay lambda."""
         if self.weight_decay is not None:
             return self.weight_decay
         return 1e-4 if self.decay == "independent" else 0.1

@@ -107,8 +107,13 @@ def stability_runs(study: StabilityStudyConfig) -> dict[StabilityCell, Stability
 
 def stability_jobs(runs: Mapping[StabilityCell, StabilityRun]) -> Jobs[StabilityRun]:
     """The runs as jobs."""
+    sizes = {run: cell.size for cell, run in runs.items()}
     return Jobs(
-        list(runs.values()), do_stability_run, ("studies/stability",), data=lambda p: {"text": text_digest(p.text)}
+        list(sizes),
+        do_stability_run,
+        ("studies/stability",),
+        data=lambda run: {"text": text_digest(run.text)},
+        doing=lambda run: f"training {sizes[run]}",
     )
 
 

@@ -29,7 +29,7 @@ TokenBatch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run left behind.
+    """The results of one run.
 
     Attributes:
         config: what was run.

@@ -1,4 +1,4 @@
-"""How near an intervention brings one set of samples to another."""
+"""Measures how close an intervention brings one set of samples to another."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""The one-step generator of digits as what is steered: to leave a class out, or to put it in."""
+"""Steering of a one-step generator of digits, to leave a class out or to put it in."""
 
 import copy
 import json
@@ -52,7 +52,7 @@ class ImageTarget:
 
     ``remove`` is fitted from inputs of the concept to inputs of all other classes, ``include`` the other way round. The
     score is the probability of the concept, by a classifier of real digits, in images of the source. What should stay
-    are the images of the target, which is steered as well: the price is their distance to real ones.
+    are the images of the target, which is steered as well: the cost is their distance to real ones.
 
     Args:
         config: the section.
@@ -89,17 +89,17 @@ class ImageTarget:
 
     @property
     def networks(self) -> NetworksSpec:
-        """What its networks depend on."""
+        """The settings that its networks depend on."""
         return NetworksSpec(**{key: getattr(self._config, key) for key in NetworksSpec.model_fields})
 
     @property
     def model(self) -> nn.Module:
-        """What is steered."""
+        """The generator."""
         return self._generator
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What is done to the concept."""
+        """Whether the concept is removed or included."""
         return tuple(f"{task} {self._config.concept}" for task in dict.fromkeys(self._config.tasks))
 
     def samples(self, task: str, seed: int) -> tuple[Sequence[Batch], Sequence[Batch]]:
@@ -113,7 +113,7 @@ class ImageTarget:
 
     @torch.no_grad()
     def measure(self, task: str, seed: int) -> dict[str, Any]:
-        """``score`` and ``price`` as above; ``distance`` of source images to real ones of the target; ``similarity``.
+        """``score`` and ``cost`` as above; ``distance`` of source images to real ones of the target; ``similarity``.
 
         ``similarity``: mean cosine between the features of target images and of the untouched model's from the same
         noise; the untouched model's has the value 1.
@@ -124,17 +124,17 @@ class ImageTarget:
         plain: Tensor = self._untouched(**self._measured(target, seed))
         return {
             "score": concept_score(self._judge, moved, self._config.concept),
-            "price": feature_distance(self._judge, stayed, real),
+            "cost": feature_distance(self._judge, stayed, real),
             "distance": feature_distance(self._judge, moved, real),
             "similarity": similarity(self._judge, stayed, plain),
         }
 
     def fitting(self, task: str, seed: int) -> str:  # noqa: ARG002 - the seed is part of what is recorded
-        """Generator and concept."""
+        """The settings of the generator and of the concept."""
         return self._words("concept", "samples", "generator_steps", "width", "trained")
 
     def measuring(self, task: str, seed: int) -> str:  # noqa: ARG002
-        """The same, with the judge."""
+        """The same settings, with those of the classifier."""
         return self._words("concept", "images", "generator_steps", "classifier_steps", "width", "trained")
 
     @torch.no_grad()

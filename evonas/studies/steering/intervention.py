@@ -126,7 +126,7 @@ class Intervention:
             set_weights(module, weights)
 
     def save(self, folder: str | Path) -> None:
-        """Write it to a folder, as JSON and safetensors."""
+        """Write the intervention to a folder, as JSON and safetensors."""
         bounded = {name: affine for name, affine in self.by_name.items() if affine.is_bounded}
         pools = {name: affine.pool for name, affine in bounded.items() if affine.pool != "mean"}
         header = saving.Header(method=self.method, model=self.model, sites=self.sites, losses=self.losses, pools=pools)
@@ -170,7 +170,7 @@ class Intervention:
 
 @contextmanager
 def _named(site: SteeringSite) -> Iterator[None]:
-    """Errors within it say where."""
+    """Errors that are raised within it name the site."""
     try:
         yield
     except InputError as error:

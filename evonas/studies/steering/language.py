@@ -1,4 +1,4 @@
-"""A language model as what is steered: sentences to fit on, continuations to score, neutral text as the price."""
+"""Steering of a language model: sentences to fit on, continuations that give the score, neutral text for the cost."""
 
 import json
 import math
@@ -70,7 +70,7 @@ class LanguageConfig(Section):
     prompts: PromptsConfig
     """Sentences whose beginnings are continued, the same for all seeds."""
     neutral: CountedConfig = CountedConfig()
-    """Sentences whose perplexity is the price of steering."""
+    """Sentences whose perplexity is the cost of steering."""
     scorer: ScorerConfig = ScorerConfig()
     """What gives continuations their score."""
     decoding: DecodingConfig = DecodingConfig()
@@ -118,17 +118,17 @@ class Language:
 
     @property
     def model(self) -> nn.Module:
-        """What is steered."""
+        """The language model."""
         return self._loaded.model
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """One, called after its scorer."""
+        """One task, named after the scorer."""
         return (Path(self._config.scorer.name).name,)
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """The paper's."""
+        """Those of the paper."""
         return (POST_NORMS,)
 
     def samples(self, task: str, seed: int) -> tuple[Sequence[Batch], Sequence[Batch]]:  # noqa: ARG002 - there is one
@@ -137,21 +137,23 @@ class Language:
         return source, target
 
     def measure(self, task: str, seed: int) -> dict[str, Any]:  # noqa: ARG002
-        """``score`` of continuations, ``price``: the perplexity of neutral text; and how varied and long they are.
+        """``score`` of continuations, ``cost``: the perplexity of neutral text; and how varied and long they are.
 
         ``distinct`` is the share of pairs of neighbouring words that differ from all others of their text: steering
         that makes a model stammer lowers it.
         """
         texts = self._continuations(seed)
+        prompts = self._prompts * self._config.decoding.repeats
         scores = self._score(texts)
         above = sum(score > self._config.scorer.threshold for score in scores) / len(scores)
         mean = math.fsum(scores) / len(scores)
         neutral = self._batches(sorted(self._neutral, key=len), NEUTRAL_BATCH)  # sorted: little padding
-        price = perplexity(self.model, neutral).value
-        shown = {"texts": texts[: self._config.shown]} if self._config.shown else {}
+        cost = perplexity(self.model, neutral).value
+        count = self._config.shown
+        shown = {"prompts": prompts[:count], "texts": texts[:count]} if count else {}
         return {
             "score": above if self._config.scorer.measure == "share" else mean,
-            "price": price if math.isfinite(price) else None,
+            "cost": cost if math.isfinite(cost) else None,
             "share": above,
             "mean": mean,
             "distinct": _distinct(texts),
@@ -160,12 +162,12 @@ class Language:
         }
 
     def fitting(self, task: str, seed: int) -> str:  # noqa: ARG002
-        """Model and sentences."""
+        """The model and the sentences."""
         texts = {name: digest(self._texts(name, seed)) for name in self._pools}
         return self._words(**texts, max_tokens=self._config.max_tokens, batch_size=self._config.batch_size)
 
     def measuring(self, task: str, seed: int) -> str:  # noqa: ARG002
-        """Model, prompts, decoding, scorer and neutral text."""
+        """The model, the prompts, the decoding, the scorer and the neutral text."""
         config = self._config
         return self._words(
             prompts=digest(self._prompts),
@@ -215,7 +217,7 @@ class Language:
         return found
 
     def _generation(self) -> Any:
-        """All that the model's own generation settings might say otherwise."""
+        """The settings of generation, which override the model's own."""
         import transformers
 
         decoding = self._config.decoding

@@ -89,7 +89,7 @@ class AffineMap:
         return AffineMap(other.weight * self.weight, other.weight * self.bias + other.bias)
 
     def to(self, device: torch.device) -> "AffineMap":
-        """The same on a device."""
+        """The same map on a device."""
         parts = {part: getattr(self, part) for part in ("weight", "bias", "low", "high")}
         return replace(self, **{part: value.to(device) for part, value in parts.items() if value is not None})
 

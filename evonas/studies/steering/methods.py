@@ -35,7 +35,7 @@ class Method:
 
 
 def _require_usable(method: Method) -> None:
-    """Refuse what could not be fitted or saved."""
+    """Refuse a method that could not be fitted or saved."""
     where = f"steering method {method.name!r}"
     if not method.name.replace("-", "_").isidentifier() or method.name == "none":
         raise InputError(where, "is no name", accepted="letters, digits, _ and -, but not none")

@@ -1,4 +1,4 @@
-"""Pooled activations at sites, from forward passes that end where the last one has spoken."""
+"""Pooled activations at sites, from forward passes that end after the last site."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,7 +16,7 @@ from evonas.training.modes import evaluating
 
 
 class _LastSiteSeen(BaseException):  # not an Exception, which models may catch
-    """Leaves the forward pass."""
+    """Ends the forward pass after the last site."""
 
 
 class Recorder:

@@ -24,19 +24,41 @@ from evonas.studies.steering.study import (
     SteeringMeasurement,
     SteeringStudyConfig,
     maps_of,
+    maps_place,
     target_of,
 )
 
+TEXTS = ("prompts", "texts")  # of a measurement, beside its numbers
 FITTED_STRENGTH = 1.0  # the strength at which a table shows a method as fitted
 SHOWN_RISES = 1.5  # times the largest rise that is compared: how far a picture of trade-offs goes
 PICTURES = 12  # images in a row
 _MOST_LINES = 9  # in a picture that has one for each variant
-RISE = "price, rise in %"
+RISE = "cost, rise in %"
 WIDE = 4.0  # from this ratio of strengths on their axis is logarithmic
-NOTE = """Mean and deviation over seeds; the price is the untouched model's, below it what it rises by. At a rise of
-the price: the score where the price has risen so far for the first time, on the line between two measured
-strengths; in brackets the mean strength, with `>=` where some seed's largest measured strength costs less,
-and is what counts."""
+MAPS_NOTE = "The fitted maps are in the folder maps/ of this run; results.md lists them, and shows how to apply one."
+USE = """A map is applied from Python, to the model that it was fitted on or to one with the same sites:
+
+```python
+from evonas.steering import Intervention
+
+maps = Intervention.load("FOLDER OF THIS RUN/maps/...")
+with maps.on(model, strength=1.0):
+    ...  # the model is steered here, for instance in model.generate(...)
+```"""
+STRENGTH_1 = {"score": "score at strength 1", "cost": "cost at strength 1"}
+MEANINGS = {
+    "sparsity": "the weight gamma of the penalty that leaves neurons alone.",
+    "neurons": "the share of all neurons that are steered.",
+    STRENGTH_1["score"]: "how much of the concept there is with the maps as they were fitted; of `none`, without maps.",
+    STRENGTH_1[
+        "cost"
+    ]: "by how much steering raises the side effect, such as the perplexity of neutral text, above that "
+    "of the untouched model; of `none`, the side effect itself.",
+}
+AT_RISE = (
+    "the score where the cost has risen by {0:g} % for the first time, on the line between two measured strengths. The "
+    "mean strength is in brackets, with `>=` where some seed's largest measured strength costs less and counts instead."
+)
 
 
 def steering_report(
@@ -50,7 +72,7 @@ def steering_report(
     found = method_curves(measurements, outcomes)
     pictures = {
         "score": draw_strengths(found, "score"),
-        "price": draw_strengths(found, "price"),
+        "cost": draw_strengths(found, "cost"),
         "trade": draw_trade(found, rises),
         "support": draw_support(found, rises),
     }
@@ -58,7 +80,8 @@ def steering_report(
         title=name,
         tables=[method_table(found, rises)],
         data=steering_json(found, rises),
-        details=[NOTE],
+        notes=["Means and deviations are over seeds.", MAPS_NOTE],
+        details=[*_continuations(measurements, outcomes), _fitted(measurements, outcomes), USE],
         runs=_runs(measurements, outcomes),
         pictures={key: figure for key, figure in pictures.items() if figure is not None} | dict(images),
         logs=_logs(measurements, outcomes),
@@ -67,12 +90,14 @@ def steering_report(
 
 
 def method_table(found: Sequence[MethodCurves], rises: Sequence[float]) -> Table:
-    """A row for each method and variant: means and deviations over seeds; of the untouched model, score and price.
+    """A row for each method and variant: means and deviations over seeds; of the untouched model, score and cost."""
+    forms = {"sparsity": "{:g}", "neurons": "{:.1%}", STRENGTH_1["cost"]: "{:+.1%}"}
+    first = {_at_rise(rise): AT_RISE.format(100 * rise) for rise in rises[:1]}
+    return Table.of((_row(curves, rises) for curves in found), forms, meanings=MEANINGS | first)
 
-    ``score at +10 %`` is that at the strength whose price is a tenth above the untouched model's.
-    """
-    forms = {"sparsity": "{:g}", "neurons": "{:.1%}", "price at 1": "{:+.1%}"}
-    return Table.of((_row(curves, rises) for curves in found), forms)
+
+def _at_rise(rise: float) -> str:
+    return f"score at +{100 * rise:g} %"
 
 
 def _row(curves: MethodCurves, rises: Sequence[float]) -> dict[str, Datum]:
@@ -80,12 +105,12 @@ def _row(curves: MethodCurves, rises: Sequence[float]) -> dict[str, Datum]:
     row["neurons"] = curves.share.mean if curves.share else None
     if curves.method == NONE:
         firsts = [points[0] for points in curves.curves.values()]
-        row["score at 1"] = finite_summary(point.score for point in firsts)
-        row["price at 1"] = written(finite_summary(point.price for point in firsts))
+        row[STRENGTH_1["score"]] = finite_summary(point.score for point in firsts)
+        row[STRENGTH_1["cost"]] = written(finite_summary(point.cost for point in firsts))
     else:
         score, rise = curves.over_seeds(FITTED_STRENGTH) or (None, None)
-        row["score at 1"], row["price at 1"] = score, rise and rise.mean
-    return row | {f"score at +{100 * rise:g} %": _matched_text(curves, rise) for rise in rises}
+        row[STRENGTH_1["score"]], row[STRENGTH_1["cost"]] = score, rise and rise.mean
+    return row | {_at_rise(rise): _matched_text(curves, rise) for rise in rises}
 
 
 def _matched_text(curves: MethodCurves, rise: float) -> str | None:
@@ -97,9 +122,55 @@ def _matched_text(curves: MethodCurves, rise: float) -> str | None:
     return f"{score} ({more}{fmean(each.strength for each in found):.2f})"
 
 
+def _continuations(
+    measurements: Mapping[SteeringCell, SteeringMeasurement], outcomes: Mapping[SteeringJob, Outcome]
+) -> list[Table]:
+    """By task, what the model of the first seed said after each prompt: untouched, then steered."""
+    seed = next(iter(measurements)).seed
+    rows: dict[str, list[dict[str, Datum]]] = {}
+    for cell, measurement in measurements.items():
+        value = outcomes[measurement].value or {}
+        texts = ([" ".join(text.split()) for text in value.get(key, ())] for key in TEXTS)
+        for prompt, text in zip(*texts, strict=True):
+            if cell.seed == seed:
+                label = label_of(cell.method, cell.sparsity, cell.neurons)
+                said = {"prompt": prompt, "method": label, "strength": cell.strength, "continuation": text}
+                rows.setdefault(cell.task, []).append(said)
+    return [
+        Table.of(
+            [row for same in grouped(own, lambda row: row["prompt"]).values() for row in same],
+            {"strength": "{:g}"},
+            title=f"Continuations, {task}, seed {seed}: `{NONE}` is the untouched model.",
+        )
+        for task, own in rows.items()
+    ]
+
+
+def _fitted(measurements: Mapping[SteeringCell, SteeringMeasurement], outcomes: Mapping[SteeringJob, Outcome]) -> Table:
+    """Where the maps of each fit are."""
+    fits = {cell.model_copy(update={"strength": 0.0}): each.maps for cell, each in measurements.items() if each.maps}
+    return Table.of(
+        (
+            {
+                "task": cell.task,
+                "method": cell.method,
+                "sparsity": cell.sparsity or None,
+                "neurons": cell.neurons,
+                "seed": cell.seed,
+                "folder": str(maps_place(maps)),
+            }
+            for cell, maps in fits.items()
+            if outcomes[maps].value is not None
+        ),
+        {"sparsity": "{:g}", "neurons": "{:.1%}"},
+        title="Fitted maps:",
+        code=("folder",),
+    )
+
+
 def _runs(measurements: Mapping[SteeringCell, SteeringMeasurement], outcomes: Mapping[SteeringJob, Outcome]) -> Table:
     found = {cell: outcomes[measurement] for cell, measurement in measurements.items()}
-    numbers = dict.fromkeys(key for outcome in found.values() for key in outcome.value or () if key != "texts")
+    numbers = dict.fromkeys(key for outcome in found.values() for key in outcome.value or () if key not in TEXTS)
     return Table.of(
         cell.model_dump()
         | {key: (outcome.value or {}).get(key) for key in numbers}
@@ -134,7 +205,7 @@ def _numbers(outcome: Outcome) -> dict[str, float]:
 
 
 def draw_strengths(found: Sequence[MethodCurves], what: str) -> Figure:
-    """Score, or rise of the price in percent, over strength: a panel for each task, a line for each method.
+    """Score, or rise of the cost in percent, over strength: a panel for each task, a line for each method.
 
     Where they were too many, each method has its first variant alone; ``draw_support`` has all.
     """
@@ -153,7 +224,7 @@ def draw_strengths(found: Sequence[MethodCurves], what: str) -> Figure:
 
 
 def draw_trade(found: Sequence[MethodCurves], rises: Sequence[float]) -> Figure:
-    """Score over the rise of the price, as far as is compared, strength by strength: lines as ``draw_strengths``."""
+    """Score over the rise of the cost, as far as is compared, strength by strength: lines as ``draw_strengths``."""
 
     def points(curves: MethodCurves) -> Iterator[tuple[float, float, float]]:
         for strength in curves.strengths:
@@ -169,7 +240,7 @@ def draw_trade(found: Sequence[MethodCurves], rises: Sequence[float]) -> Figure:
 
 
 def draw_support(found: Sequence[MethodCurves], rises: Sequence[float]) -> Figure | None:
-    """Score over the share of steered neurons, a line for each price; None without a method of several variants."""
+    """Score over the share of steered neurons, a line for each cost; None without a method of several variants."""
     measured = [each for each in _steered(found) if each.share]
     several = Counter((each.task, each.method) for each in measured)
     lines: list[tuple[str, str, Points]] = []
@@ -181,7 +252,7 @@ def draw_support(found: Sequence[MethodCurves], rises: Sequence[float]) -> Figur
             lines.append((panel, "strength 1", [full[0].at(share)]))
         for rise in rises:
             score = summary([matched.score for matched in each.at_rise(rise).values()])
-            lines.append((panel, f"price +{100 * rise:g} %", [score.at(share)]))
+            lines.append((panel, f"cost +{100 * rise:g} %", [score.at(share)]))
     if not lines:
         return None
     panels = {

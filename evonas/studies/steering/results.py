@@ -1,4 +1,4 @@
-"""What a study says: score and price of each method over its strengths, and its score at a stated price."""
+"""Results of a study: score and cost of each method over its strengths, and its score at a stated cost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,16 +14,16 @@ from evonas.studies.steering.study import NONE, SteeringCell, SteeringJob, Steer
 
 @dataclass(frozen=True, slots=True)
 class StrengthPoint:
-    """One point of a curve: the strength, the concept's score, and the price, such as a perplexity on neutral text."""
+    """One point of a curve: the strength, the concept's score, and the cost, such as a perplexity on neutral text."""
 
     strength: float
     score: float
-    price: float
+    cost: float
 
 
 @dataclass(frozen=True, slots=True)
 class AtPerplexityCost:
-    """A curve at a stated rise of the price.
+    """A curve at a stated rise of the cost.
 
     Attributes:
         strength: where the rise is reached for the first time.
@@ -37,22 +37,22 @@ class AtPerplexityCost:
 
 
 def at_rise(curve: Sequence[StrengthPoint], rise: float) -> AtPerplexityCost:
-    """The first place on a curve where the price is (1 + rise) times that of its first point.
+    """The first place on a curve where the cost is (1 + rise) times that of its first point.
 
-    Going up in strength, between the last point before the price exceeds that and the first point after, score and
-    price count as linear in strength. Where the price jumps beyond numbers, it is the last point before.
+    Going up in strength, between the last point before the cost exceeds that and the first point after, score and
+    cost count as linear in strength. Where the cost jumps beyond numbers, it is the last point before.
 
     Args:
         curve: by strength, ascending, the first at strength 0.
         rise: 0.1 is a tenth.
     """
-    bound = (1 + rise) * curve[0].price
+    bound = (1 + rise) * curve[0].cost
     before = curve[0]
     for point in curve[1:]:
-        if point.price > bound:
-            if not isfinite(point.price):
+        if point.cost > bound:
+            if not isfinite(point.cost):
                 return AtPerplexityCost(before.strength, before.score, True)
-            part = (bound - before.price) / (point.price - before.price)
+            part = (bound - before.cost) / (point.cost - before.cost)
             strength = before.strength + part * (point.strength - before.strength)
             return AtPerplexityCost(strength, before.score + part * (point.score - before.score), True)
         before = point
@@ -60,7 +60,7 @@ def at_rise(curve: Sequence[StrengthPoint], rise: float) -> AtPerplexityCost:
 
 
 def label_of(method: str, sparsity: float, neurons: float) -> str:
-    """What legends call a variant."""
+    """The name of a variant in legends."""
     return method + (f", gamma {sparsity:g}" if sparsity else "") + (f" {100 * neurons:g} %" if neurons < 1 else "")
 
 
@@ -89,7 +89,7 @@ class MethodCurves:
 
     @property
     def label(self) -> str:
-        """As legends call it."""
+        """Its name in legends."""
         return label_of(self.method, self.sparsity, self.neurons)
 
     @property
@@ -99,19 +99,19 @@ class MethodCurves:
 
     @property
     def strengths(self) -> tuple[float, ...]:
-        """What was measured, the untouched model among it."""
+        """The strengths that were measured; 0 is the untouched model."""
         return tuple(point.strength for point in next(iter(self.curves.values()), ()))
 
     def over_seeds(self, strength: float) -> tuple[Summary, Summary] | None:
-        """Score, and price over that of the untouched model less 1, at a measured strength; None if not all finite."""
+        """Score, and cost over that of the untouched model less 1, at a measured strength; None if not all finite."""
         pairs = [(point, curve[0]) for curve in self.curves.values() for point in curve if point.strength == strength]
-        if not pairs or not all(isfinite(point.price) for point, _ in pairs):
+        if not pairs or not all(isfinite(point.cost) for point, _ in pairs):
             return None
-        scores, rises = [point.score for point, _ in pairs], [point.price / first.price - 1 for point, first in pairs]
+        scores, rises = [point.score for point, _ in pairs], [point.cost / first.cost - 1 for point, first in pairs]
         return summary(scores), summary(rises)
 
     def at_rise(self, rise: float) -> dict[int, AtPerplexityCost]:
-        """By seed; see ``at_rise``."""
+        """For each seed, the place on its curve that ``at_rise`` finds."""
         return {seed: at_rise(curve, rise) for seed, curve in self.curves.items()}
 
 
@@ -139,7 +139,7 @@ def method_curves(
 
 
 def steering_json(groups: Sequence[MethodCurves], rises: Sequence[float]) -> dict[str, Any]:
-    """All groups as JSON; a price beyond numbers is null."""
+    """All groups as JSON; a cost beyond numbers is null."""
     return {
         "groups": [
             {
@@ -149,8 +149,7 @@ def steering_json(groups: Sequence[MethodCurves], rises: Sequence[float]) -> dic
                 "neurons": group.neurons,
                 "share": dict(group.shares),
                 "curves": {
-                    seed: [asdict(p) | {"price": finite(p.price)} for p in curve]
-                    for seed, curve in group.curves.items()
+                    seed: [asdict(p) | {"cost": finite(p.cost)} for p in curve] for seed, curve in group.curves.items()
                 },
                 "at_rise": {f"{rise:g}": _matched_json(group.at_rise(rise)) for rise in rises if group.curves},
                 "failures": dict(group.failures),
@@ -171,5 +170,5 @@ def _matched_json(found: Mapping[int, AtPerplexityCost]) -> dict[str, Any]:
 
 def _point(strength: float, outcome: Outcome) -> StrengthPoint:
     assert outcome.value is not None
-    price = outcome.value["price"]
-    return StrengthPoint(strength, float(outcome.value["score"]), inf if price is None else float(price))
+    cost = outcome.value["cost"]
+    return StrengthPoint(strength, float(outcome.value["score"]), inf if cost is None else float(cost))

@@ -23,7 +23,7 @@ _PARTS, _BOUNDS = ("weight", "bias"), ("low", "high")
 
 
 class Header(Section):
-    """What is known of an intervention beside its maps; see ``Intervention``.
+    """Everything about an intervention except its maps; see ``Intervention``.
 
     ``pools`` says of sites whose maps have bounds how their samples were pooled, where it is not the mean.
     """
@@ -49,7 +49,7 @@ def write_intervention(folder: Path, header: Header, maps: Mapping[str, AffineMa
 
 
 def read_intervention(folder: Path) -> tuple[Header, tuple[AffineMap, ...]]:
-    """What ``write`` wrote; maps are on the CPU.
+    """Read what ``write_intervention`` wrote; maps are on the CPU.
 
     Raises:
         InputError: a file is missing, is not what its name says, or the two do not belong together.

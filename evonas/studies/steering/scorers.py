@@ -91,8 +91,8 @@ def _vader() -> Scorer:
 def _classifier(name: str, label: str, device: torch.device) -> Scorer:
     transformers = import_package("transformers", f"scorer {name}")
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        with quietly(transformers):
+        with quietly(transformers, name):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             model = transformers.AutoModelForSequenceClassification.from_pretrained(
                 name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
             )

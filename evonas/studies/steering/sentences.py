@@ -37,7 +37,7 @@ class SentencesConfig(Section):
 
 
 class CountedConfig(SentencesConfig):
-    """So many of them, the same for all seeds."""
+    """A corpus and a number of sentences, which are the same for all seeds."""
 
     count: PositiveInt = 200
     """How many of them."""
@@ -78,7 +78,7 @@ def pool(config: SentencesConfig) -> tuple[str, ...]:
 
 
 def drawn(texts: Sequence[str], count: int, seed: int, where: str, without: Collection[str] = ()) -> tuple[str, ...]:
-    """So many of them, chosen by the seed, none of ``without``.
+    """Choose ``count`` sentences by the seed, none of ``without``.
 
     Raises:
         InputError: there are not as many.
@@ -104,5 +104,5 @@ def beginnings(config: PromptsConfig, where: str) -> tuple[tuple[str, ...], froz
 
 
 def digest(texts: Sequence[str]) -> str:
-    """By which results know texts."""
+    """A digest of texts, by which results are recorded."""
     return f"{len(texts)} sha256 {hashlib.sha256(chr(0).join(texts).encode()).hexdigest()[:16]}"

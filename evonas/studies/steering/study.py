@@ -79,12 +79,12 @@ class MethodConfig(FitConfig):
 
     @property
     def label(self) -> str:
-        """What it is called."""
+        """Its name in tables."""
         return self.name or self.method
 
     @property
     def fit(self) -> FitConfig:
-        """How it is fitted."""
+        """The settings of its fit."""
         return FitConfig(**{key: getattr(self, key) for key in FitConfig.model_fields})
 
 
@@ -108,7 +108,7 @@ class SteeringStudyConfig(StudySection):
     seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 3)
     """Seeds of what is drawn."""
     rises: tuple[Positive, ...] = RISES
-    """Rises of the price at which methods are compared: 0.1 is a tenth more than the untouched model's."""
+    """Rises of the cost at which methods are compared: 0.1 is a tenth more than the untouched model's."""
     execution: SteeringExecution = SteeringExecution()
     """Where the work is done."""
 
@@ -120,7 +120,7 @@ class SteeringStudyConfig(StudySection):
 
 
 class MapFit(Section):
-    """Maps: everything they depend on."""
+    """The fit of some maps, with everything that they depend on."""
 
     fitting: str
     task: str
@@ -131,7 +131,7 @@ class MapFit(Section):
 
 
 class SteeringMeasurement(Section):
-    """A measurement: everything it depends on; without maps, of the untouched model."""
+    """A measurement, with everything that it depends on; without maps it is that of the untouched model."""
 
     maps: MapFit | None
     measuring: str
@@ -155,7 +155,7 @@ class SteeringCell(Section):
 
     @property
     def variant(self) -> Variant:
-        """What is fitted once for each seed."""
+        """The part of the cell that is fitted once for each seed."""
         return self.task, self.method, self.sparsity, self.neurons
 
 
@@ -223,8 +223,18 @@ def steering_jobs(
         return (*networks, *maps)
 
     return Jobs(
-        list(measurements.values()), partial(do_steering_job, study, folder), ("studies/steering",), needs=needs
+        list(measurements.values()),
+        partial(do_steering_job, study, folder),
+        ("studies/steering",),
+        needs=needs,
+        doing=_doing,
     )
+
+
+def _doing(job: SteeringJob) -> str:
+    if isinstance(job, NetworksSpec):
+        return "training the generator of digits and the classifier, once for the whole study"
+    return f"fitting {job.fit.method}" if isinstance(job, MapFit) else "measuring"
 
 
 def do_steering_job(
@@ -245,10 +255,15 @@ def do_steering_job(
         return dict(subject.measure(job.task, job.seed))
 
 
-def maps_of(subject: SteeringTarget, folder: Path, wanted: MapFit) -> Intervention:
-    """Maps, from the folder, or fitted and written there."""
+def maps_place(wanted: MapFit) -> Path:
+    """Where maps are, within the folder of the study."""
     digest = hashlib.sha256(spec_text(wanted).encode()).hexdigest()[:16]
-    place = folder / MAPS / f"{wanted.fit.method}-{digest}"
+    return Path(MAPS) / f"{wanted.fit.method}-{digest}"
+
+
+def maps_of(subject: SteeringTarget, folder: Path, wanted: MapFit) -> Intervention:
+    """Load the maps from the folder, or fit them and write them there."""
+    place = folder / maps_place(wanted)
     if (place / HEADER).is_file():
         return Intervention.load(place)
     source, target = subject.samples(wanted.task, wanted.seed)

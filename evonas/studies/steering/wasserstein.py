@@ -17,7 +17,7 @@ REDUCTIONS = ("mean", "sum")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantiles:
-    """Target samples as n source samples see them.
+    """What n source samples need to know of the target samples to be compared with them.
 
     Attributes:
         means: [n, d], the mean of the target's quantile function over each n-th of its range; with n target samples
@@ -76,6 +76,6 @@ def transport_loss(sources: Sequence[Tensor], goals: Sequence[Quantiles], reduct
 
 
 def require_reduction(reduction: str) -> None:
-    """An InputError unless it is a known one."""
+    """Raise an InputError unless the reduction is a known one."""
     if reduction not in REDUCTIONS:
         raise InputError("reduction", repr(reduction), accepted=", ".join(REDUCTIONS))

@@ -4,11 +4,12 @@ Nothing that is loaded can run code: weights are safetensors or GGUF, never pick
 """
 
 import hashlib
+import logging
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def load_language_model(
     place, options = _place(source)
     library, path = import_package("transformers", source), Path(source)
     try:
-        with quietly(library) if path.exists() else nullcontext():  # a download shows how far it is
+        with quietly(library, source):
             tokenizer = library.AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
             model, loading = library.AutoModelForCausalLM.from_pretrained(
                 place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
@@ -118,19 +119,39 @@ def _place(source: str) -> tuple[str, dict[str, str]]:
 
 
 @contextmanager
-def quietly(library: Any) -> Iterator[None]:
-    """No notes meanwhile, nor bars but that of de-quantizing, on a terminal; errors are raised all the same."""
-    logging = library.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+def quietly(library: Any, source: str) -> Iterator[None]:
+    """Load a model within it without notes and bars; errors are raised all the same.
+
+    A download still shows how far it is. Where the logger ``evonas`` lets messages for debugging through, as with
+    ``evonas --verbose``, everything is shown.
+
+    Args:
+        library: transformers.
+        source: what is loaded: a path, or an id of the hub.
+    """
+    if logging.getLogger("evonas").isEnabledFor(logging.DEBUG):
+        yield
+        return
+    hub: Any = import_module("huggingface_hub.utils")  # which transformers needs
+    notes, local = library.utils.logging, Path(source).exists()
+    level, bars, downloads = (
+        notes.get_verbosity(),
+        notes.is_progress_bar_enabled(),
+        not hub.are_progress_bars_disabled(),
+    )
+    notes.set_verbosity_error()
+    notes.disable_progress_bar()  # those of downloads too
+    if downloads and not local:
+        hub.enable_progress_bars()
     try:
-        with nullcontext() if sys.stderr.isatty() else redirect_stderr(StringIO()):
+        # the bar of de-quantizing cannot be turned off
+        with redirect_stderr(StringIO()) if local else nullcontext():
             yield
     finally:
-        logging.set_verbosity(level)
+        notes.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
+            notes.enable_progress_bar()
+        (hub.enable_progress_bars if downloads else hub.disable_progress_bars)()
 
 
 def _digest(files: Iterable[Path]) -> str:

@@ -10,7 +10,7 @@ from sparsity_models import make_gpt2, make_llama, make_mlp, make_phi3
 from torch import Tensor, nn
 
 from evonas.errors import InputError
-from evonas.sparsity import Prefill, SparsityReport, sparsify
+from evonas.sparsity import Prefill, SparsityReport, SparsityWarning, sparsify
 from evonas.studies.sparsity.decoding import Decoder, decode_rates
 from evonas.studies.sparsity.layer import SparseLinear
 from evonas.studies.sparsity.scores import SCORE_METHODS
@@ -354,7 +354,7 @@ def test_a_sparse_model_can_be_copied_and_trained_on(llama: nn.Module, ids: Tens
 
 def test_names_of_parameters_stay(llama: nn.Module) -> None:
     names = set(llama.state_dict())
-    with sparsify(llama, method="r-sparse"):
+    with sparsify(llama, method="r-sparse"), pytest.warns(SparsityWarning):
         assert set(llama.state_dict()) == names
 
 

@@ -36,7 +36,7 @@ def test_measurements_of_the_untouched_and_of_a_steered_generator(subject: Image
     plain = subject.measure("remove 3", 1)
     assert plain["similarity"] == pytest.approx(1, abs=1e-6)
     assert plain["score"] == pytest.approx(concept_score(subject._judge, subject.pictures("remove 3", 1, 30), 3))
-    assert plain["price"] > 0
+    assert plain["cost"] > 0
     intervention = fit(subject.model, *subject.samples("remove 3", 1), sites=subject.sites, method="mean-act")
     with intervention.on(subject.model):
         moved = subject.measure("remove 3", 1)

@@ -1,4 +1,4 @@
-"""Oracles: matched prices worked out by hand and by numpy's interpolation, means by hand."""
+"""Oracles: matched costs worked out by hand and by numpy's interpolation, means by hand."""
 
 import json
 import math
@@ -29,10 +29,10 @@ RISING = curve((0, 0.8, 10.0), (0.5, 0.6, 10.4), (1.0, 0.2, 11.6), (2.0, 0.1, 20
 
 @pytest.mark.parametrize("rise", [0.01, 0.04, 0.1, 0.16, 0.5])
 def test_a_price_that_rises_is_met_by_interpolation(rise: float) -> None:
-    prices = [point.price for point in RISING]
+    costs = [point.cost for point in RISING]
     found = at_rise(RISING, rise)
     for key in ("strength", "score"):
-        wanted = np.interp(10 * (1 + rise), prices, [getattr(point, key) for point in RISING])
+        wanted = np.interp(10 * (1 + rise), costs, [getattr(point, key) for point in RISING])
         assert getattr(found, key) == pytest.approx(wanted)
     assert found.reached
 
@@ -59,15 +59,15 @@ def test_a_price_that_jumps_beyond_numbers_is_read_before_the_jump() -> None:
 def outcomes_of(
     scores: dict[tuple[float, float, int], tuple[float, float | None]],
 ) -> tuple[dict[SteeringCell, SteeringMeasurement], dict[SteeringJob, Outcome]]:
-    """Of (sparsity, strength, seed) to (score, price)."""
+    """Of (sparsity, strength, seed) to (score, cost)."""
     pieces: dict[SteeringCell, SteeringMeasurement] = {}
     outcomes: dict[SteeringJob, Outcome] = {}
-    for (sparsity, strength, seed), (score, price) in scores.items():
+    for (sparsity, strength, seed), (score, cost) in scores.items():
         maps = MapFit(fitting="f", task="t", fit=FitConfig(), sparsity=sparsity, seed=seed) if strength else None
         piece = SteeringMeasurement(maps=maps, measuring="m", task="t", strength=strength, seed=seed)
         method = "lineas" if strength else "none"
         pieces[SteeringCell(task="t", method=method, sparsity=sparsity, strength=strength, seed=seed)] = piece
-        outcomes[piece] = Outcome({"score": score, "price": price})
+        outcomes[piece] = Outcome({"score": score, "cost": cost})
         if maps is not None:
             outcomes[maps] = Outcome({"share": 0.5 if sparsity else 1.0, "sites": 1, "losses": []})
     return pieces, outcomes
@@ -132,5 +132,5 @@ def test_a_price_beyond_numbers_is_null_and_has_no_mean() -> None:
     pieces, outcomes = outcomes_of({(0.0, 0.0, 1): (0.5, 10.0), (0.0, 1.0, 1): (0.0, None)})
     _, group = method_curves(pieces, outcomes)
     assert group.over_seeds(1.0) is None
-    assert steering_json([group], [0.1])["groups"][0]["curves"][1][1]["price"] is None
+    assert steering_json([group], [0.1])["groups"][0]["curves"][1][1]["cost"] is None
     assert method_table([group], [0.1]).cells()[0][4:] == ["-", "-", "0.5000 (0.00)"]

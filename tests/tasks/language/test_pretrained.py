@@ -1,8 +1,11 @@
 """Oracles: the model that was saved, number by number; files that would run code if anything read them as pickles."""
 
+import io
 import json
+import logging
 import pickle
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ import torch
 from sparsity_models import save_llama
 
 from evonas.errors import InputError
-from evonas.tasks.language.pretrained import load_language_model
+from evonas.tasks.language.pretrained import load_language_model, quietly
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +112,40 @@ def test_without_transformers_the_install_line_is_told(folder: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(InputError, match=r"pip install 'evonas\[lm\]'"):
         load_language_model(str(folder))
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    """Of the package; its level is afterwards what it was."""
+    found = logging.getLogger("evonas")
+    level = found.level
+    yield found
+    found.setLevel(level)
+
+
+@pytest.mark.parametrize(("level", "silent"), [("WARNING", True), ("DEBUG", False)])
+def test_loading_shows_no_bars_unless_debugging_is_asked_for(
+    level: str, silent: bool, folder: Path, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: what a terminal, made up here, is sent; the settings of both libraries afterwards are those before."""
+    transformers = pytest.importorskip("transformers", reason="pip install 'evonas[lm]'")
+    from huggingface_hub import utils as hub
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    logger.setLevel(level)
+    bars = transformers.utils.logging
+    before = bars.get_verbosity(), bars.is_progress_bar_enabled(), hub.are_progress_bars_disabled()
+    with quietly(transformers, str(folder)):
+        for _ in bars.tqdm(range(2)):
+            sys.stderr.write("a note of another library")
+    assert (terminal.getvalue() == "") == silent
+    assert (bars.get_verbosity(), bars.is_progress_bar_enabled(), hub.are_progress_bars_disabled()) == before
+    with quietly(transformers, "owner/name"):  # to be downloaded
+        assert not hub.are_progress_bars_disabled()
+        assert bars.is_progress_bar_enabled() != silent
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
