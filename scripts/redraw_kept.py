@@ -234,7 +234,7 @@ def _steering(data: Data, rises: list[float]) -> dict[str, Figure]:
     found = [_curves(each) for each in data["groups"]]
     drawn: dict[str, Figure | None] = {
         "score": steering.draw_strengths(found, "score"),
-        "price": steering.draw_strengths(found, "price"),
+        "cost": steering.draw_strengths(found, "cost"),
         "trade": steering.draw_trade(found, rises),
         "support": steering.draw_support(found, rises),
     }

@@ -15,7 +15,7 @@ def test_pictures_of_kept_results_are_drawn_again_from_their_numbers(tmp_path: P
         "cifar-b": {"rerank"},
         "transformer": {"rerank", "front"},
         "stability-depth-width": {"losses", "sensitivity"},
-        "steering-digits": {"score", "price", "trade", "support"},
+        "steering-digits": {"score", "cost", "trade", "support"},
         "sparsity-smollm2/more-text": {"perplexity"},
         "mip/rescaling": {"curves", "steps", "losses", "metric"},
     }

@@ -28,7 +28,7 @@ RISING = curve((0, 0.8, 10.0), (0.5, 0.6, 10.4), (1.0, 0.2, 11.6), (2.0, 0.1, 20
 
 
 @pytest.mark.parametrize("rise", [0.01, 0.04, 0.1, 0.16, 0.5])
-def test_a_price_that_rises_is_met_by_interpolation(rise: float) -> None:
+def test_a_cost_that_rises_is_met_by_interpolation(rise: float) -> None:
     costs = [point.cost for point in RISING]
     found = at_rise(RISING, rise)
     for key in ("strength", "score"):
@@ -42,17 +42,17 @@ def test_by_hand() -> None:
     assert at_rise(RISING, 0.1) == AtPerplexityCost(pytest.approx(0.75), pytest.approx(0.4), True)
 
 
-def test_a_price_that_never_rises_so_far_is_read_at_the_largest_strength() -> None:
+def test_a_cost_that_never_rises_so_far_is_read_at_the_largest_strength() -> None:
     assert at_rise(RISING, 1.5) == AtPerplexityCost(2.0, 0.1, False)
     assert at_rise(curve((0, 0.5, 7.0)), 0.1) == AtPerplexityCost(0, 0.5, False)
 
 
-def test_the_first_crossing_counts_even_if_the_price_falls_again() -> None:
+def test_the_first_crossing_counts_even_if_the_cost_falls_again() -> None:
     falling = curve((0, 1.0, 10.0), (1, 0.5, 12.0), (2, 0.0, 10.5))
     assert at_rise(falling, 0.1) == AtPerplexityCost(pytest.approx(0.5), pytest.approx(0.75), True)
 
 
-def test_a_price_that_jumps_beyond_numbers_is_read_before_the_jump() -> None:
+def test_a_cost_that_jumps_beyond_numbers_is_read_before_the_jump() -> None:
     assert at_rise(curve((0, 0.9, 10.0), (1, 0.5, 10.2), (2, 0.0, math.inf)), 0.1) == AtPerplexityCost(1, 0.5, True)
 
 
@@ -128,7 +128,7 @@ def test_a_seed_with_a_failure_is_told_and_left_out() -> None:
     assert "lineas, seed 2: worker died" in steering_report("name", [0.1], pieces, outcomes, {}).markdown()
 
 
-def test_a_price_beyond_numbers_is_null_and_has_no_mean() -> None:
+def test_a_cost_beyond_numbers_is_null_and_has_no_mean() -> None:
     pieces, outcomes = outcomes_of({(0.0, 0.0, 1): (0.5, 10.0), (0.0, 1.0, 1): (0.0, None)})
     _, group = method_curves(pieces, outcomes)
     assert group.over_seeds(1.0) is None
