@@ -24,7 +24,7 @@ def runs(
     are their time, times the threads of each.
     """
     from evonas.cli import terminal
-    from evonas.interface.overview import find_runs
+    from evonas.interface.overview import KEPT, find_runs
     from evonas.report.table import Table
 
     found = find_runs(folder)
@@ -44,10 +44,13 @@ def runs(
         }
         for run in found
     )
+    out = terminal.console()
     if found:
-        terminal.console().print(terminal.Printed(Table.of(rows, {"core hours": "{:.3g}"}, code=("best layer",))))
+        out.print(terminal.Printed(Table.of(rows, {"core hours": "{:.3g}"}, code=("best layer",))))
     else:
-        terminal.console().print(f"no runs in {folder}; start one with: evonas search evonorm_s", highlight=False)
+        out.print(f"no runs in {folder}; start one with: evonas search evonorm_s", highlight=False)
+    if (folder / KEPT).is_dir():
+        out.print(f"for kept results: evonas runs {folder / KEPT}", highlight=False)
 
 
 def _when(changed: float) -> str | None:

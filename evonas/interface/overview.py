@@ -19,6 +19,7 @@ from evonas.search.driver import Ending
 from evonas.search.ranking import ranking
 
 REPORT = "results.json"
+KEPT = "kept"  # a folder of results that are kept for good; they would hide one's own runs
 EARLIER = ("study.sqlite", "trials.sqlite")  # of versions before 0.1
 SEARCH, EVALUATION, STUDY = "search", "evaluation", "study"
 RUNNING, FINISHED, STOPPED = "running", "finished", "stopped"
@@ -59,7 +60,7 @@ class RunSummary:
 
 
 def find_runs(root: Path) -> list[RunSummary]:
-    """The runs at and below a folder, those that changed last first.
+    """The runs at and below a folder, those that changed last first; kept results only if theirs is the folder.
 
     Raises:
         InputError: there is no such folder.
@@ -91,7 +92,8 @@ def _folders(root: Path, unreadable: list[OSError]) -> Iterator[Path]:
     for name, folders, files in os.walk(root, onerror=unreadable.append):
         if any(record in files for record in ("config.toml", "archive.sqlite", RESULTS, REPORT, *EARLIER)):
             yield Path(name)
-        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        hidden = (folder for folder in folders if folder.startswith(".") or (folder == KEPT and name == str(root)))
+        folders[:] = sorted({*folders}.difference(hidden))
 
 
 def _settings(summary: RunSummary) -> dict[str, Any]:

@@ -56,6 +56,14 @@ def states(root: Path) -> dict[str, str]:
     return {run.folder.name: run.state for run in find_runs(root)}
 
 
+def test_kept_results_are_listed_only_where_they_are_asked_for(tmp_path: Path, evonas: Callable[..., Any]) -> None:
+    search(tmp_path / "mine", Ending.BUDGET)
+    search(tmp_path / "kept" / "theirs", Ending.BUDGET)
+    assert list(states(tmp_path)) == ["mine"]
+    assert list(states(tmp_path / "kept")) == ["theirs"]
+    assert f"for kept results: evonas runs {tmp_path / 'kept'}" in " ".join(evonas("runs", tmp_path)[1].split())
+
+
 def test_a_search_is_summed_up(finished: Path, evonas: Callable[..., Any]) -> None:
     status, out, err = evonas("runs", finished.parent, "--json")
     assert status == 0, err
