@@ -45,6 +45,7 @@ def print_ranking(groups: Sequence[Relatives], baselines: Sequence[Entry], *, ti
                 "formula (before the affine)": entry.formula + _with_relatives(relatives.get(entry.name, 0)),
                 **{task: entry.evaluation.objectives.get(task) for task in tasks},
                 "mean": entry.evaluation.mean,
+                "nodes": entry.nodes,
                 **{name: entry.evaluation.extras.get(name) for name in extras},
             }
             for entry in (*entries, *baselines)

@@ -89,6 +89,7 @@ class Run:
                     "operator": candidate.proposal.operator,
                     "formula": candidate.genome.formula(),
                     "text": candidate.genome.active().to_text(),
+                    "nodes": len(candidate.genome.active_positions),
                     "mean": evaluation.mean,
                     **evaluation.objectives,
                     **evaluation.extras,

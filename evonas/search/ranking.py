@@ -59,6 +59,11 @@ class Entry:
         return self.layer.text if isinstance(self.layer, UnreadLayer) else self.layer.formula()
 
     @property
+    def nodes(self) -> int | None:
+        """How many nodes its graph has, inputs and parameters counted; None where the layer cannot be read."""
+        return None if isinstance(self.layer, UnreadLayer) else len(self.layer.active_positions)
+
+    @property
     def group(self) -> str:
         """Equal for relatives, see ``Genome.family``; a layer that cannot be read has none."""
         return self.evaluation.key if isinstance(self.layer, UnreadLayer) else self.layer.family
@@ -75,6 +80,7 @@ class Entry:
             "name": self.name,
             "candidate": self.candidate,
             **self._description(),
+            "nodes": self.nodes,
             "group": self.group,
             "objectives": dict(self.evaluation.objectives),
             "mean": self.evaluation.mean,

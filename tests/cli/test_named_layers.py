@@ -44,6 +44,7 @@ def test_top_prints_the_ranking_as_a_table_and_as_json(finished: Path, evonas: C
     means = [e["mean"] for e in entries[:4]]
     assert means == sorted(means, reverse=True)
     assert Genome.from_text(entries[0]["text"]).key == entries[0]["key"]
+    assert [e["nodes"] for e in entries] == [Genome.from_text(e["text"]).graph.number_of_nodes() for e in entries]
 
 
 def test_a_layer_of_language_models_says_which_text_it_was_trained_on(
