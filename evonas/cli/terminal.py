@@ -43,9 +43,9 @@ def print_ranking(groups: Sequence[Relatives], baselines: Sequence[Entry], *, ti
             {
                 "layer": entry.name,
                 "formula (before the affine)": entry.formula + _with_relatives(relatives.get(entry.name, 0)),
+                "nodes": entry.nodes,
                 **{task: entry.evaluation.objectives.get(task) for task in tasks},
                 "mean": entry.evaluation.mean,
-                "nodes": entry.nodes,
                 **{name: entry.evaluation.extras.get(name) for name in extras},
             }
             for entry in (*entries, *baselines)
