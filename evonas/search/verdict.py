@@ -42,7 +42,9 @@ def verdict(archive: Archive, config: SearchConfig) -> list[str]:
         lines.append(_all_rejected(rejections))
     elif not evaluated:
         missing = [name for name in config.baselines if name not in archive.baselines()]
-        lines.append("no candidate was evaluated" + (f", nor the baselines {', '.join(missing)}" if missing else ""))
+        lines.append(
+            "no candidate was evaluated" + (f", and baselines are missing: {', '.join(missing)}" if missing else "")
+        )
     if 0 < evaluated < first:
         what = "1 candidate is" if evaluated == 1 else f"{evaluated} candidates are"
         rule = f"the first {first} are drawn at random (evolution.initial_random), and selection begins after them"

@@ -49,7 +49,7 @@ def test_one_that_saw_no_more_than_random_candidates_is_no_search(tmp_path: Path
 
 
 def test_an_empty_one_says_so(tmp_path: Path) -> None:
-    assert said(tmp_path, []) == "no candidate was evaluated, nor the baselines gn-relu"
+    assert said(tmp_path, []) == "no candidate was evaluated, and baselines are missing: gn-relu"
 
 
 @pytest.mark.parametrize(
