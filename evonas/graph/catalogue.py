@@ -135,6 +135,9 @@ class Catalogue(Mapping[str, Genome]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._genomes)
 
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._genomes)
+
     def __len__(self) -> int:
         return len(self._genomes)
 

@@ -78,7 +78,7 @@ def test_a_matrix_has_scores_failures_costs_and_pictures_and_goes_on(
     assert evonas(*command)[0] == 2  # there already
     status, out, err = evonas(*command, "--resume", "--json")
     assert status == 0, err
-    assert "18 of 18 trials and costs" in err
+    assert "18 of 18 runs" in err  # trainings and measurements of costs
     assert json.loads(out) == found
 
 
