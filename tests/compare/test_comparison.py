@@ -133,7 +133,7 @@ def test_the_picture_shows_each_layer_against_each_baseline(comparison: Comparis
     labels = [tick.get_text() for tick in panel.get_yticklabels()]
     shown = [
         NAMES[name] for name in ("good", "bn-relu", "poor", "lucky")
-    ]  # a layer of the catalogue has its name there
+    ]  # as the catalogue calls them
     assert [label.split("  ")[0] for label in labels] == shown
     (good,) = [line for line in panel.lines if line.get_xydata()[:, 1].tolist() == [0, 0]]  # type: ignore[index]
     found = comparison.standings[0].differences["bn-relu"].over_seeds
