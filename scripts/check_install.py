@@ -62,7 +62,7 @@ def train(model):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert all(torch.isfinite(torch.tensor(losses))), losses
     return f"loss {losses[0]:.3f} -> {losses[-1]:.3f}"
 
