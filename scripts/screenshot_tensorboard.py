@@ -30,7 +30,7 @@ REQUIRED = ("scalars", "images", "text")
 SCREENS = ("custom_scalars", "images", "hparams")  # what is photographed: charts, pictures, candidates
 
 START_SECONDS = 60.0
-LOAD_SECONDS = 30.0  # TensorBoard reads the event files while it already answers
+LOAD_SECONDS = 30.0  # by default; TensorBoard reads the event files while it already answers
 SHOT_SECONDS = 60.0  # now and then a headless Chromium hangs; another attempt does not
 VIRTUAL_MS = 20_000  # the time the page believes it had; costs about 4 s
 ATTEMPTS = 4
@@ -69,11 +69,12 @@ def main() -> int:
     parser.add_argument(
         "--out", required=True, type=Path, help="folder for the pictures, one for each of the three tabs"
     )
+    parser.add_argument("--patience", type=float, default=LOAD_SECONDS, help="seconds to wait for tags; default: 30")
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that TensorBoard is stopped then, too
     try:
-        problems = check(arguments.logdir, arguments.out, arguments.port)
+        problems = check(arguments.logdir, arguments.out, arguments.port, arguments.patience)
     except SetupError as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 2
@@ -82,7 +83,7 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def check(logdir: str, out: Path, port: int) -> list[str]:
+def check(logdir: str, out: Path, port: int, patience: float) -> list[str]:
     """Print a line per tab, write the pictures, and return what is wrong."""
     browser = find_chromium()
     if not Path(logdir).is_dir():
@@ -90,7 +91,7 @@ def check(logdir: str, out: Path, port: int) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     problems = []
     with tensorboard(logdir, port or free_port()) as address:
-        counts = loaded_counts(address)
+        counts = loaded_counts(address, patience)
         for tab, count in counts.items():
             print(f"{tab:<16}{count:>4} tags", flush=True)
         problems += [f"{tab}: no tags in {logdir}" for tab, count in counts.items() if not count]
@@ -164,9 +165,9 @@ def fetch(address: str, path: str) -> Any:
         return json.load(answer)
 
 
-def loaded_counts(address: str) -> dict[str, int]:
+def loaded_counts(address: str, patience: float) -> dict[str, int]:
     """Tags per tab, once no more are coming."""
-    deadline = time.monotonic() + LOAD_SECONDS
+    deadline = time.monotonic() + patience
     counts: dict[str, int] = {}
     while time.monotonic() < deadline:
         before, counts = counts, tag_counts(address)

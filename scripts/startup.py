@@ -1,6 +1,6 @@
 """What starting evonas costs, in processor time, beside `import torch`.
 
-python scripts/startup.py [--json] [--rounds 7]
+python scripts/startup.py [--json] [--rounds 7] [--only 'evonas --help' ...]
 
 Each command is a process of its own. Its processor time, user and system together with that of its children, is paired
 with that of `python -c "import torch"` in the same round, so that a busy machine slows both. Medians over the rounds,
@@ -38,18 +38,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", nargs="+", choices=COMMANDS, default=list(COMMANDS), help="leave out the others")
     arguments = parser.parse_args()
+    first = next(iter(COMMANDS))
+    commands = {name: COMMANDS[name] for name in COMMANDS if name in (first, *arguments.only)}
     rounds = [
-        {name: processor_time(called, name) for name, (called, _) in COMMANDS.items()}
+        {name: processor_time(called, name) for name, (called, _) in commands.items()}
         for _ in range(arguments.rounds + 1)
     ][1:]
-    first = next(iter(COMMANDS))
     found = {
         name: {
             "seconds": statistics.median(times[name] for times in rounds),
             "ratio": statistics.median(times[name] / times[first] for times in rounds),
         }
-        for name in COMMANDS
+        for name in commands
     }
     if arguments.json:
         print(json.dumps(found, indent=2))
@@ -58,7 +60,7 @@ def main() -> None:
     table.add_column("command", no_wrap=True)
     for column in ("seconds", "of import torch", "limit"):
         table.add_column(column, justify="right", no_wrap=True)
-    for name, (_, limit) in COMMANDS.items():
+    for name, (_, limit) in commands.items():
         table.add_row(name, f"{found[name]['seconds']:.2f}", f"{found[name]['ratio']:.2f}", limit)
     Console().print(table)
 

@@ -131,9 +131,7 @@ def test_failures_are_written_with_their_detail() -> None:
 def test_the_picture_shows_each_layer_against_each_baseline(comparison: Comparison) -> None:
     (panel,) = draw_comparison(comparison, highlighted=["good"]).axes
     labels = [tick.get_text() for tick in panel.get_yticklabels()]
-    shown = [
-        NAMES[name] for name in ("good", "bn-relu", "poor", "lucky")
-    ]  # as the catalogue calls them
+    shown = [NAMES[name] for name in ("good", "bn-relu", "poor", "lucky")]  # as the catalogue calls them
     assert [label.split("  ")[0] for label in labels] == shown
     (good,) = [line for line in panel.lines if line.get_xydata()[:, 1].tolist() == [0, 0]]  # type: ignore[index]
     found = comparison.standings[0].differences["bn-relu"].over_seeds

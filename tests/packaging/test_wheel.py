@@ -118,6 +118,7 @@ def test_outside_of_the_checkout_the_package_finds_its_presets(
 
 @needs_hatchling
 @needs_mypy
+@pytest.mark.slow
 def test_the_script_of_a_user_passes_mypy_strict(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,11 +4,13 @@ import runpy
 import shutil
 from pathlib import Path
 
+import pytest
 from command import SCRIPTS, status_of_script
 
 KEPT = SCRIPTS.parent / "runs" / "kept"
 
 
+@pytest.mark.slow
 def test_pictures_of_kept_results_are_drawn_again_from_their_numbers(tmp_path: Path) -> None:
     folders = {
         "batch-sizes": {"heatmap", "batch_sizes", "differences"},

@@ -82,7 +82,9 @@ def test_tensorboard_shows_scalars_images_and_text_in_a_browser(tmp_path: Path) 
 def test_a_log_folder_without_pictures_fails_the_check(tmp_path: Path) -> None:
     with Board(tmp_path / "run") as board:
         board.scalar("only", 1.0, 0)
-    done = run_apart("screenshot_tensorboard.py", "--logdir", tmp_path / "run", "--out", tmp_path / "shots")
+    done = run_apart(
+        "screenshot_tensorboard.py", "--logdir", tmp_path / "run", "--out", tmp_path / "shots", "--patience", 4
+    )
     assert done.returncode == 1, done.stdout + done.stderr
 
 
@@ -192,6 +194,7 @@ def test_the_benchmark_of_hypernetworks_puts_them_beside_those_of_hyperlight(run
             assert all(value > 0 for value in rows.values())
 
 
+@pytest.mark.slow
 def test_what_a_search_costs_is_counted_and_a_second_start_computes_nothing_again(tmp_path: Path, run: Run) -> None:
     pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
     out = tmp_path / "cost"
@@ -387,16 +390,18 @@ def test_the_table_of_candidates_says_the_same_from_a_run_and_from_its_csv(tmp_p
 
 
 def test_the_table_of_start_up_pairs_every_command_with_an_import_of_torch(run: Run) -> None:
-    done = run("startup.py", "--json", "--rounds", 1)
+    done = run("startup.py", "--json", "--rounds", 1, "--only", "evonas --help", "evonas show evonorm-s0")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     torch_alone = found['python -c "import torch"']
+    assert list(found)[1:] == ["evonas --help", "evonas show evonorm-s0"]
     assert torch_alone["ratio"] == 1
     for name, row in found.items():  # one round: the ratio is that of the two times
         assert row["ratio"] == pytest.approx(row["seconds"] / torch_alone["seconds"]), name
         assert row["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_the_table_of_budgets_has_a_row_for_each_command_and_goes_on_where_it_stopped(tmp_path: Path, run: Run) -> None:
     file = tmp_path / "budgets.jsonl"
     call = ("budgets.py", file, "--search", "tiny", "--minutes", 0.02, "--workers", 1, "--resume")
