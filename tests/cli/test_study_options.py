@@ -157,6 +157,7 @@ def test_the_device_is_chosen_by_default_and_a_wrong_one_is_one_line(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @each_verb
 def test_results_do_not_depend_on_the_number_of_workers(
     verb: str, runs: Mapping[str, Path], typed: Callable[..., Any], evonas: Callable[..., Outcome], tmp_path: Path

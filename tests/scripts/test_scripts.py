@@ -61,6 +61,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="apt-get install chromium")
 def test_tensorboard_shows_scalars_images_and_text_in_a_browser(tmp_path: Path) -> None:
     with Board(tmp_path / "run" / "tb") as board:
@@ -236,6 +237,7 @@ def test_what_a_search_costs_is_counted_and_a_second_start_computes_nothing_agai
         assert len(set(picture.convert("L").tobytes())) > 8
 
 
+@pytest.mark.slow
 def test_a_search_that_finds_nothing_new_ends_with_what_it_has_spent(tmp_path: Path) -> None:
     pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
     command = ("cost_to_quality.py", TINY, "--out", tmp_path, "--arm", "ours-random", "--cap", 1e6, "--to-the-cap")
@@ -290,6 +292,7 @@ def test_the_table_of_costs_has_medians_ratios_and_lower_bounds(tmp_path: Path, 
     }
 
 
+@pytest.mark.slow
 def test_the_table_of_surgery_says_what_works_and_what_does_not(run: Run) -> None:
     pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
     names = ("timm:test_efficientnet", "torchvision:squeezenet1_1", "torchvision:resnet18")
