@@ -93,6 +93,6 @@ def changes_of(overrides: Sequence[str] | None, given: Mapping[str, Setting]) ->
         overrides: those of ``--set``, which come first.
         given: what other options stand for, by key.
     """
-    from evonas.config.section import override_text
+    from evonas.config import section
 
-    return [*(overrides or ()), *(override_text(key, value) for key, value in given.items() if value is not None)]
+    return section.changes_of(overrides, given)

@@ -7,7 +7,7 @@ accepted. ``--set a.b=c`` overrides go through the same door.
 import difflib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
@@ -135,6 +135,16 @@ def override_text(key: str, value: object) -> str:
     """A key that is set to a value, as ``a.b=c``."""
     text = json.dumps(value, ensure_ascii=False)  # which is TOML but for the escapes of rare letters, and for DEL
     return f"{key}={text}".replace("\x7f", "\\u007f")
+
+
+def changes_of(overrides: Sequence[str] | None, given: Mapping[str, object]) -> list[str]:
+    """Changes of a file of settings as ``a.b=c``; a key whose value is None is left as it is.
+
+    Args:
+        overrides: changes that are texts already, which come first.
+        given: other values, by key.
+    """
+    return [*(overrides or ()), *(override_text(key, value) for key, value in given.items() if value is not None)]
 
 
 def _override(data: dict[str, Any], override: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from evonas.config import section
-from evonas.config.section import override_text
+from evonas.config.section import changes_of, override_text
 from evonas.errors import InputError
 from evonas.interface.progress import SearchProgress
 from evonas.layer.lower import NormActLayer, lower
@@ -198,13 +198,13 @@ def changes(
         raise InputError("overrides", repr(overrides), accepted="a dictionary, or a list of texts such as 'a.b=c'")
     if isinstance(overrides, Mapping):
         overrides = [override_text(key, value) for key, value in overrides.items()]
-    texts = {
+    given = {
         "seed": seed,
         "execution.workers": workers,
         "execution.device": device,
         "execution.cache": None if cache is None else str(cache),
     }
-    return (*overrides, *(override_text(key, value) for key, value in texts.items() if value is not None))
+    return tuple(changes_of(overrides, given))
 
 
 def open_run(folder: str | PathLike[str]) -> Run:

@@ -25,7 +25,7 @@ FORM, TIME = "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"
 _MARK = re.compile(r"\S+ \S+ [A-Z]+ (started: .* \(process .*|(?P<end>ended.*))")
 
 LOGGER = logging.getLogger("evonas")
-LOGGER.addHandler(logging.NullHandler())  # nothing is printed unless somebody asks for it
+LOGGER.addHandler(logging.NullHandler())  # nothing is printed unless the program that imports evonas sets up logging
 
 
 @contextmanager

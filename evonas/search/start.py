@@ -24,7 +24,7 @@ _FREE = ("budget", "execution", "rerank")  # what a resumed run may change
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What somebody asked for: a new run, or that one goes on.
+    """What is asked of a search: a new run, or that one goes on.
 
     Attributes:
         search: the search's file, or its name if it ships with evonas; a run that goes on needs none.

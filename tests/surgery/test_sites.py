@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 import torch.nn.functional as F
+from surgery_layers import Tanh, tanh
 from torch import Tensor, fx, nn
 
 from evonas.errors import InputError
@@ -27,21 +28,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-class Tanh(nn.Module):
-    """A new layer whose backward pass needs its own result."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.tanh(self.scale * x)
-
-
-def tanh(site: NormActSite) -> nn.Module:
-    return Tanh(site.num_features)
 
 
 def same(model: nn.Module) -> Callable[[NormActSite], nn.Module]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from surgery_layers import tanh
 from torch import Tensor, nn
 
 from evonas.graph.catalogue import CATALOGUE
@@ -23,21 +24,6 @@ IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 def b0(site: NormActSite) -> nn.Module | None:
     return lower(CATALOGUE["evonorm-b0"], site.num_features) if site.act else None
-
-
-class Tanh(nn.Module):
-    """A layer whose backward pass needs its own result."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.tanh(self.scale * x)
-
-
-def tanh(site: NormActSite) -> nn.Module:
-    return Tanh(site.num_features)
 
 
 def both(model: nn.Module, make: Callable[[NormActSite], nn.Module | None] = b0) -> tuple[nn.Module | None, nn.Module]:
