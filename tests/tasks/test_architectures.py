@@ -23,6 +23,7 @@ TINY = (
     ArchitectureSpec("mobilenet_v2", width=0.25, depth=(1, 1, 1, 0, 1, 1), head=64, unstrided=0),
     ArchitectureSpec("efficientnet", width=0.25, depth=(1, 1, 1, 1), head=192, unstrided=0),
     ArchitectureSpec("densenet", width=0.25, depth=(2, 2, 2), unstrided=1),
+    ArchitectureSpec("vgg", width=0.125, depth=(1, 2, 2), unstrided=0),
 )
 each_tiny = pytest.mark.parametrize("spec", TINY, ids=lambda spec: spec.name)
 
@@ -60,11 +61,17 @@ def published(name: str) -> nn.Module:
     import timm
     from torchvision import models
 
+    def vgg_without_its_linear_layers() -> nn.Module:
+        model = models.vgg16_bn()
+        model.classifier = nn.Linear(512, 10)
+        return model
+
     makers: dict[str, Callable[[], nn.Module]] = {
         "preact_resnet": lambda: timm.create_model("resnetv2_50", num_classes=10),
         "mobilenet_v2": lambda: models.mobilenet_v2(num_classes=10),
         "efficientnet": lambda: models.efficientnet_b0(num_classes=10),
         "densenet": lambda: models.densenet121(num_classes=10),
+        "vgg": vgg_without_its_linear_layers,
     }
     return makers[name]()
 
@@ -81,10 +88,12 @@ def test_unscaled_networks_are_the_published_ones(name: str) -> None:
 @pytest.mark.parametrize("unstrided", [0, 1, 2, 4, 9])
 @pytest.mark.parametrize("image_size", [32, 8])
 def test_each_unstrided_reduction_keeps_the_image_twice_as_large(name: str, unstrided: int, image_size: int) -> None:
-    depth = (1, 1, 1, 1) if name in ("preact_resnet", "densenet") else (1, 1, 1, 1, 1, 1)  # five reductions each
+    stages = {"preact_resnet": 4, "densenet": 4, "vgg": 5}.get(name, 6)
+    depth = (1,) * stages  # five reductions each, of which VGG's last follows its last norm
     spec = ArchitectureSpec(name, width=1 / 16, depth=depth, head=None, unstrided=unstrided)
     model = build_architecture(spec, num_classes=2, image_size=image_size)
-    expected = math.ceil(image_size / 2 ** max(5 - unstrided, 0))
+    reductions = 4 if name == "vgg" else 5
+    expected = math.ceil(image_size / 2 ** max(reductions - unstrided, 0))
     assert size_before_the_head(model, image_size) == expected
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from evonas.config import LIBRARIES
 from evonas.errors import InputError
 from evonas.extras import require_package
-from evonas.tasks.architectures import densenet, efficientnet, mobilenet_v2, preact_resnet
+from evonas.tasks.architectures import densenet, efficientnet, mobilenet_v2, preact_resnet, vgg
 from evonas.tasks.architectures.external import make_external, taking_images
 from evonas.tasks.architectures.reductions import unstride
 
@@ -27,6 +27,7 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
         "mobilenet_v2": mobilenet_v2.make,
         "efficientnet": efficientnet.make,
         "densenet": densenet.make,
+        "vgg": vgg.make,
     }
 )
 PUBLISHED_DEPTHS: Mapping[str, tuple[int, ...]] = MappingProxyType(
@@ -35,12 +36,19 @@ PUBLISHED_DEPTHS: Mapping[str, tuple[int, ...]] = MappingProxyType(
         "mobilenet_v2": mobilenet_v2.DEPTH,
         "efficientnet": efficientnet.DEPTH,
         "densenet": densenet.DEPTH,
+        "vgg": vgg.DEPTH,
     }
 )
 PACKAGES: Mapping[str, str] = MappingProxyType(  # that hold the blocks
-    {"preact_resnet": "timm", "mobilenet_v2": "torchvision", "efficientnet": "torchvision", "densenet": "torchvision"}
+    {
+        "preact_resnet": "timm",
+        "mobilenet_v2": "torchvision",
+        "efficientnet": "torchvision",
+        "densenet": "torchvision",
+        "vgg": "torchvision",
+    }
 )
-HEADLESS = ("preact_resnet", "densenet")  # without a last 1x1 convolution
+HEADLESS = ("preact_resnet", "densenet", "vgg")  # without a last 1x1 convolution
 
 
 @dataclass(frozen=True, slots=True)
