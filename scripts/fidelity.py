@@ -207,7 +207,7 @@ def front(found: Sequence[tuple[Proxy, float]]) -> list[tuple[Proxy, float]]:
 def shrinkage(
     found: Sequence[Proxy], truth: Mapping[str, float], keys: Sequence[str], cost: float
 ) -> tuple[float, float]:
-    """Rank correlation of the best proxy within a cost on the half of the layers that chose it, and on the other half."""
+    """Rank correlation of the best proxy within a cost: on the half of the layers that chose it, and on the others."""
     rng, pairs = random.Random(0), []
     affordable = [each for each in found if each.seconds <= cost]
     for _ in range(HALVES):
