@@ -15,7 +15,7 @@ DESK = {  # what an architecture's name alone means: small enough for images of 
     "mobilenet_v2": TaskConfig(architecture="mobilenet_v2", width=0.5, depth=(1, 1, 1), head=64, unstrided=1),
     "efficientnet": TaskConfig(architecture="efficientnet", width=0.5, depth=(1, 1, 1), head=64, unstrided=1),
     "densenet": TaskConfig(architecture="densenet", width=0.25, depth=(3, 3), unstrided=1),
-    "vgg": TaskConfig(architecture="vgg", width=0.125, depth=(1, 2, 2), unstrided=0),
+    "all_cnn": TaskConfig(architecture="all_cnn", width=0.125, depth=(2, 2, 2), unstrided=0),
 }
 
 

@@ -87,7 +87,7 @@ class TrainingConfig(Section):
     """Steps at the beginning in which the learning rate rises."""
 
 
-ARCHITECTURES = ("preact_resnet", "mobilenet_v2", "efficientnet", "densenet", "vgg")
+ARCHITECTURES = ("preact_resnet", "mobilenet_v2", "efficientnet", "densenet", "all_cnn")
 LIBRARIES = ("timm", "torchvision")
 
 
@@ -106,8 +106,8 @@ class TaskConfig(Section):
     """
 
     architecture: Annotated[str, AfterValidator(_architecture)] = ""
-    """A network for images: `preact_resnet`, `mobilenet_v2`, `efficientnet`, `densenet` or `vgg`, scaled by the keys
-    below; or `timm:NAME`, `torchvision:NAME` as they are."""
+    """A network for images: `preact_resnet`, `mobilenet_v2`, `efficientnet`, `densenet` or `all_cnn`, scaled by the
+    keys below; or `timm:NAME`, `torchvision:NAME` as they are."""
     task: Annotated[str, Field(pattern=r"^$|^[\w.]+:\w+$")] = ""
     """Instead of an architecture: a task of your own, the function `package.module:function`."""
     transformer: str = ""

@@ -59,7 +59,7 @@ weight_decay = 1e-4
 # Networks in which each candidate is trained, one after the other. A layer must do well in all of them, so name
 # networks that resemble those you care for. Fewer networks make a search faster, and its layers more particular.
 [[tasks]]
-architecture = "preact_resnet"    # or mobilenet_v2, efficientnet, densenet, vgg, timm:NAME, torchvision:NAME
+architecture = "preact_resnet"    # or mobilenet_v2, efficientnet, densenet, all_cnn, timm:NAME, torchvision:NAME
 width = 0.125    # channels against the published network
 depth = [1, 1]    # blocks of each stage
 unstrided = 1    # reductions of the image size that are left out, which small images need

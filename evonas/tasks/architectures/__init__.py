@@ -1,7 +1,7 @@
 """Architectures in which candidate layers are tried: published networks, scaled in width and depth.
 
-The blocks are those of timm and torchvision (``pip install 'evonas[vision]'``); they are imported
-only when a network is built.
+The blocks are those of timm and torchvision (``pip install 'evonas[vision]'``), but for All-CNN, which has none; they
+are imported only when a network is built.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from torch import nn
 from evonas.config import LIBRARIES
 from evonas.errors import InputError
 from evonas.extras import require_package
-from evonas.tasks.architectures import densenet, efficientnet, mobilenet_v2, preact_resnet, vgg
+from evonas.tasks.architectures import all_cnn, densenet, efficientnet, mobilenet_v2, preact_resnet
 from evonas.tasks.architectures.external import make_external, taking_images
 from evonas.tasks.architectures.reductions import unstride
 
@@ -27,7 +27,7 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
         "mobilenet_v2": mobilenet_v2.make,
         "efficientnet": efficientnet.make,
         "densenet": densenet.make,
-        "vgg": vgg.make,
+        "all_cnn": all_cnn.make,
     }
 )
 PUBLISHED_DEPTHS: Mapping[str, tuple[int, ...]] = MappingProxyType(
@@ -36,7 +36,7 @@ PUBLISHED_DEPTHS: Mapping[str, tuple[int, ...]] = MappingProxyType(
         "mobilenet_v2": mobilenet_v2.DEPTH,
         "efficientnet": efficientnet.DEPTH,
         "densenet": densenet.DEPTH,
-        "vgg": vgg.DEPTH,
+        "all_cnn": all_cnn.DEPTH,
     }
 )
 PACKAGES: Mapping[str, str] = MappingProxyType(  # that hold the blocks
@@ -45,10 +45,9 @@ PACKAGES: Mapping[str, str] = MappingProxyType(  # that hold the blocks
         "mobilenet_v2": "torchvision",
         "efficientnet": "torchvision",
         "densenet": "torchvision",
-        "vgg": "torchvision",
     }
 )
-HEADLESS = ("preact_resnet", "densenet", "vgg")  # without a last 1x1 convolution
+HEADLESS = ("preact_resnet", "densenet", "all_cnn")  # without a last 1x1 convolution
 
 
 @dataclass(frozen=True, slots=True)
