@@ -14,10 +14,9 @@ from typing import Any, Self
 
 from evonas.config import SearchConfig
 from evonas.extensions import load_extensions
-from evonas.graph.genome import Genome
 from evonas.runs.provenance import code_digest, extension_digests, versions
 from evonas.search.cache import EvaluationCache
-from evonas.search.execution import Executor, Pending, Tick, no_tick
+from evonas.search.execution import EvaluationJob, Executor, Pending, Tick, no_tick
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.search.protocols import fingerprint
 from evonas.search.rungs import STAGE as RUNGS
@@ -116,25 +115,17 @@ class CachedExecutor:
         self.eager = executor.eager
         self.hits = 0
 
-    def submit(
-        self,
-        genome: Genome,
-        *,
-        gated: bool = True,
-        hurdles: Sequence[Hurdle] = (),
-        seed: int | None = None,
-        label: str = "",
-    ) -> Pending:
+    def submit(self, job: EvaluationJob) -> Pending:
         """See ``Executor``; a reused evaluation took no seconds. Other seeds than the search's are not kept."""
-        if seed is not None:
-            return self._executor.submit(genome, gated=gated, hurdles=hurdles, seed=seed, label=label)
-        context, print_ = f"{self._context}/{'gated' if gated else 'ungated'}", fingerprint(genome, self._layer)
-        for known in self._cache.find(context, genome, print_):
-            found = cut(known, hurdles if gated else (), self._gate)
+        if job.seed is not None:
+            return self._executor.submit(job)
+        context = f"{self._context}/{'gated' if job.gated else 'ungated'}"
+        print_ = fingerprint(job.genome, self._layer)
+        for known in self._cache.find(context, job.genome, print_):
+            found = cut(known, job.hurdles if job.gated else (), self._gate)
             if found is not None:
                 return _Reused(self, found)
-        pending = self._executor.submit(genome, gated=gated, hurdles=hurdles, label=label)
-        return _Kept(self._cache, context, print_, pending)
+        return _Kept(self._cache, context, print_, self._executor.submit(job))
 
     def doing(self) -> list[str]:
         """See ``Executor``."""

@@ -18,7 +18,7 @@ from evonas.runs.workers import threads
 from evonas.search.archive import Archive
 from evonas.search.budget import Clock, TimeIsUpError, seconds_of_sessions
 from evonas.search.engine import Search, SearchExhaustedError
-from evonas.search.execution import Executor, Known, Pending
+from evonas.search.execution import EvaluationJob, Executor, Known, Pending
 from evonas.search.making import make_search, require_searchable
 from evonas.search.outcome import Candidate, Evaluation
 
@@ -164,8 +164,8 @@ class _Session:
         for name in self.config.baselines:
             if name not in known:
                 self._begin()
-                label = f"baseline {name}"
-                known[name] = _Asked(name, self.executor.submit(CATALOGUE[name], gated=False, label=label))
+                job = EvaluationJob(CATALOGUE[name], gated=False, label=f"baseline {name}")
+                known[name] = _Asked(name, self.executor.submit(job))
         self._baselines = [known[name] for name in self.config.baselines]
 
     def _step(self) -> bool:
@@ -256,9 +256,8 @@ class _Session:
         self._begin()
         try:
             candidate = search.ask(on_proposal=on_proposal)
-            label = f"candidate {index}"
-            pending = self.executor.submit(candidate.genome, hurdles=search.hurdles(), label=label)
-            self._open.append(_Asked(candidate, pending))
+            job = EvaluationJob(candidate.genome, hurdles=search.hurdles(), label=f"candidate {index}")
+            self._open.append(_Asked(candidate, self.executor.submit(job)))
         except SearchExhaustedError:
             self._exhausted = True
         finally:

@@ -4,7 +4,7 @@ Both give the same numbers: an evaluation uses a fixed number of threads and dep
 configuration.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -57,10 +57,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationJob:
-    """One evaluation, as it travels to a worker; ``label`` says for people what it is."""
+    """One evaluation, as it travels to a worker: the arguments of ``Evaluator``, and a ``label`` for people."""
 
     genome: Genome
-    gated: bool
+    gated: bool = True
     hurdles: tuple[Hurdle, ...] = ()
     seed: int | None = None
     label: str = ""
@@ -79,16 +79,8 @@ class Executor(Protocol):
 
     eager: bool
 
-    def submit(
-        self,
-        genome: Genome,
-        *,
-        gated: bool = True,
-        hurdles: Sequence[Hurdle] = (),
-        seed: int | None = None,
-        label: str = "",
-    ) -> Pending:
-        """Queue an evaluation, with the arguments of ``Evaluator``; call what this returns to get the result."""
+    def submit(self, job: EvaluationJob) -> Pending:
+        """Queue an evaluation; call what this returns to get the result."""
         ...
 
     def doing(self) -> list[str]:
@@ -111,17 +103,9 @@ class InProcess:
         self._evaluator, self._threads = evaluator, threads
         self._doing = ""
 
-    def submit(
-        self,
-        genome: Genome,
-        *,
-        gated: bool = True,
-        hurdles: Sequence[Hurdle] = (),
-        seed: int | None = None,
-        label: str = "",
-    ) -> Pending:
+    def submit(self, job: EvaluationJob) -> Pending:
         """See ``Executor``."""
-        return _Here(self, EvaluationJob(genome, gated, tuple(hurdles), seed, label))
+        return _Here(self, job)
 
     def doing(self) -> list[str]:
         """See ``Executor``."""
@@ -178,22 +162,13 @@ class LocalPool:
             timeout=execution.timeout_seconds,
         )
 
-    def submit(
-        self,
-        genome: Genome,
-        *,
-        gated: bool = True,
-        hurdles: Sequence[Hurdle] = (),
-        seed: int | None = None,
-        label: str = "",
-    ) -> Pending:
+    def submit(self, job: EvaluationJob) -> Pending:
         """See ``Executor``.
 
         Raises:
             InputError: workers keep dying before they evaluate anything.
         """
-        job = EvaluationJob(genome, gated, tuple(hurdles), seed, label)
-        return _InWorker(self._pool.submit(job), self._seed if seed is None else seed)
+        return _InWorker(self._pool.submit(job), self._seed if job.seed is None else job.seed)
 
     def doing(self) -> list[str]:
         """See ``Executor``."""

@@ -22,7 +22,7 @@ from evonas.search import engine
 from evonas.search.archive import Archive
 from evonas.search.budget import Clock, TimeIsUpError, budget_from_text, budget_text, seconds_of_sessions
 from evonas.search.driver import Ending, OnWork, drive, unseen
-from evonas.search.execution import Executor, InProcess, Tick, no_tick
+from evonas.search.execution import EvaluationJob, Executor, InProcess, Tick, no_tick
 from evonas.search.outcome import Candidate, Evaluation
 from evonas.search.training import OnStep, Step, unobserved
 
@@ -76,9 +76,10 @@ class Workers:
         self.asked: list[str] = []
         self.closed = False
 
-    def submit(self, genome: Genome, *, label: str = "", **_: object) -> "Work":
-        self.asked.append(label)
-        return Work(self, genome, label not in [f"candidate {number}" for number in self.slow], self.hand.seconds)
+    def submit(self, job: EvaluationJob) -> "Work":
+        self.asked.append(job.label)
+        comes = job.label not in [f"candidate {number}" for number in self.slow]
+        return Work(self, job.genome, comes, self.hand.seconds)
 
     def doing(self) -> list[str]:
         return []

@@ -29,7 +29,7 @@ from evonas.search.cache import EvaluationCache
 from evonas.search.cached import CachedExecutor, context_of, cut, with_cache
 from evonas.search.driver import drive
 from evonas.search.evaluator import Evaluator
-from evonas.search.execution import InProcess, Pending, make_executor
+from evonas.search.execution import EvaluationJob, InProcess, Pending, make_executor
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.search.protocols import fingerprint
 from evonas.search.rungs import Hurdle, scores_at
@@ -184,9 +184,9 @@ class Counting:
         self.inner, self.asked = make_executor(settings), list[str]()
         self.eager, self.doing = self.inner.eager, self.inner.doing
 
-    def submit(self, genome: Genome, **arguments: Any) -> Pending:
-        self.asked.append(genome.key)
-        return self.inner.submit(genome, **arguments)
+    def submit(self, job: EvaluationJob) -> Pending:
+        self.asked.append(job.genome.key)
+        return self.inner.submit(job)
 
     def __enter__(self) -> "Counting":
         return self
@@ -257,37 +257,38 @@ def test_a_layer_written_differently_inherits_the_scores_of_its_function(
     settings = settings_with(tmp_path / "cache.db")
     counting = Counting(settings)
     with CachedExecutor(counting, EvaluationCache(tmp_path / "cache.db"), settings) as executor:  # type: ignore[arg-type]
-        first = executor.submit(swish)()
-        second = executor.submit(same)()
+        first = executor.submit(EvaluationJob(swish))()
+        second = executor.submit(EvaluationJob(same))()
         assert second == replace(first, key=same.key, seconds=0.0)
         assert second.reused
         assert not first.reused
-        ungated = executor.submit(swish, gated=False)()
+        ungated = executor.submit(EvaluationJob(swish, gated=False))()
         assert not ungated.reused
         assert counting.asked == [swish.key, swish.key]
         assert executor.hits == 1
 
 
 def test_evaluations_under_another_seed_are_passed_on_and_not_kept(tmp_path: Path) -> None:
-    settings, asked = settings_with(tmp_path / "cache.db"), list[dict[str, Any]]()
+    settings, asked = settings_with(tmp_path / "cache.db"), list[EvaluationJob]()
 
     class Noting(Counting):
-        def submit(self, genome: Genome, **arguments: Any) -> Pending:
-            asked.append(arguments)
-            return super().submit(genome, **arguments)
+        def submit(self, job: EvaluationJob) -> Pending:
+            asked.append(job)
+            return super().submit(job)
 
     hurdles = (Hurdle(2, {"preact_resnet": 1.0, "mobilenet_v2": 1.0}),)
     with CachedExecutor(Noting(settings), EvaluationCache(tmp_path / "cache.db"), settings) as executor:  # type: ignore[arg-type]
-        other = [executor.submit(S0, gated=True, hurdles=hurdles, seed=seed)() for seed in (7, 7, 1)]
+        jobs = [EvaluationJob(S0, hurdles=hurdles, seed=seed) for seed in (7, 7, 1)]
+        other = [executor.submit(job)() for job in jobs]
         assert [evaluation.seed for evaluation in other] == [7, 7, 1]
         assert timeless(other[0]) == timeless(other[1])
         assert not any(evaluation.reused for evaluation in other)
-        assert asked == [{"gated": True, "hurdles": hurdles, "seed": seed, "label": ""} for seed in (7, 7, 1)]
-        own = executor.submit(S0)()
+        assert asked == jobs
+        own = executor.submit(EvaluationJob(S0))()
         assert (own.seed, own.reused, executor.hits, len(asked)) == (1, False, 0, 4)
-        again = executor.submit(S0, seed=7)()  # nor does what is kept answer for them
+        again = executor.submit(EvaluationJob(S0, seed=7))()  # nor does what is kept answer for them
         assert (again.seed, again.reused, len(asked)) == (7, False, 5)
-        assert executor.submit(S0)() == replace(own, seconds=0.0)
+        assert executor.submit(EvaluationJob(S0))() == replace(own, seconds=0.0)
 
 
 @pytest.mark.parametrize("reason", ["worker died", "took too long", "out of memory", "error"])
@@ -300,7 +301,7 @@ def test_failed_workers_are_never_kept(reason: str, tmp_path: Path) -> None:
     inner = InProcess(broken, 1)  # type: ignore[arg-type]
     with CachedExecutor(inner, EvaluationCache(tmp_path / "cache.db"), settings) as executor:
         for _ in range(2):
-            assert executor.submit(S0)().rejection == Rejection("execution", reason)
+            assert executor.submit(EvaluationJob(S0))().rejection == Rejection("execution", reason)
         assert executor.hits == 0
 
 

@@ -21,7 +21,7 @@ from evonas.graph.catalogue import CATALOGUE
 from evonas.search import compiling
 from evonas.search.archive import Archive
 from evonas.search.driver import Ending, drive
-from evonas.search.execution import Known, make_executor
+from evonas.search.execution import EvaluationJob, Known, make_executor
 from evonas.search.making import make_search, require_searchable
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Candidate, Evaluation, Rejection
@@ -217,13 +217,13 @@ class Failing:
     def doing(self) -> list[str]:
         return []
 
-    def submit(self, genome, *, gated=True, hurdles=(), label=""):  # type: ignore[no-untyped-def]
-        self.labels.append(label)
-        self.gated.append(gated)
-        self.references += [h.references["t"] for h in hurdles]
-        good = Evaluation(genome.key, 1, objectives={"t": 0.5}, rungs={"t": ((4, 0.25),)})
+    def submit(self, job: EvaluationJob) -> Known:
+        self.labels.append(job.label)
+        self.gated.append(job.gated)
+        self.references += [h.references["t"] for h in job.hurdles]
+        good = Evaluation(job.genome.key, 1, objectives={"t": 0.5}, rungs={"t": ((4, 0.25),)})
         bad = replace(good, objectives={}, rungs={}, rejection=Rejection("training", "diverged"))
-        return Known(good if gated or genome.key in self.good else bad)
+        return Known(good if job.gated or job.genome.key in self.good else bad)
 
 
 def _small(*baselines: str) -> SearchConfig:

@@ -44,15 +44,15 @@ def evaluator() -> Evaluator:
 def here(evaluator: Evaluator) -> list[Evaluation]:
     """The evaluations of ``SUBMITTED`` in this process."""
     with InProcess(evaluator, threads=1) as executor:
-        return [executor.submit(genome, gated=gated)() for genome, gated in SUBMITTED]
+        return [executor.submit(EvaluationJob(genome, gated))() for genome, gated in SUBMITTED]
 
 
 def test_workers_repeat_the_evaluations_of_this_process_number_for_number(here: list[Evaluation]) -> None:
     with make_executor(config.load_search(TINY, ["execution.workers=2"])) as executor:
         assert isinstance(executor, LocalPool)
-        pending = [executor.submit(genome, gated=gated) for genome, gated in SUBMITTED]
+        pending = [executor.submit(EvaluationJob(genome, gated)) for genome, gated in SUBMITTED]
         found = [wait() for wait in reversed(pending)][::-1]
-        again, reseeded = executor.submit(S0)(), executor.submit(S0, seed=7)()
+        again, reseeded = executor.submit(EvaluationJob(S0))(), executor.submit(EvaluationJob(S0, seed=7))()
     assert list(map(timeless, found)) == list(map(timeless, here))
     assert timeless(reseeded) == timeless(evaluator_from_config(config.load_search(TINY, ["seed=7"]))(S0))
     assert timeless(again) == timeless(here[0])
@@ -85,7 +85,8 @@ def test_what_fails_in_a_worker_is_a_rejection_of_its_candidate(monkeypatch: pyt
     monkeypatch.setattr(execution, "Workers", Accidents)
     settings = config.load_search(TINY, ["execution.workers=2", "execution.timeout_seconds=3.0"])
     pool = LocalPool(settings)
-    died, hung, went_well = (pool.submit(g, gated=False, seed=s) for g, s in ((S0, None), (B0, 7), (EXPLOSIVE, 2)))
+    jobs = (EvaluationJob(layer, gated=False, seed=seed) for layer, seed in ((S0, None), (B0, 7), (EXPLOSIVE, 2)))
+    died, hung, went_well = map(pool.submit, jobs)
     assert died() == Evaluation(S0.key, 1, rejection=Rejection("execution", "worker died", detail="exit code 3"))
     assert hung() == Evaluation(B0.key, 7, rejection=Rejection("execution", "took too long", measured=3.0, limit=3.0))
     assert went_well() == Evaluation(EXPLOSIVE.key, 2, objectives={"gated": 0.0})
@@ -118,7 +119,7 @@ def in_process(evaluator: Any, threads: int) -> InProcess:
 def test_this_process_evaluates_when_a_result_is_waited_for() -> None:
     recorder = Recorder()
     with in_process(recorder, 1) as executor:
-        first, second = executor.submit(S0), executor.submit(B0, gated=False)
+        first, second = executor.submit(EvaluationJob(S0)), executor.submit(EvaluationJob(B0, gated=False))
         assert recorder.calls == []
         assert second() == Evaluation(B0.key, 1, objectives={"made": 0.5})
         assert recorder.calls == [(B0, False, 1)]
@@ -135,13 +136,12 @@ def test_an_evaluation_in_this_process_says_what_it_does_and_ends_between_two_st
             if seen[-1].endswith("mobilenet_v2, step 2 of 6"):
                 raise TimeIsUpError
 
-        pending = executor.submit(S0, gated=False, label="this one")
+        pending = executor.submit(EvaluationJob(S0, gated=False, label="this one"))
         with pytest.raises(TimeIsUpError):
             pending(tick)
         assert executor.doing() == []
-        assert timeless(pending()) == timeless(
-            executor.submit(S0, gated=False)()
-        )  # what was dropped left nothing behind
+        again = executor.submit(EvaluationJob(S0, gated=False))
+        assert timeless(pending()) == timeless(again())  # what was dropped left nothing behind
     assert seen[0] == "this one"
     assert seen[1:4] == [f"this one: preact_resnet, step {number} of 6" for number in range(3)]
     assert "this one: preact_resnet, scoring" not in seen  # all tasks are trained before any is scored
@@ -166,7 +166,7 @@ def test_the_adversary_of_the_stability_protocol_can_be_ended_too(evaluator: Eva
 @pytest.mark.parametrize("error", [None, KeyError("made")])
 def test_the_number_of_threads_holds_for_the_evaluation_alone(error: Exception | None) -> None:
     before, recorder = torch.get_num_threads(), Recorder(error)
-    pending = in_process(recorder, before + 1).submit(S0)
+    pending = in_process(recorder, before + 1).submit(EvaluationJob(S0))
     if error is None:
         pending()
     else:
