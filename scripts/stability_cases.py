@@ -84,7 +84,7 @@ def train(evaluator: Evaluator, job: dict[str, Any]) -> dict[str, Any]:
     """One long training: accuracy early and at the end, and where it blew up."""
     genome, task = Genome.from_text(job["text"]), evaluator.tasks[0]
     settings = evaluator.training
-    settings = settings.model_copy(update={"learning_rate": job["rate"] * settings.learning_rate})
+    settings = settings.at_rate(job["rate"] * settings.rates[0])
     model = with_layer(task.build(job["seed"]), genome, evaluator.layer, task.norms).train()
     optimizer, batches = task_optimizer(model, settings), task.batches(job["seed"])
     losses: list[float] = []

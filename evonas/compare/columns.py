@@ -53,6 +53,7 @@ def _at_batch_size(training: config.TrainingConfig, size: int) -> config.Trainin
         "batch_size": size,
         "steps": max(1, round(training.steps / ratio)),
         "learning_rate": training.learning_rate * ratio,
+        "learning_rates": tuple(rate * ratio for rate in training.learning_rates),
     }
     return training.model_copy(update=changes)
 

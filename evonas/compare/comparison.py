@@ -53,6 +53,7 @@ class Standing:
         contender: the layer.
         rank: 1 is the best of those that are ranked; 0 for baselines that were not asked for.
         scores: by task and seed.
+        rates: the learning rate of each score, where there were several to choose from.
         failures: why a task and seed has no score.
         tasks: mean and deviation over seeds of each task that has a score.
         mean: of the means over tasks, over the seeds that have all tasks; None if no seed has.
@@ -62,6 +63,7 @@ class Standing:
     contender: Contender
     rank: int
     scores: Mapping[TaskSeed, float]
+    rates: Mapping[TaskSeed, float]
     failures: Mapping[TaskSeed, Rejection]
     tasks: Mapping[str, Summary]
     mean: Summary | None
@@ -79,6 +81,7 @@ class Standing:
             "mean": self.mean and asdict(self.mean),
             "tasks": {task: asdict(found) for task, found in self.tasks.items()},
             "scores": nested(self.scores),
+            "rates": nested(self.rates),
             "failures": {task: {n: asdict(r) for n, r in each.items()} for task, each in nested(self.failures).items()},
             "differences": {name: asdict(found) for name, found in self.differences.items()},
         }
@@ -141,6 +144,7 @@ def compare(
                 contender=contender,
                 rank=layers.index(contender.name) + 1 if contender.ranked else 0,
                 scores=own,
+                rates=_rates_of(results, contender),
                 failures=failures[contender.name],
                 tasks=summaries[contender.name],
                 mean=summary(means) if means else None,
@@ -154,6 +158,11 @@ def _scores_of(results: TrialResults, contender: Contender) -> dict[TaskSeed, fl
     """By cell; a trial has one score, under its task's own name, which a column of a matrix may go beyond."""
     trials = results[contender.genome.key]
     return {cell: next(iter(trial.objectives.values())) for cell, trial in trials.items() if trial.objectives}
+
+
+def _rates_of(results: TrialResults, contender: Contender) -> dict[TaskSeed, float]:
+    trials = results[contender.genome.key]
+    return {cell: rate for cell, trial in trials.items() for rate in trial.rates.values()}
 
 
 def _failures_of(results: TrialResults, contender: Contender) -> dict[TaskSeed, Rejection]:

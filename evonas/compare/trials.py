@@ -5,7 +5,7 @@ cell alone, and a stopped run loses no more than the trials that were under way.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, Self
 
@@ -86,7 +86,8 @@ def _evaluator(spec: CellSpec) -> Evaluator:
     sections = {name: getattr(spec, name) for name in ("data", "text", "training", "layer")}
     settings = SearchConfig(name="trial", tasks=(spec.task,), **sections)
     execution = settings.execution.model_copy(update={"device": spec.device, "compile": spec.compile})
-    return evaluator_from_config(settings.model_copy(update={"execution": execution}))
+    evaluator = evaluator_from_config(settings.model_copy(update={"execution": execution}))
+    return replace(evaluator, rate_marks=())  # a trial has neither rungs nor a gate
 
 
 def fresh_seeds(config: SearchConfig, count: int) -> tuple[int, ...]:
@@ -213,6 +214,7 @@ def do_cell(spec: CellSpec, _needed: Mapping[CellSpec, Any]) -> dict[str, Any]:
         "steps": found.steps,
         "objectives": dict(found.objectives),
         "rejection": rejection and asdict(rejection),
+        "rates": dict(found.rates),
     }
 
 
@@ -228,7 +230,8 @@ def _evaluation(spec: CellSpec, outcome: Outcome) -> Evaluation:
         return Evaluation(spec.key, spec.seed, seconds=outcome.seconds, rejection=rejection)
     value = outcome.value
     rejected = Rejection(**value["rejection"]) if value["rejection"] else None
-    return Evaluation(spec.key, spec.seed, value["steps"], outcome.seconds, value["objectives"], rejected)
+    rates = value.get("rates", {})  # which results of earlier versions lack
+    return Evaluation(spec.key, spec.seed, value["steps"], outcome.seconds, value["objectives"], rejected, rates=rates)
 
 
 def _require_trainable(columns: Columns, places: Mapping[str, Collection[Genome]]) -> None:

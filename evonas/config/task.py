@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from evonas.config.section import Count, Fraction, Positive, PositiveInt, Section
@@ -66,6 +66,12 @@ class TextConfig(Section):
     """Share at the end of the text that validates. 0: a tenth; of the novels the sixth."""
 
 
+def _distinct(rates: tuple[float, ...]) -> tuple[float, ...]:
+    if len({*rates}) < len(rates):
+        raise PydanticCustomError("rates", "each learning rate once")
+    return rates
+
+
 class TrainingConfig(Section):
     """``[training]``: how every candidate is trained, the same on every architecture."""
 
@@ -76,7 +82,10 @@ class TrainingConfig(Section):
     steps: PositiveInt = 100
     """Steps of the full training of a candidate on each task."""
     learning_rate: Positive = 0.1
-    """The learning rate at its highest."""
+    """The learning rate at its highest. With several `learning_rates` it is not needed, and may only be one of them."""
+    learning_rates: Annotated[tuple[Positive, ...], AfterValidator(_distinct)] = ()
+    """Instead of `learning_rate`: several to try on every task, of which the best one counts. The worse half of those
+    left is dropped at each rung and at the quality gate's step; without either, at 1/4 and 1/2 of the training."""
     momentum: Fraction = 0.9
     """Momentum of `sgd`."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
@@ -85,6 +94,31 @@ class TrainingConfig(Section):
     """How the learning rate goes on after the warm-up: it stays `constant`, or falls like a `cosine` to 0."""
     warmup: Count = 0
     """Steps at the beginning in which the learning rate rises."""
+
+    @model_validator(mode="after")
+    def _rates_agree(self) -> Self:
+        if "learning_rate" in self.model_fields_set and self.learning_rate not in self.rates:
+            accepted = f"one of learning_rates, {', '.join(f'{rate:g}' for rate in self.rates)}"
+            remedy = "leave it out, or set training.learning_rates=[] to train at it alone"
+            raise InputError("learning_rate", f"{self.learning_rate:g}", accepted=accepted, remedy=remedy)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_an_unused_rate(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is written can be read again: the default of ``learning_rate`` need not be one of several."""
+        written: dict[str, Any] = handler(self)
+        if self.learning_rate not in self.rates:
+            written.pop("learning_rate", None)
+        return written
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates that are tried, one or more."""
+        return self.learning_rates or (self.learning_rate,)
+
+    def at_rate(self, rate: float) -> Self:
+        """The same training at a single learning rate."""
+        return self.model_copy(update={"learning_rate": rate, "learning_rates": ()})
 
 
 ARCHITECTURES = ("preact_resnet", "mobilenet_v2", "efficientnet", "densenet", "all_cnn")

@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -37,6 +38,8 @@ CREATE TABLE rungs (
     PRIMARY KEY (subject, task, steps)) STRICT;
 CREATE TABLE extras (
     subject TEXT NOT NULL, objective TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (subject, objective)) STRICT;
+CREATE TABLE rates (
+    subject TEXT NOT NULL, task TEXT NOT NULL, rate REAL NOT NULL, PRIMARY KEY (subject, task)) STRICT;
 CREATE TABLE screened_out (
     candidate INTEGER NOT NULL, attempt INTEGER NOT NULL, genome TEXT NOT NULL, parent INTEGER,
     operator TEXT NOT NULL, PRIMARY KEY (candidate, attempt)) STRICT, WITHOUT ROWID;
@@ -47,7 +50,8 @@ CREATE TABLE events (id INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT N
 
 # what two runs of the same configuration, seed and look-ahead have in common; the rest depends on clocks
 _CONTENT = {
-    name: f"SELECT * FROM {name}" for name in ("candidates", "evaluations", "rejections", "rungs", "screened_out")
+    name: f"SELECT * FROM {name}"
+    for name in ("candidates", "evaluations", "rejections", "rungs", "rates", "screened_out")
 }
 _CONTENT["extras"] = "SELECT * FROM extras WHERE objective != 'latency'"
 
@@ -225,7 +229,14 @@ class Archive:
 
     def content(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that does not depend on clocks: equal for two runs of the same search."""
-        return {name: sorted(self._db.execute(query), key=repr) for name, query in _CONTENT.items()}
+        known = self._tables
+        return {n: sorted(self._db.execute(query), key=repr) if n in known else [] for n, query in _CONTENT.items()}
+
+    @cached_property
+    def _tables(self) -> frozenset[str]:
+        """Those there are; archives of earlier versions lack some."""
+        rows = self._db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        return frozenset(name for (name,) in rows)
 
     def _insert_evaluation(self, subject: str, evaluation: Evaluation) -> None:
         objectives = json.dumps(dict(evaluation.objectives)) if evaluation.objectives else None
@@ -238,6 +249,9 @@ class Archive:
         self._db.executemany("INSERT INTO rungs VALUES (?, ?, ?, ?)", rungs)
         extras = [(subject, *item) for item in evaluation.extras.items()]
         self._db.executemany("INSERT INTO extras VALUES (?, ?, ?)", extras)
+        if evaluation.rates:
+            rates = [(subject, *item) for item in evaluation.rates.items()]
+            self._db.executemany("INSERT INTO rates VALUES (?, ?, ?)", rates)
         if evaluation.rejection is not None:
             self._insert_rejection(subject, evaluation.key, evaluation.rejection)
 
@@ -269,7 +283,14 @@ class Archive:
             self._rungs(subject),
             self._extras(subject),
             compiled,
+            self._rates(subject),
         )
+
+    def _rates(self, subject: str) -> dict[str, float]:
+        if "rates" not in self._tables:
+            return {}
+        rows = self._db.execute("SELECT task, rate FROM rates WHERE subject = ? ORDER BY rowid", (subject,))
+        return dict(rows.fetchall())
 
     def _rungs(self, subject: str) -> dict[str, tuple[tuple[int, float], ...]]:
         rows = self._db.execute("SELECT task, steps, score FROM rungs WHERE subject = ? ORDER BY rowid", (subject,))
@@ -287,7 +308,8 @@ def _said(evaluation: Evaluation) -> str:
     """How a layer did, for the log."""
     if evaluation.rejection is not None:
         return f"rejected, {evaluation.rejection.stage}: {evaluation.rejection.reason}"
-    scores = ", ".join(f"{task} {value:.4f}" for task, value in evaluation.objectives.items())
+    at = {task: f" at {rate:g}" for task, rate in evaluation.rates.items()}
+    scores = ", ".join(f"{task} {value:.4f}{at.get(task, '')}" for task, value in evaluation.objectives.items())
     return f"{evaluation.mean:.4f} ({scores})"
 
 

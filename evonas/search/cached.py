@@ -59,15 +59,18 @@ def context_of(config: SearchConfig) -> str:
     return hashlib.sha256(json.dumps(everything).encode()).hexdigest()
 
 
-def cut(evaluation: Evaluation, hurdles: Sequence[Hurdle], gate: int) -> Evaluation | None:
+def cut(evaluation: Evaluation, hurdles: Sequence[Hurdle], gate: int, *, several: bool = False) -> Evaluation | None:
     """What training the layer again under these hurdles would give; None if the evaluation does not tell.
 
-    It does not if the layer was stopped at a rung where, now, it would go on, be it only to the gate at this step.
+    It does not if the layer was stopped at a rung where, now, it would go on, be it only to the gate at this step. With
+    several learning rates it also does not if the layer would now be stopped earlier: which rate was the best there,
+    and how many were still trained, is not known.
 
     Args:
         evaluation: what is known.
         hurdles: what the layer must reach now, at every rung; or none if it is not gated.
         gate: steps after which the quality gate stands.
+        several: whether there are several learning rates.
     """
     marks = sorted({0, gate, *(hurdle.steps for hurdle in hurdles)})
     for hurdle in sorted(hurdles, key=lambda hurdle: hurdle.steps):
@@ -78,18 +81,23 @@ def cut(evaluation: Evaluation, hurdles: Sequence[Hurdle], gate: int) -> Evaluat
                 return None if _stopped(evaluation) else evaluation
             reached[task] = hurdle.steps
             if rejection := hurdle.stopped_on(task, scores[task]):
-                return _ended(evaluation, reached, rejection)
+                return _ended(evaluation, reached, rejection, several)
             if hurdle.steps == gate and _stopped_on(evaluation, task, gate):
                 return None
-        if _rejected_at_gate(evaluation, hurdle.steps * len(scores)):
+        if hurdle.steps == gate and _rejected_at_gate(evaluation):
             return evaluation
         if rejection := hurdle.stopped(scores):
-            return _ended(evaluation, reached, rejection)
+            return _ended(evaluation, reached, rejection, several)
     return None if _stopped(evaluation) else evaluation
 
 
-def _ended(evaluation: Evaluation, reached: Mapping[str, int], rejection: Rejection) -> Evaluation:
-    """The evaluation had it ended after so many steps of each task."""
+def _ended(
+    evaluation: Evaluation, reached: Mapping[str, int], rejection: Rejection, several: bool
+) -> Evaluation | None:
+    """The evaluation had it ended after so many steps of each task, as far as that is known."""
+    if several:
+        whole = _stopped(evaluation) and _until(reached, evaluation.rungs) == evaluation.rungs
+        return replace(evaluation, rejection=rejection) if whole else None
     return replace(
         evaluation,
         steps=sum(reached.values()),
@@ -111,6 +119,7 @@ class CachedExecutor:
     def __init__(self, executor: Executor, cache: EvaluationCache, config: SearchConfig) -> None:
         self._executor, self._cache, self._layer = executor, cache, config.layer
         self._gate = min(config.protocols.quality.steps, config.training.steps)
+        self._several = len(config.training.rates) > 1
         self._context = context_of(config)
         self.eager = executor.eager
         self.hits = 0
@@ -122,7 +131,7 @@ class CachedExecutor:
         context = f"{self._context}/{'gated' if job.gated else 'ungated'}"
         print_ = fingerprint(job.genome, self._layer)
         for known in self._cache.find(context, job.genome, print_):
-            found = cut(known, job.hurdles if job.gated else (), self._gate)
+            found = cut(known, job.hurdles if job.gated else (), self._gate, several=self._several)
             if found is not None:
                 return _Reused(self, found)
         return _Kept(self._cache, context, print_, self._executor.submit(job))
@@ -199,10 +208,9 @@ def _stopped_on(evaluation: Evaluation, task: str, steps: int) -> bool:
     return on_task and evaluation.rungs[task][-1][0] == steps
 
 
-def _rejected_at_gate(evaluation: Evaluation, steps: int) -> bool:
-    """Whether the quality gate rejected it at the very step of a rung: the gate is asked before the threshold."""
-    rejection = evaluation.rejection
-    return rejection is not None and rejection.stage == "quality" and evaluation.steps == steps
+def _rejected_at_gate(evaluation: Evaluation) -> bool:
+    """Whether the quality gate rejected it; at the very step of a rung it is asked before the threshold."""
+    return evaluation.rejection is not None and evaluation.rejection.stage == "quality"
 
 
 _Points = Mapping[str, tuple[tuple[int, float], ...]]

@@ -19,6 +19,7 @@ from evonas.search.ascent import ascend_gradient_norm, weight_matrices
 from evonas.search.compiling import CandidateCompiler, Mode
 from evonas.search.objectives import OBJECTIVES, MeasurementContext
 from evonas.search.outcome import Evaluation, Rejection
+from evonas.search.rates import TaskTrainings, halving_steps
 from evonas.search.rungs import Hurdle, late_loss
 from evonas.search.training import OnStep, Step, Training, unobserved
 from evonas.surgery.install import layout_in, with_layer
@@ -37,6 +38,10 @@ class Evaluator:
 
     What was trained in full also gets the ``objectives`` beside those of the tasks, by name.
 
+    Several learning rates are tried side by side on every task. After each of ``rate_marks`` steps the worse half of
+    those left there is dropped, see ``evonas.search.rates``; without marks, after a quarter and a half of the training.
+    Gated or not, a layer is trained at the same rates.
+
     Every genome sees the same initial weights and the same batches for a given seed, so differences are the layer's.
     """
 
@@ -48,6 +53,7 @@ class Evaluator:
     rungs: tuple[int, ...] = ()
     objectives: tuple[str, ...] = ()
     compile: Mode = "never"
+    rate_marks: tuple[int, ...] = ()
 
     @classmethod
     def from_config(cls, config: SearchConfig) -> "Evaluator":
@@ -77,14 +83,16 @@ class Evaluator:
         """
         if seed is not None:
             return replace(self, seed=seed)(genome, gated=gated, hurdles=hurdles, on_step=on_step)
-        started = time.perf_counter()
-        trainings = [Training(task, genome, self.training, self.layer, self.seed, on_step) for task in self.tasks]
+        started, several = time.perf_counter(), len(self.training.rates) > 1
+        settings = (self.training, self.layer, self.seed)
+        trainings = [TaskTrainings.of(task, genome, *settings, on_step) for task in self.tasks]
         compiler = CandidateCompiler(self.compile)
         try:
             with compiler:
-                rejection = self._reject(genome, trainings, gated, {h.steps: h for h in hurdles if gated}, compiler)
-            objectives = {} if rejection else {t.task.name: t.score() for t in trainings}
-            extras = {} if rejection else self._extras(trainings[0])
+                asked = {h.steps: h for h in hurdles if gated}
+                rejection = self._reject(genome, trainings, gated, asked, compiler, on_step)
+            objectives = {} if rejection else {t.task.name: t.finish() for t in trainings}
+            extras = {} if rejection else self._extras(trainings[0].best)
             if wrong := {name: value for name, value in extras.items() if not math.isfinite(value)}:
                 rejection = Rejection("objectives", "not a finite number", detail=", ".join(wrong))
                 objectives, extras = {}, {}
@@ -94,23 +102,23 @@ class Evaluator:
         return Evaluation(
             key=genome.key,
             seed=self.seed,
-            steps=sum(len(training.losses) for training in trainings),
+            steps=sum(training.steps for training in trainings),
             seconds=time.perf_counter() - started,
             objectives=objectives,
             rejection=rejection,
-            traces={t.task.name: _thinned(t.losses, self.training.steps) for t in trainings if t.losses},
+            traces={t.task.name: _thinned(t.best.losses, self.training.steps) for t in trainings if t.steps},
             rungs={t.task.name: tuple(t.rungs.items()) for t in trainings if t.rungs},
             extras=extras,
             compiled=compiler.outcome,
+            rates={t.task.name: t.best.settings.learning_rate for t in trainings} if several and objectives else {},
         )
 
     def _extras(self, trained: Training) -> dict[str, float]:
-        """Secondary objectives (latency, ...), measured on the first task."""
+        """Secondary objectives (latency, ...), measured on the first task, at multiples of its learning rate."""
         quality, genome = self.protocols.quality, trained.genome
 
         def short(factor: float) -> Training:
-            rate = factor * self.training.learning_rate
-            settings = self.training.model_copy(update={"learning_rate": rate})
+            settings = self.training.at_rate(factor * trained.settings.learning_rate)
             training = Training(self.tasks[0], genome, settings, self.layer, self.seed, trained.on_step)
             training.advance(min(quality.steps, self.training.steps))
             return training
@@ -163,22 +171,25 @@ class Evaluator:
     def _reject(
         self,
         genome: Genome,
-        trainings: list[Training],
+        trainings: list[TaskTrainings],
         gated: bool,
         hurdles: dict[int, Hurdle],
         compiler: CandidateCompiler,
+        on_step: OnStep,
     ) -> Rejection | None:
         """Train every task from mark to mark, as long as nothing is wrong; one task after the other, to stop early."""
         total, rungs = self.training.steps, {steps for steps in self.rungs if steps < self.training.steps}
         gate = min(self.protocols.quality.steps, total) if gated else 0
-        marks = sorted({*rungs, total, *([gate] if gated else [])})
+        halvings = halving_steps(self.training, self.rate_marks)
+        marks = sorted({*rungs, *halvings, total, *([gate] if gated else [])})
         for done, mark in pairwise([0, *marks]):
             if done or self.compile == "always":  # before the first steps there is no time to go by
-                step_seconds = sum(t.seconds for t in trainings) / max(done, 1)
-                compiler.consider([t.network for t in trainings], step_seconds=step_seconds, steps_left=mark - done)
+                left = [training for of_task in trainings for training in of_task.left]
+                step_seconds = sum(t.seconds for t in left) / max(done, 1)
+                compiler.consider([t.network for t in left], step_seconds=step_seconds, steps_left=mark - done)
             hurdle = hurdles.get(mark)
             for training in trainings:
-                training.advance(mark - len(training.losses))
+                training.advance_to(mark, halve=mark in halvings)
                 if rejection := training.diverged("quality" if mark <= gate else "training"):
                     return rejection
                 if mark in rungs and (rejection := training.at_rung(hurdle)):
@@ -187,7 +198,7 @@ class Evaluator:
                     return rejection
             if hurdle and (rejection := hurdle.stopped({t.task.name: t.rungs[mark] for t in trainings})):
                 return rejection
-            if mark == gate and (rejection := self.stability(genome, trainings[0].on_step)):
+            if mark == gate and (rejection := self.stability(genome, on_step)):
                 return rejection
         return None
 
@@ -225,6 +236,7 @@ def evaluator_from_config(config: SearchConfig) -> Evaluator:
         config.rungs.steps,
         config.objectives.names,
         config.execution.compile,
+        (*config.rungs.steps, config.protocols.quality.steps),
     )
 
 

@@ -38,15 +38,17 @@ class Evaluation:
     Attributes:
         key: content key of the genome, ``candidate.genome.key``.
         seed: seed of weights and batches.
-        steps: optimizer steps taken in all, but for those that extras needed.
+        steps: optimizer steps taken in all, at every learning rate, but for those that extras needed.
         seconds: time it took; not reproducible. 0 if it was taken over from an earlier run.
         objectives: larger is better, per task.
         rejection: set if there are no objectives.
-        traces: per task, (step, loss) at a few steps.
-        rungs: per task, (steps, likelihood of the training labels) at every rung it reached.
+        traces: per task, (step, loss) at a few steps; of several learning rates, those of the best one in the end.
+        rungs: per task, (steps, likelihood of the training labels) at every rung it reached; of several learning rates,
+            those of the best one there.
         extras: objectives beside those of tasks, by their names in ``evonas.search.objectives``; none if rejected.
             A latency is not reproducible.
         compiled: how compiling its layers went: not tried (""), ``COMPILED``, or why it failed.
+        rates: per task, the learning rate with which it got its score; empty where there was only one to choose.
     """
 
     key: str
@@ -59,6 +61,7 @@ class Evaluation:
     rungs: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     extras: Mapping[str, float] = field(default_factory=dict)
     compiled: str = ""
+    rates: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, kind, remedy in (

@@ -85,6 +85,7 @@ class Entry:
             "objectives": dict(self.evaluation.objectives),
             "mean": self.evaluation.mean,
             "extras": dict(self.evaluation.extras),
+            "rates": dict(self.evaluation.rates),
         }
 
     def _description(self) -> dict[str, str | None]:

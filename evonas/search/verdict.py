@@ -13,7 +13,7 @@ from evonas.search.rungs import STAGE as RUNGS
 
 START_SECONDS = 20.0  # a session with less time than this is over before its first step
 BUDGETS = (60, 180, 600, 1800, 3600, 7200, 14400, 28800, 86400, 172800, 604800)  # seconds that people would type
-_LEARNING_RATE = "try a lower learning rate (training.learning_rate)"
+_LEARNING_RATE = "try a lower learning rate (training.learning_rate, or one more in training.learning_rates)"
 _REMEDIES: Mapping[tuple[str, str], str] = {
     ("quality", "accuracy too low"): "lower the limit of the quality gate (protocols.quality.min_accuracy), or train "
     "longer before it (protocols.quality.steps)",

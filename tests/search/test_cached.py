@@ -149,6 +149,32 @@ def test_the_brute_force_meets_every_kind_of_end() -> None:
     assert ends == {(), *by_itself, *behind}
 
 
+@pytest.mark.parametrize("gate", [1, 3, 8])
+@pytest.mark.parametrize("trouble", [{}, {"low": "b"}, {"bad_from": 5}], ids=str)
+def test_of_several_learning_rates_what_the_cache_tells_is_what_training_again_gives(
+    gate: int, trouble: dict[str, Any]
+) -> None:
+    one = made(gate, **trouble)
+    training = one.training.model_copy(update={"learning_rates": (0.01, 0.3, 0.05)})
+    evaluate = replace(one, training=training, rate_marks=(*RUNGS, gate))
+    hurdles = all_hurdles(evaluate(S0, gated=False))
+    fresh = [evaluate(S0, hurdles=chosen) for chosen in hurdles]
+    for first, own in zip(fresh, hurdles, strict=True):
+        told = cut(first, own, gate, several=True)
+        assert told is not None
+        assert timeless(told) == timeless(first)
+    known = 0
+    for first, (chosen, again) in product(fresh, zip(hurdles, fresh, strict=True)):
+        found = cut(first, chosen, gate, several=True)
+        if found is None:  # it was trained longer than it would be now, or not as long
+            stopped = [each.rejection and each.rejection.stage for each in (first, again)]
+            assert "rungs" in stopped
+        else:
+            known += 1
+            assert timeless(found) == timeless(again)
+    assert known > len(fresh)
+
+
 @pytest.mark.parametrize("floors", [{}, {"a": 9.0}, {"b": 9.0}], ids=str)
 @pytest.mark.parametrize("steps", [40, 100])
 def test_traces_are_cut_where_training_again_would_have_ended(steps: int, floors: dict[str, float]) -> None:
