@@ -153,10 +153,11 @@ class ObjectivesConfig(Section):
     parameters: bool = False
     """Minimize the trainable values per channel: weight, bias, and v0 and v1 where used."""
     stability_margin: bool = False
-    """Maximize the largest learning rate that still trains, over the one in `[training]`."""
+    """Maximize the largest learning rate that still trains, over the one in `[training]`; of several there, over the
+    best."""
     lr_sensitivity: bool = False
     """Minimize the mean loss after `protocols.quality.steps` over learning rates of 1/9 to 9 times the one in
-    `[training]`, minus the best of them."""
+    `[training]` (of several there, the best), minus the best of them."""
     activation_sparsity: bool = False
     """Maximize the share of inputs that the linear layers of the first task's trained network can drop; for
     transformers."""

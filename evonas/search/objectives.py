@@ -39,7 +39,7 @@ class MeasurementContext:
         layout: axes of its inputs in the first task's network.
         device: where the tasks' networks are.
         trains: whether it passes the quality gate's minimum on the first task at this multiple of the default learning
-            rate.
+            rate: the one in ``[training]``, or of several there the one that won on this task.
         losses: of a training of as many steps as the quality gate's, on the first task at this multiple of the default
             learning rate: the first one, and the mean of the last quarter (NaN where it left the numbers).
         sparse_metric: the first task's metric of its trained network when the linear layers but the head drop this

@@ -162,6 +162,13 @@ def test_other_batch_sizes_see_as_many_images_at_a_proportional_rate() -> None:
     assert training.learning_rate == pytest.approx(TINY.training.learning_rate * 2 / TINY.training.batch_size)
 
 
+def test_at_other_batch_sizes_each_of_several_rates_is_proportional() -> None:
+    several = TINY.training.model_copy(update={"learning_rates": (0.1, 0.3)})
+    settings = TINY.model_copy(update={"training": several})
+    training = columns_of(settings, [DESK["densenet"]], [], [2 * TINY.training.batch_size])["densenet"].training
+    assert training.rates == pytest.approx((0.2, 0.6))
+
+
 def test_two_columns_of_one_name_are_refused() -> None:
     with pytest.raises(InputError, match="two are called 'densenet'"):
         columns_of(TINY, [DESK["densenet"], TaskConfig(architecture="densenet")], [], [])

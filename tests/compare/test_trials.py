@@ -4,12 +4,14 @@ again.
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from evonas import config
+from evonas.compare.comparison import Contender, compare
 from evonas.compare.trials import CellSpec, CostSpec, TrialResults, TrialSpec, by_task, fresh_seeds, run_cells
 from evonas.config import DataConfig, SearchConfig, TaskConfig, TextConfig
 from evonas.errors import InputError
@@ -91,6 +93,20 @@ def test_trials_are_the_evaluators_numbers_task_by_task(store: Store) -> None:
     assert [f and (f.stage, f.reason, f.task) for f in failures] == [
         ("training", "diverged", t) for t in TASKS for _ in "ab"
     ]
+
+
+def test_with_several_rates_a_trial_is_the_evaluators_at_its_best_rate(store: Store) -> None:
+    """No quality gate stands in a trial, so the rates are halved at a quarter and a half of the steps."""
+    training = TINY.training.model_copy(update={"learning_rates": (0.03, 0.1, 0.3)})
+    settings = TINY.model_copy(update={"training": training})
+    first, again = (run_cells(by_task(settings), [S0], [2], store, lambda _: None).trials[S0.key] for _ in "ab")
+    alone = replace(evaluator_from_config(settings), rate_marks=())(S0, gated=False, seed=2)
+    assert {task: first[task, 2].objectives[task] for task in TASKS} == alone.objectives
+    assert {task: first[task, 2].rates[task] for task in TASKS} == alone.rates
+    assert sum(first[task, 2].steps for task in TASKS) == alone.steps == 2 * (3 * 1 + 2 * 2 + 1 * 3)
+    assert again == first
+    (standing,) = compare([Contender("s0", S0)], TASKS, [2], {S0.key: first}).standings
+    assert standing.as_json()["rates"] == {task: {2: alone.rates[task]} for task in TASKS}
 
 
 def test_what_is_recorded_is_not_trained_again(run: Run) -> None:

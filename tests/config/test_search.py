@@ -88,6 +88,34 @@ def test_a_whole_number_may_stand_for_a_decimal_one(path: Path) -> None:
     assert config.load_search(path, ["training.learning_rate=1"]).training.learning_rate == 1.0
 
 
+@pytest.mark.parametrize(
+    ("changes", "rates"),
+    [
+        ([], (0.1,)),
+        (["training.learning_rate=0.3"], (0.3,)),
+        (["training.learning_rates=[]"], (0.1,)),
+        (["training.learning_rates=[0.3]"], (0.3,)),
+        (["training.learning_rates=[1, 0.3]"], (1.0, 0.3)),
+        (["training.learning_rates=[0.3, 0.03]", "training.learning_rate=0.03"], (0.3, 0.03)),
+    ],
+)
+def test_one_learning_rate_or_several_are_read_and_read_back(
+    path: Path, changes: list[str], rates: tuple[float, ...]
+) -> None:
+    found = config.load_search(path, changes)
+    assert found.training.rates == rates
+    path.write_text(section.dump(found))
+    assert config.load_search(path) == found
+    single = found.training.at_rate(0.5)
+    assert single.rates == (0.5,)
+    assert single == config.load_search(path, ["training.learning_rates=[]", "training.learning_rate=0.5"]).training
+
+
+def test_a_learning_rate_that_is_none_of_several_is_refused(path: Path) -> None:
+    with pytest.raises(InputError, match=r"training\.learning_rate: 0\.2; accepted: one of learning_rates, 1, 0\.1; "):
+        config.load_search(path, ["training.learning_rates=[1, 0.1]", "training.learning_rate=0.2"])
+
+
 def test_configurations_are_immutable(path: Path) -> None:
     with pytest.raises(ValidationError):
         config.load_search(path).seed = 2  # type: ignore[misc]
@@ -97,6 +125,9 @@ def test_configurations_are_immutable(path: Path) -> None:
     ("override", "names"),
     [
         ("evolution.windwo=5", ["evolution.windwo: unknown key", "window", "did you mean 'window'?"]),
+        ("training.learning_rates=[0.1, 0.3, 0.1]", ["training.learning_rates: [0.1, 0.3, 0.1]", "rate once"]),
+        ("training.learning_rates=[0.1, 0]", ["training.learning_rates.1: 0", "greater than 0"]),
+        ("training.learning_rates=0.1", ["training.learning_rates: 0.1", "array"]),
         ("tasks.0.widht=1", ["tasks.0.widht: unknown key", "architecture", "did you mean 'width'?"]),
         ("protocols.propagation.gradient=[2, 1]", ["protocols.propagation.gradient: [2, 1]", "[least, greatest]"]),
         ("protocols.propagation.gradient=[2]", ["protocols.propagation.gradient"]),

@@ -84,6 +84,34 @@ def test_scores_at_rungs_are_content(tmp_path: Path) -> None:
     assert not same_content(paths[0], paths[2])
 
 
+def test_the_learning_rates_of_scores_come_back_and_are_content(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.sqlite" for name in "abc"]
+    found = replace(SCORED, rates=dict.fromkeys(reversed(SCORED.objectives), 0.1 / 3))
+    for path, evaluation in zip(paths, (found, replace(found, seconds=9.0), SCORED), strict=True):
+        with Archive.create(path) as archive:
+            archive.record(candidate(0), evaluation)
+            ((_, again),) = archive.records()
+            assert again == evaluation
+            assert list(again.rates) == list(evaluation.rates)
+    assert same_content(paths[0], paths[1])
+    assert not same_content(paths[0], paths[2])
+
+
+def test_an_archive_from_before_there_were_several_learning_rates_opens_and_goes_on(archive: Archive) -> None:
+    archive.record(candidate(0), SCORED)
+    content = archive.content()
+    archive._db.execute("DROP TABLE rates")
+    archive._db.commit()
+    path = Path(archive._db.execute("PRAGMA database_list").fetchone()[2])
+    archive.close()
+    with Archive.open(path, read_only=True) as old:
+        assert [evaluation for _, evaluation in old.records()] == [SCORED]
+        assert old.content() == content
+    with Archive.open(path) as old:
+        old.record(candidate(1), REJECTED)
+        assert [evaluation for _, evaluation in old.records()] == [SCORED, REJECTED]
+
+
 def test_a_record_is_written_whole_or_not_at_all(archive: Archive) -> None:
     archive.record(candidate(0), SCORED)
     before = archive.content()

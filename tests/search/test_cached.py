@@ -273,6 +273,23 @@ def test_a_search_with_other_hurdles_trains_what_the_cache_does_not_tell_and_wri
         assert (asked, hits) == ([], len(trained))  # longer evaluations have taken the place of shorter ones
 
 
+def test_a_search_with_several_learning_rates_writes_what_it_would_without_a_cache(tmp_path: Path) -> None:
+    rates = ["training.learning_rates=[0.02, 0.2, 0.1]", "budget.evaluations=6"]
+    cache = tmp_path / "cache.db"
+    plain, trained, _ = searched(tmp_path, "", *rates)
+    cold, asked, hits = searched(tmp_path, cache, *rates)
+    assert (asked, hits) == (trained, 0)
+    warm, asked, hits = searched(tmp_path, cache, *rates, "execution.workers=2")
+    assert (asked, hits) == ([], len(trained))
+    assert plain.content() == cold.content() == warm.content()
+    assert {rate for _, _, rate in plain.content()["rates"]} <= {0.02, 0.2, 0.1}
+    scored = [evaluation for _, evaluation in plain.records() if evaluation.objectives]
+    assert scored
+    assert all(found.rates.keys() == found.objectives.keys() for found in scored)
+    strict = [*rates, "rungs.reduction=4.0"]
+    assert searched(tmp_path, cache, *strict)[0].content() == searched(tmp_path, "", *strict)[0].content()
+
+
 def test_a_layer_written_differently_inherits_the_scores_of_its_function(
     tmp_path: Path,
 ) -> None:
