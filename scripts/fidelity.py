@@ -62,7 +62,7 @@ def measure(settings: SearchConfig, layers: Sequence[Row], rates: Sequence[float
             for rate in rates:
                 if (task.name, layer["key"], rate, steps) in known:
                     continue
-                training = settings.training.model_copy(update={"steps": steps, "learning_rate": rate})
+                training = settings.training.at_rate(rate).model_copy(update={"steps": steps})
                 row = {"network": task.name, "layer": layer["key"], "rate": rate, "steps": steps}
                 row |= train(task, Genome.from_text(layer["text"]), settings.model_copy(update={"training": training}))
                 with record.open("a") as file:
@@ -287,7 +287,7 @@ def main() -> None:
         keep_memory()
         torch.set_num_threads(1)
         settings = load_with_extensions(arguments.file, arguments.changes)
-        rates = arguments.rates or [settings.training.learning_rate]
+        rates = arguments.rates or settings.training.rates
         steps = arguments.steps or settings.training.steps
         measure(settings, layers, rates, steps, arguments.out / f"{arguments.file.stem}.jsonl")
         return

@@ -215,7 +215,7 @@ class Bench:
 
     def result(self, layer: Row, network: str, rate: float, steps: int, seed: int, *, final: bool) -> Row:
         """One training, recorded."""
-        training = self.settings.training.model_copy(update={"steps": steps, "learning_rate": rate})
+        training = self.settings.training.at_rate(rate).model_copy(update={"steps": steps})
         images = self.settings.data
         made_from = {
             "layer": layer["key"],
@@ -223,7 +223,7 @@ class Bench:
             "network": network,
             "settings": NETWORKS[network][1],
             "seed": seed,
-            "training": training.model_dump(mode="json"),
+            "training": training.model_dump(mode="json", exclude={"learning_rates"}),
             "lowering": self.settings.layer.model_dump(mode="json"),
             "data": {"file": images.title, **images.model_dump(mode="json", exclude={"path"})},
             "final": final,
