@@ -33,6 +33,7 @@ from typing import Any
 import torch
 from matplotlib import pyplot as plt
 from scipy.stats import spearmanr
+from truth_record import Record
 
 from evonas.config import SearchConfig
 from evonas.errors import first_line
@@ -291,7 +292,7 @@ def main() -> None:
         steps = arguments.steps or settings.training.steps
         measure(settings, layers, rates, steps, arguments.out / f"{arguments.file.stem}.jsonl")
         return
-    trainings = read(arguments.truth / "trainings.jsonl")
+    trainings = Record(arguments.truth).rows()
     networks = arguments.networks or sorted({row["made_from"]["network"] for row in trainings})
     truth = truth_of(trainings, networks)
     layers = [layer for layer in layers if layer["key"] in truth]

@@ -1,20 +1,23 @@
 """Ground truth for proxies: layers over the whole range of quality, each at the best of three rates, on five networks.
 
 python scripts/truth.py search_spaces/cifar_s.toml --out runs/kept/truth --set data.path=FILE.npz
+python scripts/truth.py search_spaces/cifar_s.toml --out judged --layer bn-relu --layer 'runs/x#1' --set data.path=...
 
-Layers: those of OUT/layers.json, which says where each comes from and what searches measured of it.
+Layers: those of OUT/layers.json, which says where each comes from and what searches measured of it. Where there is no
+such file, it is written from ``--layer``: names of the catalogue, formulas, or ranks in runs.
 
-Networks: small ones of five kinds that no search file uses; see ``NETWORKS``. In the first four every norm has an
-activation, so the layer alone normalizes and activates. In the blocks of timm's the norms before a sum have none: the
-affine takes their place and the ReLU after the sum stays, as surgery leaves such networks.
+Networks: small ones of several kinds; see ``truth_networks.py``. Five are trained unless ``--network`` names others. In
+timm-bottleneck the norms before a sum have no activation: the affine takes their place and the ReLU after the sum
+stays, as surgery leaves such networks. In all others every norm has an activation, so the layer alone normalizes and
+activates.
 
 Rates: every layer is trained on every network for ``--pilot-steps`` at each of ``--rates`` under the first of
 ``--seeds``, with a schedule of that length. The rate with the best validation accuracy, the lower of equals, is that of
 the trainings for ``--steps`` under every seed; the lowest one if all diverged. Only these are scored on test images, by
 which nothing is chosen. Everything else (images, optimizer, warm-up, groups) is the search file's.
 
-OUT/trainings.jsonl gets a line per training as it ends, with all it was made from. Started again, the script trains
-what is missing. All layers finish on a network before the next one, all networks under a seed before the next one. One
+OUT/trainings gets a line per training as it ends, see ``truth_record.py``. Started again, the script trains what is
+missing. All layers finish on a network before the next one, all networks under a seed before the next one. One
 process, one thread; ``seconds`` are those of the processor.
 """
 
@@ -22,22 +25,24 @@ import argparse
 import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from pydantic import BaseModel
+from truth_networks import NETWORKS
+from truth_record import Record, marks_of
 
 from evonas import config
-from evonas.config import LayerConfig, SearchConfig, TrainingConfig
-from evonas.errors import first_line
+from evonas.config import DataConfig, LayerConfig, SearchConfig, TrainingConfig
+from evonas.errors import InputError, first_line
 from evonas.files import write_text
 from evonas.graph.genome import Genome
+from evonas.search.named import find_layer
 from evonas.search.training import Training
-from evonas.tasks.architectures import unstride
 from evonas.tasks.data import LabelledImages, load_images
 from evonas.tasks.task import Task, accuracy, classification, initialized
 from evonas.training.allocator import keep_memory
@@ -45,152 +50,19 @@ from evonas.training.fit import StopReason
 
 Row = dict[str, Any]
 
-MARKS = (25, 50, 75, 100, 200, 300, 400, 600, 800)  # steps at which the likelihood is noted, as searches do at rungs
-
-
-def conv_norm_act(inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size but for its stride, and a site."""
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """The identity, or a 1x1 convolution where shapes differ."""
-    if (inputs, stride) == (outputs, 1):
-        return nn.Identity()
-    return nn.Conv2d(inputs, outputs, 1, stride, bias=False)
-
-
-class PostActivation(nn.Module):
-    """Norm and activation after the sum, so that none is without the other."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.first = conv_norm_act(inputs, outputs, stride=stride)
-        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.shortcut = shortcut(inputs, outputs, stride)
-        self.norm, self.act = nn.BatchNorm2d(outputs), nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[b, inputs, h, w] -> [b, outputs, h / stride, w / stride]."""
-        return self.act(self.norm(self.second(self.first(x)) + self.shortcut(x)))
-
-
-class PreActivation(nn.Module):
-    """He et al. 2016, arXiv 1603.05027: the sum is left alone."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.norm, self.act = nn.BatchNorm2d(inputs), nn.ReLU()
-        self.first = conv_norm_act(inputs, outputs, stride=stride)
-        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.shortcut = shortcut(inputs, outputs, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[b, inputs, h, w] -> [b, outputs, h / stride, w / stride]."""
-        return self.second(self.first(self.act(self.norm(x)))) + self.shortcut(x)
-
-
-class Mixing(nn.Module):
-    """ConvMixer's block (Trockman & Kolter 2022, arXiv 2201.09792), with norms before activations and ReLU."""
-
-    def __init__(self, width: int, kernel: int) -> None:
-        super().__init__()
-        self.space = conv_norm_act(width, width, kernel, groups=width)
-        self.channels = conv_norm_act(width, width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Keeps the shape."""
-        return self.channels(self.space(x) + x)
-
-
-def classifier(body: Sequence[nn.Module], features: int, classes: int) -> nn.Module:
-    """Logits from the mean over space of what the body gives."""
-    return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes))
-
-
-def chained(make: Callable[[int, int, int], nn.Module], inputs: int, widths: Sequence[int]) -> list[nn.Module]:
-    """Blocks of these widths; a block wider than what it reads halves the size."""
-    pairs = zip((inputs, *widths), widths, strict=False)
-    return [make(before, width, 2 if width > before else 1) for before, width in pairs]
-
-
-def plain(classes: int, *, stem: int, widths: Sequence[int]) -> nn.Module:
-    """Convolutions one after the other."""
-    body = chained(lambda inputs, outputs, stride: conv_norm_act(inputs, outputs, stride=stride), stem, widths)
-    return classifier([conv_norm_act(3, stem), *body], widths[-1], classes)
-
-
-def post_activation(classes: int, *, stem: int, widths: Sequence[int]) -> nn.Module:
-    """A residual network that normalizes and activates its sums."""
-    return classifier([conv_norm_act(3, stem), *chained(PostActivation, stem, widths)], widths[-1], classes)
-
-
-def pre_activation(classes: int, *, stem: int, widths: Sequence[int]) -> nn.Module:
-    """A residual network that normalizes and activates what its branches read."""
-    body = [nn.Conv2d(3, stem, 3, padding=1, bias=False), *chained(PreActivation, stem, widths)]
-    return classifier([*body, nn.BatchNorm2d(widths[-1]), nn.ReLU()], widths[-1], classes)
-
-
-def mixer(classes: int, *, patch: int, width: int, blocks: int, kernel: int) -> nn.Module:
-    """Patches, then depthwise and 1x1 convolutions at one size."""
-    stem = nn.Sequential(nn.Conv2d(3, width, patch, patch, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-    return classifier([stem, *(Mixing(width, kernel) for _ in range(blocks))], width, classes)
-
-
-def timm_byobnet(
-    classes: int, *, block: str, stem: int, widths: Sequence[int], ratio: float, unstrided: int, size: int
-) -> nn.Module:
-    """Timm's ByobNet with a block of a kind per width, each halving the size, as its stem does."""
-    from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
-
-    blocks = tuple(ByoBlockCfg(type=block, d=1, c=width, s=2, gs=0, br=ratio) for width in widths)
-    model = ByobNet(ByoModelCfg(blocks, stem_chs=stem, stem_type="3x3", stem_pool=""), num_classes=classes)
-    unstride(model, unstrided, size, 3)
-    return model
-
-
-NETWORKS: Mapping[str, tuple[Callable[..., nn.Module], Row]] = {
-    "plain": (plain, {"stem": 8, "widths": [16, 16, 32, 32, 32]}),
-    "mixer": (mixer, {"patch": 2, "width": 32, "blocks": 3, "kernel": 3}),
-    "post-activation": (post_activation, {"stem": 8, "widths": [16, 32, 32]}),
-    "pre-activation": (pre_activation, {"stem": 8, "widths": [16, 32, 32]}),
-    "timm-bottleneck": (
-        timm_byobnet,
-        {"block": "bottle", "stem": 8, "widths": [24, 48], "ratio": 0.5, "unstrided": 1, "size": 16},
-    ),
+DEFAULT = tuple(NETWORKS)[:5]  # those of runs/kept/truth
+FIRST_KEYS: Mapping[type[BaseModel], str] = {  # what the first trainings were recorded with, whatever its value
+    TrainingConfig: "optimizer batch_size steps learning_rate momentum weight_decay schedule warmup",
+    LayerConfig: "groups eps momentum",
+    DataConfig: "name size train validation crop flip score_on",
 }
 
 
-class Record:
-    """The trainings in a file, by what they were made from."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        text = path.read_text() if path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]  # a killed process may leave half a line
-        if whole != text:
-            write_text(path, whole)
-        rows = map(json.loads, whole.splitlines())
-        self._known = {self._key(row["made_from"]): row for row in rows}
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, cwd=Path.cwd()
-        )
-        self._with = {"commit": commit.stdout.strip(), "torch": torch.__version__}
-
-    @staticmethod
-    def _key(made_from: Row) -> str:
-        return json.dumps(made_from, sort_keys=True)
-
-    def find_or(self, made_from: Row, train: Callable[[], Row]) -> Row:
-        """What is recorded of a training, or what it gives now."""
-        key = self._key(made_from)
-        if key not in self._known:
-            self._known[key] = {"made_from": made_from, **train(), **self._with}
-            with self._path.open("a") as file:
-                file.write(json.dumps(self._known[key]) + "\n")
-            show(self._known[key])
-        return self._known[key]
+def recorded(section: BaseModel) -> Row:
+    """The keys that were there from the first, and later ones that are not at their defaults: old trainings stay."""
+    fields, first = type(section).model_fields, FIRST_KEYS[type(section)].split()
+    later = {name for name, field in fields.items() if getattr(section, name) != field.get_default()}
+    return section.model_dump(mode="json", include={*first, *later - {"path"}})
 
 
 def show(row: Row) -> None:
@@ -212,6 +84,7 @@ class Bench:
     tasks: Mapping[str, Task]
     test: LabelledImages
     record: Record
+    code: Row
 
     def result(self, layer: Row, network: str, rate: float, steps: int, seed: int, *, final: bool) -> Row:
         """One training, recorded."""
@@ -223,16 +96,20 @@ class Bench:
             "network": network,
             "settings": NETWORKS[network][1],
             "seed": seed,
-            "training": training.model_dump(mode="json", exclude={"learning_rates"}),
-            "lowering": self.settings.layer.model_dump(mode="json"),
-            "data": {"file": images.title, **images.model_dump(mode="json", exclude={"path"})},
+            "training": recorded(training),
+            "lowering": recorded(self.settings.layer),
+            "data": {"file": images.title, **recorded(images)},
             "final": final,
         }
+        if known := self.record.find(made_from):
+            return known
         genome = Genome.from_text(layer["text"])
         test = self.test if final else None
-        return self.record.find_or(
-            made_from, lambda: train(self.tasks[network], genome, training, self.settings.layer, seed, test)
-        )
+        found = train(self.tasks[network], genome, training, self.settings.layer, seed, test)
+        row = {"made_from": made_from, **found, **self.code}
+        self.record.add(row)
+        show(row)
+        return row
 
     def best_rate(self, layer: Row, network: str, rates: Sequence[float], steps: int, seed: int) -> float:
         """The rate with the best validation accuracy, the lower of equals; the lowest one if all diverged."""
@@ -253,7 +130,7 @@ def train(
     training = Training(task, genome, settings, lowering, seed)
     row: Row = {"validation": None, "test": None, "error": None}
     try:
-        for mark in (*(mark for mark in MARKS if mark < settings.steps), settings.steps):
+        for mark in marks_of(settings.steps):
             training.advance(mark - len(training.losses))
             if training.stop is StopReason.DIVERGED:
                 row["error"] = f"diverged within {len(training.losses)} steps"
@@ -267,18 +144,54 @@ def train(
     return {**row, "likelihoods": training.rungs, "seconds": round(time.process_time() - started, 2)}
 
 
-def make_bench(settings: SearchConfig, record: Path) -> Bench:
+def make_bench(settings: SearchConfig, out: Path, networks: Sequence[str]) -> Bench:
     """Images and networks; there are no workers and no GPU."""
     images = load_images(settings.data)
     tested = load_images(settings.data.model_copy(update={"score_on": "test"}))
     like = classification(settings.tasks[0], images, settings.data, settings.training.batch_size, torch.device("cpu"))
-    tasks = {
-        name: replace(like, name=name, build=partial(initialized, partial(make, images.num_classes, **sizes)))
-        for name, (make, sizes) in NETWORKS.items()
-    }
-    for task in tasks.values():  # what cannot be built shall show before hours of training
-        task.build(settings.seed)
-    return Bench(settings, tasks, tested.scoring, Record(record))
+    tasks = {}
+    for name in networks:
+        make, sizes = NETWORKS[name]
+        tasks[name] = replace(like, name=name, build=partial(initialized, partial(make, images.num_classes, **sizes)))
+        tasks[name].build(settings.seed)  # what cannot be built shall show before hours of training
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, cwd=Path.cwd())
+    code = {"commit": commit.stdout.strip(), "torch": torch.__version__}
+    return Bench(settings, tasks, tested.scoring, Record(out), code)
+
+
+def layers_of(out: Path, named: Sequence[str]) -> list[Row]:
+    """The layers of OUT/layers.json, which is written from names where it is not there.
+
+    Raises:
+        InputError: there are both the file and names, or neither; or a name is that of no layer.
+    """
+    path = out / "layers.json"
+    if path.exists() == bool(named):
+        found = (
+            f"there already, and layers are named: {', '.join(named)}" if named else "not there, and no layer is named"
+        )
+        raise InputError(str(path), found, remedy="name layers with --layer for an OUT that has none yet")
+    if not named:
+        known: list[Row] = json.loads(path.read_text())
+        return known
+    found = []
+    for name in named:
+        layer = find_layer(name)
+        genome = layer.genome.active()
+        found.append(
+            {
+                "origin": name,
+                "provenance": layer.provenance,
+                "key": genome.key,
+                "text": genome.to_text(),
+                "formula": genome.formula(),
+                "batch_statistics": genome.uses_batch_statistics,
+                "measured": [],
+            }
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(found, indent=1) + "\n")
+    return found
 
 
 def main() -> None:
@@ -286,7 +199,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="a search file: images, optimizer, groups")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--network", dest="networks", action="append", choices=list(NETWORKS), help="default: all")
+    chosen = f"default: {', '.join(DEFAULT)}"
+    parser.add_argument("--network", dest="networks", action="append", choices=list(NETWORKS), help=chosen)
+    parser.add_argument("--layer", dest="layers", action="append", default=[], help="a layer, where OUT has none yet")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.03, 0.1, 0.3])
     parser.add_argument("--pilot-steps", type=int, default=300)
     parser.add_argument("--steps", type=int, default=1200)
@@ -295,11 +210,15 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     keep_memory()
-    settings = config.load_search(given.file, given.overrides)
-    layers = json.loads((given.out / "layers.json").read_text())
-    bench = make_bench(settings, given.out / "trainings.jsonl")
+    try:
+        settings = config.load_search(given.file, given.overrides)
+        layers = layers_of(given.out, given.layers)
+    except InputError as error:
+        parser.error(str(error))
+    networks = given.networks or DEFAULT
+    bench = make_bench(settings, given.out, networks)
     for seed in given.seeds:
-        for network in given.networks or NETWORKS:
+        for network in networks:
             for layer in layers:
                 rate = bench.best_rate(layer, network, given.rates, given.pilot_steps, given.seeds[0])
                 bench.result(layer, network, rate, given.steps, seed, final=True)

@@ -243,7 +243,7 @@ def task(layout: str, norms: tuple[str, ...] = ()) -> Task:
     def metric(model: nn.Module) -> float:
         return math.exp(-float(loss(model.eval(), next(batches(9)))))
 
-    return Task(layout, build, batches, loss, metric, norms)
+    return Task(layout, build, batches, loss, metric, norms, resized=lambda _: task(layout, norms), shifted=metric)
 
 
 @each_case

@@ -21,6 +21,7 @@ SHIPPED = {  # the columns that are printed of each kind; JSON has more
     "studies": ("name", "kind", "what it is"),
     "architectures": ("name", "what it is"),
     "primitives": ("name", "written", "kind", "meaning"),
+    "objectives": ("name", "better", "meaning"),
 }
 FILES = ("search", "comparison", "stability", "hypernet", "sparsity", "steering")
 
@@ -59,7 +60,7 @@ def list_shipped(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Name what comes with evonas: layers, search files, study files, architectures and primitives.
+    """Name what comes with evonas: layers, search files, study files, architectures, primitives and objectives.
 
     Example: [bold]evonas list layers[/bold]
     """

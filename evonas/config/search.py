@@ -161,6 +161,11 @@ class ObjectivesConfig(Section):
     activation_sparsity: bool = False
     """Maximize the share of inputs that the linear layers of the first task's trained network can drop; for
     transformers."""
+    shift: bool = False
+    """Maximize the accuracy of the first task's trained network on corrupted scoring images: mean over noise, blur and
+    lower contrast; for networks on images."""
+    small_batch: bool = False
+    """Maximize the score of the first task after a training at batch size 4."""
     own: tuple[str, ...] = ()
     """Objectives of yours, registered by an extension, by their names."""
 
@@ -298,6 +303,9 @@ class SearchConfig(Section):
         if self.objectives.activation_sparsity and first.architecture in ARCHITECTURES:
             found, accepted = f"{first.label} has no linear layer but its head", "a transformer as the first task"
             raise InputError("objectives.activation_sparsity", found, accepted=accepted)
+        if self.objectives.shift and first.transformer:
+            found, accepted = f"{first.label} has no images to corrupt", "a network on images as the first task"
+            raise InputError("objectives.shift", found, accepted=accepted)
         return self
 
     @property

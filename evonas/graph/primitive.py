@@ -295,6 +295,17 @@ _TABLE = (
         source="Chen et al. 2025 (arXiv 2512.10938), Derf",
     ),
     Primitive(
+        "sin",
+        1,
+        torch.sin,
+        lambda x, _: np.sin(x),
+        lambda g, _v, x, _: (g * np.cos(x),),
+        _call("sin"),
+        PrintedForm("\\sin\\left({0}\\right)"),
+        "sin(x)",
+        source="Sitzmann et al. 2020 (arXiv 2006.09661), SIREN",
+    ),
+    Primitive(
         "exp",
         1,
         functions.exp,

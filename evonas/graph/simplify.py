@@ -7,10 +7,10 @@ the operations as they are defined here, with eps up to 1, in training and in ev
 - (x / y) z is (x z) / y, as the guard depends on y alone. x / x stays; but std and rms, which are never below
   sqrt(eps), cancel with themselves, and x / 1 is x;
 - square(x) is x x, and even powers of abs(x) are those of x;
-- tanh, erf, sqrt, log and mean are odd, abs, std and rms even; mean(2 x) is 2 mean(x), and abs(2 x) is 2 abs(x);
+- tanh, erf, sin, sqrt, log and mean are odd, abs, std and rms even; mean(2 x) is 2 mean(x), and abs(2 x) is 2 abs(x);
 - max(x, x) and min(x, x) are x. Of what is surely never below 0, abs(x) and max(x, 0) are x, and min(x, 0) is 0;
 - the mean of what does not vary over its index set is that, but over the batch, where evaluation has running values;
-- tanh, erf, sqrt, log and mean are 0 at 0; exp is 1 there, and sigmoid 0.5.
+- tanh, erf, sin, sqrt, log and mean are 0 at 0; exp is 1 there, and sigmoid 0.5.
 
 Zero has no sign here: a divisor of -0.0 counts as one of 0.
 """
@@ -39,7 +39,7 @@ POWER = "^"  # with an exponent behind it, the operation of a power above a squa
 LARGEST = 64  # nodes; what has more stays as it is
 REPEATED = 2  # times that a division by the same is written out
 
-ODD = ("tanh", "erf", "sqrt", "log", "mean")
+ODD = ("tanh", "erf", "sin", "sqrt", "log", "mean")
 EVEN = ("abs", "std", "rms")
 AT_ZERO = {**dict.fromkeys((*ODD, "abs"), 0.0), "exp": 1.0, "sigmoid": 0.5}
 

@@ -84,6 +84,15 @@ def primitives() -> list[Row]:
     return found
 
 
+def objectives() -> list[Row]:
+    """What a search can go by beside the accuracies: the keys of ``[objectives]`` and what is better."""
+    from evonas.search.objectives import OBJECTIVES
+
+    return [
+        {"name": o.name, "better": o.direction.partition(" ")[0], "meaning": o.meaning} for o in OBJECTIVES.values()
+    ]
+
+
 SHIPPED: Mapping[str, Callable[[], list[Row]]] = MappingProxyType(
     {
         "layers": layers,
@@ -91,5 +100,6 @@ SHIPPED: Mapping[str, Callable[[], list[Row]]] = MappingProxyType(
         "studies": studies,
         "architectures": architectures,
         "primitives": primitives,
+        "objectives": objectives,
     }
 )

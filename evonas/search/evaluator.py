@@ -17,10 +17,11 @@ from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
 from evonas.search.ascent import ascend_gradient_norm, weight_matrices
 from evonas.search.compiling import CandidateCompiler, Mode
-from evonas.search.objectives import OBJECTIVES, MeasurementContext
+from evonas.search.objectives import OBJECTIVES, MeasurementContext, require_measurable
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.search.rates import TaskTrainings, halving_steps
 from evonas.search.rungs import Hurdle, late_loss
+from evonas.search.small_batch import small_batch_score
 from evonas.search.training import OnStep, Step, Training, unobserved
 from evonas.surgery.install import layout_in, with_layer
 from evonas.tasks.from_config import tasks_from_config
@@ -54,6 +55,11 @@ class Evaluator:
     objectives: tuple[str, ...] = ()
     compile: Mode = "never"
     rate_marks: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse objectives that cannot be measured on the first task."""
+        if self.objectives:
+            require_measurable(self.objectives, self.tasks[0])
 
     @classmethod
     def from_config(cls, config: SearchConfig) -> "Evaluator":
@@ -138,8 +144,21 @@ class Evaluator:
             with sparse_inputs(inner_linear_layers(trained.network), sparsity):
                 return trained.task.metric(trained.network)
 
+        def shifted_metric() -> float:
+            return trained.task.shifted(trained.network) if trained.task.shifted else math.nan
+
         layout = layout_in(trained.network)
-        subject = MeasurementContext(genome, self.layer, layout, trained.device, trains, losses, sparse_metric)
+        subject = MeasurementContext(
+            genome,
+            self.layer,
+            layout,
+            trained.device,
+            trains,
+            losses,
+            sparse_metric,
+            shifted_metric,
+            lambda: small_batch_score(trained),
+        )
         return {name: _measured(name, subject) for name in self.objectives}
 
     def stability(self, genome: Genome, on_step: OnStep = unobserved) -> Rejection | None:

@@ -5,7 +5,7 @@ Each is a pure function of a ``MeasurementContext``, switched on by its name in 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -13,10 +13,12 @@ import torch
 from torch import nn
 
 from evonas.config import LayerConfig
-from evonas.errors import InputError
+from evonas.errors import InputError, first_line
 from evonas.graph.genome import Genome
 from evonas.layer.lower import lower
 from evonas.registry import Registry
+from evonas.search.small_batch import SMALL_BATCH
+from evonas.tasks.task import Task
 from evonas.training.sensitivity import lr_sensitivity as sensitivity
 from evonas.training.timing import forward_backward, relative_time
 
@@ -44,6 +46,10 @@ class MeasurementContext:
             learning rate: the first one, and the mean of the last quarter (NaN where it left the numbers).
         sparse_metric: the first task's metric of its trained network when the linear layers but the head drop this
             share of their inputs, see ``evonas.training.topk.sparse_inputs``.
+        shifted_metric: the first task's metric of its trained network on corrupted images, see ``evonas.tasks.shift``;
+            NaN where it has none.
+        small_batch_metric: the first task's metric after a training at batch size 4, see
+            ``evonas.search.small_batch``; NaN where it has only one batch size.
     """
 
     genome: Genome
@@ -53,6 +59,8 @@ class MeasurementContext:
     trains: Callable[[float], bool]
     losses: Callable[[float], tuple[float, float]]
     sparse_metric: Callable[[float], float]
+    shifted_metric: Callable[[], float]
+    small_batch_metric: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +183,8 @@ OBJECTIVES = Registry(
         Objective(
             "activation_sparsity", 1.0, activation_sparsity, "share of the linear layers' inputs that may be dropped"
         ),
+        Objective("shift", 1.0, lambda subject: subject.shifted_metric(), "accuracy on corrupted images"),
+        Objective("small_batch", 1.0, lambda subject: subject.small_batch_metric(), "accuracy trained at batch size 4"),
     ),
     _require_usable,
 )
@@ -187,3 +197,23 @@ def register_objective(objective: Objective) -> Objective:
         InputError: another objective has the name, or the record lacks something.
     """
     return OBJECTIVES.register(objective)
+
+
+def require_measurable(names: Sequence[str], task: Task) -> None:
+    """Make sure that objectives can be measured on the first task, before anything is trained.
+
+    Raises:
+        InputError: the task lacks what an objective needs.
+    """
+    if "shift" in names and task.shifted is None:
+        found, accepted = f"{task.name} has no images to corrupt", "a network on images as the first task"
+        raise InputError("objectives.shift", found, accepted=accepted)
+    if "small_batch" in names:
+        if task.resized is None:
+            found, accepted = f"{task.name} has one batch size", "a first task that names its batch size"
+            raise InputError("objectives.small_batch", found, accepted=accepted)
+        try:
+            task.resized(SMALL_BATCH)  # what cannot be made shall show before the first candidate
+        except Exception as error:  # the code of a user may raise anything
+            found = f"{task.name} cannot be made at batch size {SMALL_BATCH}: {first_line(error)}"
+            raise InputError("objectives.small_batch", found, accepted="a first task of any batch size") from error

@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ def custom_task(section: TaskConfig, batch_size: int, device: torch.device) -> T
     task = function(device=device, batch_size=batch_size)
     if not isinstance(task, Task):
         raise InputError(where, f"gives a {type(task).__name__}", accepted="an evonas.Task")
-    return replace(task, name=section.label)
+    return replace(task, name=section.label, resized=cache(lambda size: custom_task(section, size, device)))
 
 
 def source_file(section: TaskConfig) -> Path | None:

@@ -1,6 +1,8 @@
 """The tasks of a configuration: networks on labelled images, language models, and tasks of users."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -10,6 +12,7 @@ from evonas.tasks import data
 from evonas.tasks.custom import custom_task
 from evonas.tasks.language.task import language_task
 from evonas.tasks.language.text import load_text
+from evonas.tasks.shift import corrupted, mean_accuracy
 from evonas.tasks.task import Task, classification
 
 
@@ -17,7 +20,7 @@ def tasks_from_config(config: SearchConfig, device: torch.device) -> tuple[Task,
     """The tasks of a search; those on images share one copy of the data, and language models one text.
 
     Raises:
-        InputError: missing data, a wrong architecture, or no such task of a user.
+        InputError: missing data or a missing package, a wrong architecture, or no such task of a user.
     """
     images = _images(config.data, device) if any(task.architecture for task in config.tasks) else None
     text = load_text(config.text) if any(task.transformer for task in config.tasks) else None
@@ -30,7 +33,10 @@ def tasks_from_config(config: SearchConfig, device: torch.device) -> tuple[Task,
             return language_task(task, text, batch_size, device)
         return custom_task(task, batch_size, device)
 
-    return tuple(map(made, config.tasks))
+    first, *others = map(made, config.tasks)
+    if images and config.tasks[0].architecture and "shift" in config.objectives.names:
+        first = replace(first, shifted=partial(mean_accuracy, corrupted(images)))
+    return first, *others
 
 
 def _images(section: DataConfig, device: torch.device) -> data.ImageData:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import torch
@@ -31,6 +31,8 @@ class Task:
         metric: from a network in evaluation mode to a number, larger is better.
         norms: patterns of the modules that a layer takes the place of, see ``evonas.replace_modules``; none if it goes
             by call site, through ``torch.fx``.
+        resized: from a batch size to the same task with batches of that size; none if there is only one size.
+        shifted: as ``metric``, on scoring data that were corrupted; none if there are no such data.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Task:
     loss: Callable[[nn.Module, Any], Tensor]
     metric: Callable[[nn.Module], float]
     norms: tuple[str, ...] = ()
+    resized: "Callable[[int], Task] | None" = None
+    shifted: Callable[[nn.Module], float] | None = None
 
 
 def classification(
@@ -52,6 +56,7 @@ def classification(
         batches=partial(_batches, images.train, batch_size, section),
         loss=cross_entropy,
         metric=partial(accuracy, images.scoring),
+        resized=cache(lambda size: classification(task, images, section, size, device)),
     )
 
 

@@ -40,6 +40,8 @@ def check_objective(objective: Objective) -> None:
             trains=lambda factor: factor <= 4,
             losses=lambda factor: (2.3, 1.0 + abs(math.log(factor))),
             sparse_metric=lambda sparsity: 0.9 * (1 - sparsity),
+            shifted_metric=lambda: 0.6,
+            small_batch_metric=lambda: 0.4,
         )
         with saying(f"The objective {objective.name!r} fails on {name}"):
             value = objective.measure(subject)

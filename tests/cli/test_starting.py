@@ -13,6 +13,7 @@ import pytest
 
 from evonas import config
 from evonas.cli import starting
+from evonas.config import ObjectivesConfig
 from evonas.config.presets import KINDS
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.primitive import INDEX_SETS, PRIMITIVES
@@ -28,6 +29,7 @@ NAMES = {
     "studies": {path.stem for path in (ROOT / "studies").glob("*.toml")},
     "architectures": {*ARCHITECTURES, "timm:NAME", "torchvision:NAME"},
     "primitives": {*PRIMITIVES, *INDEX_SETS},
+    "objectives": set(ObjectivesConfig.model_fields) - {"own"},
 }
 
 
@@ -57,6 +59,8 @@ def test_lists_have_formulas_commands_and_sources(evonas: Callable[..., Outcome]
         ("sqrt", "sqrt(x)", "operation", "x / sqrt(|x| + eps)"),
         ("std", "std[axes](x)", "statistic", "sqrt(biased variance + eps)"),
         ("ghw", "[ghw]", "axes", "group normalization"),
+        ("sin", "sin(x)", "operation"),
+        ("shift", "higher", "corrupted images"),
     ):
         assert any(line.startswith(words[0]) and all(word in line for word in words) for line in out.splitlines()), (
             words

@@ -209,6 +209,10 @@ ONE_NAME = "two tasks are called 'preact_resnet'; give one of them a name of its
             ["objectives.activation_sparsity=true"],
             "objectives.activation_sparsity: preact_resnet has no linear layer but its head; accepted: a transformer",
         ),
+        (
+            ["objectives.shift=true", 'tasks=[{transformer="55k"}]'],
+            "objectives.shift: transformer-55k has no images to corrupt; accepted: a network on images as the first",
+        ),
         (["objectives.own=['mine']", "tasks.0.name=mine"], "tasks.name: 'mine' is an objective already"),
         *(
             (

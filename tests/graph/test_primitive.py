@@ -42,10 +42,10 @@ def named(check: Callable[..., None]) -> str:
     return check.__name__
 
 
-def test_the_table_holds_the_published_operations_and_two_more() -> None:
+def test_the_table_holds_the_published_operations_and_three_more() -> None:
     assert INITIAL_NODES == ("x", "zero", "v0", "v1")
-    assert len(ELEMENTWISE) == 14
-    assert set(ELEMENTWISE + MOMENTS) - set(PUBLISHED) == {"min", "erf"}
+    assert len(ELEMENTWISE) == 15
+    assert set(ELEMENTWISE + MOMENTS) - set(PUBLISHED) == {"min", "erf", "sin"}
     assert MOMENTS == ("mean", "rms", "std")
     assert [name for name, s in INDEX_SETS.items() if s.layout == "bchw"] == ["bhw", "chw", "hw", "ghw"]
 
@@ -90,6 +90,20 @@ def test_signed_root_and_logarithm_are_odd_and_zero_at_zero() -> None:
     for op in ("sqrt", "log"):
         assert torch.equal(apply(op, -x), -apply(op, x))
         assert apply(op, torch.zeros(1)).item() == 0
+
+
+def test_the_sine_and_its_gradients_are_those_of_torch() -> None:
+    """Oracles: ``torch.sin`` and autograd, also many periods away from 0; 1 - x^2 / 2 for its slope near 0."""
+    x = torch.tensor([-40.0, -3.0, -1e-3, 0.0, 1e-3, 1.6, 40.0], dtype=torch.float64, requires_grad=True)
+    value = apply("sin", x)
+    assert torch.equal(value, torch.sin(x))
+    (found,) = torch.autograd.grad(value.sum(), x)
+    record, points = PRIMITIVES["sin"], x.detach().numpy()
+    assert record.numpy is not None
+    assert record.reverse is not None
+    (own,) = record.reverse(np.ones(7), record.numpy(points, EPS), points, EPS)
+    np.testing.assert_allclose(own, found.numpy(), rtol=1e-12)
+    assert found[4].item() == pytest.approx(1 - 1e-6 / 2, abs=1e-12)
 
 
 def test_centred_moments_ignore_a_shift_and_uncentred_ones_do_not() -> None:

@@ -48,6 +48,8 @@ IDENTITIES = {
     "--x": "x",
     "tanh(-x) + tanh(x)": "0",
     "-erf(-x)": "erf(x)",
+    "sin(-x) + sin(x)": "0",
+    "sin(x + x) * sin(-x)": "-sin(2 * x) * sin(x)",
     "sqrt(-x) + sqrt(x)": "0",
     "log(-x) + log(x)": "0",
     "-mean[hw](-x)": "mean[hw](x)",
@@ -72,7 +74,7 @@ IDENTITIES = {
     "mean[hw](mean[hw](x))": "mean[hw](x)",
     "mean[chw](mean[hw](mean[hw](x)))": "mean[chw](mean[hw](x))",
     "mean[ghw](3)": "3",
-    "tanh(x - x) + erf(0) + sqrt(0) + log(0)": "0",
+    "tanh(x - x) + erf(0) + sin(0) + sqrt(0) + log(0)": "0",
     "exp(0) + sigmoid(0)": "1.5",
     "2 + 3": "5",
     "max(2, 3) - min(2, 3)": "1",
@@ -94,6 +96,8 @@ DIFFERENT = (
     "mean[hw](x * v1)",
     "max(x, v0)",
     "max(tanh(x), 0)",
+    "max(sin(abs(x)), 0)",
+    "sin(x + 6.283185307179586)",
     "max(log(abs(x)), 0)",
     "abs(x - v0)",
     "sigmoid(-x)",
@@ -195,6 +199,7 @@ def test_numbers_out_of_range_leave_a_formula_as_it_is() -> None:
     "relatives",
     [
         ("tanh(x)", "tanh(x + x)", "-tanh(x)", "tanh(-3 * x)", "0.5 * tanh(x)", "tanh(x) + tanh(x)", "tanh(x / 2)"),
+        ("sin(x)", "sin(2 * x)", "-sin(x)", "sin(x) / 2", "2 * sin(-x)"),
         ("tanh(v1 * x)", "tanh(x * v1 + v1 * x)", "tanh(-v1 * x - v1 * x)"),
         ("x + v0 + v1", "v1 + (x + v0)", "2 * (v0 + x + v1)", "-x - v1 - v0"),
         ("x * sigmoid(x) / std[hw](x)", "x * (sigmoid(x) / std[hw](x))", "x / std[hw](x) * sigmoid(2 * x)"),
@@ -208,6 +213,7 @@ def test_relatives_are_of_one_family(relatives: tuple[str, ...]) -> None:
 def test_others_are_not() -> None:
     others = (
         "tanh(x)",
+        "sin(x)",
         "tanh(v1 * x)",
         "tanh(x) + 1",
         "x + v0",

@@ -48,8 +48,12 @@ def subject(
     losses: Callable[[float], tuple[float, float]] = lambda _: (1.0, 1.0),
     sparse_metric: Callable[[float], float] = lambda _: 1.0,
     layout: str = "bchw",
+    shifted_metric: Callable[[], float] = lambda: 0.5,
+    small_batch_metric: Callable[[], float] = lambda: 0.5,
 ) -> MeasurementContext:
-    return MeasurementContext(genome, LayerConfig(), layout, CPU, trains, losses, sparse_metric)
+    return MeasurementContext(
+        genome, LayerConfig(), layout, CPU, trains, losses, sparse_metric, shifted_metric, small_batch_metric
+    )
 
 
 def bn_relu() -> nn.Module:
@@ -185,7 +189,7 @@ def parabola(curvature: float, *, blind: bool = False) -> Task:
     def score(model: nn.Module) -> float:
         return float(blind or abs(model.get_submodule("4").bias.item() - 1) < 0.999)
 
-    return Task("parabola", build, batches, loss, score)
+    return Task("parabola", build, batches, loss, score, resized=lambda _: parabola(curvature), shifted=score)
 
 
 def evaluate(task: Task, *, objectives: tuple[str, ...] = ("stability_margin",)) -> Evaluation:

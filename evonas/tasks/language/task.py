@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,7 @@ def language_task(task: TaskConfig, text: Text, batch_size: int, device: torch.d
         loss=_loss,
         metric=partial(token_likelihood, validation, batch_size),
         norms=_NORMS,
+        resized=cache(lambda size: language_task(task, text, size, device)),
     )
 
 
