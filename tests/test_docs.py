@@ -13,6 +13,7 @@ EXAMPLES = {
     "my_package/tasks.py",
     "my_extension.py",
     "test_my_extension.py",
+    "proposer.py",
 }  # files of a user
 
 

@@ -6,12 +6,12 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from evonas.cli import evaluate, layers, runs, search, sparsify, starting, studies
+from evonas.cli import evaluate, layers, propose, runs, search, sparsify, starting, studies
 from evonas.cli.app import INTERRUPTED, app
 from evonas.errors import InputError
 
 VERBS: Mapping[str, Sequence[Callable[..., None]]] = {  # by the heading in `evonas --help`, in its order
-    "Search": (search.search,),
+    "Search": (search.search, propose.propose, propose.state),
     "Look and take away": (runs.runs, layers.top, layers.show, layers.export),
     "Compare": (evaluate.rerank, evaluate.evaluate),
     "Studies": (studies.stability, studies.hypernet, sparsify.sparsify, studies.steer),

@@ -14,7 +14,7 @@ def search(
         Path | None,
         typer.Argument(
             metavar="SEARCH",
-            help="A .toml file, or a name of `evonas list searches`; optional with --resume.",
+            help="A .toml file, or a name of `evonas list searches`; optional with --resume, not with --replay.",
             autocompletion=shipped_names("search"),
         ),
     ] = None,
@@ -35,12 +35,18 @@ def search(
         str | None, typer.Option(metavar="FILE", help="Share evaluations with other runs; execution.cache.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Do a run again from its record, the layers proposed to it included."),
+    ] = None,
 ) -> None:
     """Search for layers: a ranking, the best of them as torch modules, and a record of all that were tried.
 
     Stop it with Ctrl-C; --resume goes on.
 
     Example: [bold]evonas search evonorm_s --run runs/first --budget 10m --workers 2[/bold]
+
+    To check that a record can be reproduced: [bold]evonas search --replay runs/first --run runs/again[/bold]
 
     From the best layers of an earlier run: [bold]--start-from runs/first --start-from evonorm-s0[/bold]
 
@@ -60,4 +66,4 @@ def search(
         "execution.cache": cache,
     }
     changes, first = tuple(changes_of(overrides, given)), tuple(start_from or ())
-    launch(Request(file, run, budget, changes, first, resume=resume, prefix="--"), started)
+    launch(Request(file, run, budget, changes, first, resume=resume, replay=replay, prefix="--"), started)

@@ -14,19 +14,24 @@ from rich.console import Console
 from evonas.config import section
 from evonas.config.section import changes_of, override_text
 from evonas.errors import InputError
+from evonas.graph.genome import Genome
 from evonas.interface.progress import SearchProgress
+from evonas.interface.proposals import Proposed, open_door
+from evonas.interface.state import state_of
 from evonas.layer.lower import NormActLayer, lower
 from evonas.report.board import Board
 from evonas.report.table import written
 from evonas.runs.folder import RunFolder, keep_settings, locked
-from evonas.search import best, ranking
+from evonas.search import best, ranking, replay
 from evonas.search.archive import Archive
 from evonas.search.budget import Clock, seconds_of_sessions
 from evonas.search.cached import CachedExecutor, with_cache
 from evonas.search.dashboard import SearchBoard
 from evonas.search.driver import Ending, drive
 from evonas.search.execution import Executor, make_executor
+from evonas.search.inbox import Inbox
 from evonas.search.making import require_searchable
+from evonas.search.outcome import Origin
 from evonas.search.ranking import Entry
 from evonas.search.start import Prepared, Request, create_run, prepare
 from evonas.search.verdict import how_to_go_on, verdict
@@ -102,6 +107,36 @@ class Run:
                 for candidate, evaluation in archive.records(screened_out=True)
             ]
 
+    def propose(self, *layers: Genome | str, by: str = "anonymous", note: str = "") -> list[Proposed]:
+        """Hand layers to the search, as ``evonas propose`` does; it tries them before it draws layers of its own.
+
+        A run that is not running takes them when it goes on.
+
+        Example:
+            >>> evonas.open_run("runs/first").propose("x * sigmoid(2 * x) / std[ghw](x)", by="me")
+
+        Args:
+            layers: catalogue names, formulas, text forms, ``RUN#rank``, .json files, or genomes.
+            by: who proposes them.
+            note: what is to be kept with them.
+
+        Returns:
+            For each layer its ``id``, and in ``foreseen`` why the screens will reject it, or None.
+
+        Raises:
+            InputError: one cannot be read or is none of the run's space; none is handed in then.
+        """
+        door, origin = open_door(RunFolder(self.folder)), Origin(by, note)
+        return door.hand_in([(door.genome(layer), origin) for layer in layers])
+
+    def state(self, count: int = 20) -> dict[str, Any]:
+        """How the run stands now, as ``evonas state --json`` prints it; see docs/propose.md.
+
+        Args:
+            count: how many of the best, of the parents and of the latest layers there are at most.
+        """
+        return state_of(RunFolder(self.folder), count)
+
     def to_frame(self) -> "pandas.DataFrame":
         """The ``rows`` as a pandas table, with the candidates' numbers as its index.
 
@@ -147,6 +182,7 @@ def run_search(
     start_from: Sequence[str] = (),
     cache: str | PathLike[str] | None = None,
     resume: bool = False,
+    replay: str | PathLike[str] | None = None,
     progress: bool = True,
 ) -> Run:
     """Search for layers, as ``evonas search`` does; an interrupt of the notebook ends it cleanly.
@@ -169,6 +205,8 @@ def run_search(
         start_from: layers, or folders of runs, whose layers are the first candidates.
         cache: file of evaluations that runs share.
         resume: go on with a run that was stopped or killed.
+        replay: folder of a run that is done again from its record, with the layers that were proposed to it; its
+            settings are taken.
         progress: whether to show on the error stream what is being done.
 
     Raises:
@@ -181,6 +219,7 @@ def run_search(
         changes=changes(overrides, workers=workers, seed=seed, device=device, cache=cache),
         start_from=tuple(start_from),
         resume=resume,
+        replay=None if replay is None else Path(replay),
     )
     return conduct(request, SearchProgress(Console(file=sys.stderr) if progress else None))
 
@@ -243,7 +282,7 @@ def conduct(request: Request, progress: SearchProgress, started: float | None = 
         except InputError as error:
             raise error.at(prepared.source) from None
         if not prepared.resumed:
-            create_run(folder.path, settings)
+            create_run(folder.path, settings, prepared.replays)
         with locked(folder), Archive.open(folder.archive_file) as archive:
             keep_settings(folder.path, section.dump(settings))  # what the run is driven with from now on
             clock = Clock(settings.budget, used=seconds_of_sessions(archive), started=started)
@@ -252,7 +291,7 @@ def conduct(request: Request, progress: SearchProgress, started: float | None = 
             best.save_best(folder)
             on = how_to_go_on(folder.path, ending, clock, archive.told(), settings)
             said = verdict(archive, settings)
-    return _seen(folder, ending.value, [*said, on])
+    return _seen(folder, ending.value, [*replay.compared(folder), *said, on])
 
 
 def _drive(prepared: Prepared, archive: Archive, executor: Executor, clock: Clock, progress: SearchProgress) -> Ending:
@@ -261,11 +300,15 @@ def _drive(prepared: Prepared, archive: Archive, executor: Executor, clock: Cloc
     if settings.execution.workers > settings.evolution.look_ahead:
         idle = settings.execution.workers - settings.evolution.look_ahead
         progress.note(f"note: {idle} workers will be idle, evolution.look_ahead is {settings.evolution.look_ahead}")
+    if prepared.replays is not None:
+        for line in replay.other_environment(prepared.replays):
+            progress.note(f"note: {prepared.replays.path} was made with {line}; scores may differ")
     progress.count(clock, settings.execution.threads)
+    inbox = Inbox(folder.inbox_folder, lambda why: archive.event("refused", why))
     board = SearchBoard(Board(folder.board_folder, purge_step=archive.told() or None), settings)
     try:
         with executor:
-            return drive(settings, archive, executor, [progress, board], clock, progress.doing)
+            return drive(settings, archive, executor, [progress, board], clock, progress.doing, inbox)
     finally:
         progress.say("drawing the last pictures")
         if isinstance(executor, CachedExecutor):

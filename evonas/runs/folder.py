@@ -49,6 +49,11 @@ class RunFolder:
         return self.path / "best"
 
     @property
+    def inbox_folder(self) -> Path:
+        """Where proposals from outside wait."""
+        return self.path / "inbox"
+
+    @property
     def rerank_file(self) -> Path:
         """The data of the latest reranking."""
         return self.best_folder / "rerank.json"

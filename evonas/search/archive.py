@@ -10,7 +10,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +17,7 @@ from typing import Any, Self
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.runs.log import LOGGER
-from evonas.search.outcome import Candidate, Evaluation, Proposal, Rejection
+from evonas.search.outcome import Candidate, Evaluation, HandedIn, Origin, Proposal, Rejection
 
 FORMAT = 2
 
@@ -38,8 +37,6 @@ CREATE TABLE rungs (
     PRIMARY KEY (subject, task, steps)) STRICT;
 CREATE TABLE extras (
     subject TEXT NOT NULL, objective TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (subject, objective)) STRICT;
-CREATE TABLE rates (
-    subject TEXT NOT NULL, task TEXT NOT NULL, rate REAL NOT NULL, PRIMARY KEY (subject, task)) STRICT;
 CREATE TABLE screened_out (
     candidate INTEGER NOT NULL, attempt INTEGER NOT NULL, genome TEXT NOT NULL, parent INTEGER,
     operator TEXT NOT NULL, PRIMARY KEY (candidate, attempt)) STRICT, WITHOUT ROWID;
@@ -48,19 +45,26 @@ CREATE TABLE timings (
 CREATE TABLE events (id INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
 """
 
+_LATER = {  # tables that archives of earlier versions lack
+    "rates": "subject TEXT NOT NULL, task TEXT NOT NULL, rate REAL NOT NULL, PRIMARY KEY (subject, task)",
+    "origins": "subject TEXT PRIMARY KEY, id TEXT NOT NULL, proposer TEXT NOT NULL, note TEXT NOT NULL",
+}
+
 # what two runs of the same configuration, seed and look-ahead have in common; the rest depends on clocks
 _CONTENT = {
     name: f"SELECT * FROM {name}"
     for name in ("candidates", "evaluations", "rejections", "rungs", "rates", "screened_out")
 }
 _CONTENT["extras"] = "SELECT * FROM extras WHERE objective != 'latency'"
+_CONTENT["origins"] = "SELECT subject, proposer, note FROM origins"
 
 
 class Archive:
     """An open archive. Use as a context manager, or ``close`` it.
 
     Subjects: an evaluation belongs to a candidate (``"17"``) or to a baseline (``"baseline:bn-relu"``); a rejection
-    also to a screened-out proposal (``"17/3"``: the fourth draw on the way to candidate 17).
+    also to a screened-out proposal (``"17/3"``: the fourth draw on the way to candidate 17). So does the origin of a
+    proposal from outside.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -79,6 +83,7 @@ class Archive:
         with archive._db:
             archive._db.executescript(_SCHEMA)
             archive._db.execute("INSERT INTO run VALUES ('format', ?)", (str(FORMAT),))
+        archive._complete()
         return archive
 
     @classmethod
@@ -98,7 +103,15 @@ class Archive:
         if row is None or row[0] != str(FORMAT):
             archive.close()
             raise InputError(str(path), f"archive format {row and row[0]}", accepted=str(FORMAT))
+        archive._complete(read_only=read_only)
         return archive
+
+    def _complete(self, *, read_only: bool = False) -> None:
+        """Make the tables that are missing; where the file may not be written, they last as long as it is open."""
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        with self._db:
+            for name in _LATER.keys() - tables:
+                self._db.execute(f"CREATE {'TEMP ' if read_only else ''}TABLE {name} ({_LATER[name]}) STRICT")
 
     def __enter__(self) -> Self:
         return self
@@ -131,6 +144,8 @@ class Archive:
                 )
                 self._insert_rejection(f"{candidate.index}/{attempt}", out.genome.key, rejection)
             self._insert_evaluation(str(candidate.index), evaluation)
+            origins = [(subject, origin.id, origin.by, origin.note) for subject, origin in candidate.origins.items()]
+            self._db.executemany("INSERT INTO origins VALUES (?, ?, ?, ?)", origins)
         LOGGER.debug("candidate %d, %s: %s", candidate.index, row[2], _said(evaluation))
 
     def record_baseline(self, name: str, evaluation: Evaluation) -> None:
@@ -164,9 +179,10 @@ class Archive:
         These are many times the candidates, and only a resumed search wants them again.
         """
         rows = self._db.execute("SELECT id, genome, parent, operator, fingerprint FROM candidates ORDER BY id")
+        origins = self._origins()
         for index, text, parent, operator, fingerprint in rows.fetchall():
-            proposal = Proposal(Genome.from_text(text), parent, operator)
-            out = self._screened_out(index) if screened_out else ()
+            proposal = Proposal(Genome.from_text(text), parent, operator, origins.get(str(index)))
+            out = self._screened_out(index, origins) if screened_out else ()
             yield Candidate(index, proposal, fingerprint, out), self._evaluation(str(index))
 
     def scored(self) -> list[tuple[int, str, Evaluation]]:
@@ -177,13 +193,21 @@ class Archive:
         )
         return [(index, text, self._evaluation(str(index))) for index, text in rows.fetchall()]
 
-    def _screened_out(self, candidate: int) -> tuple[tuple[Proposal, Rejection], ...]:
+    def _origins(self) -> dict[str, Origin]:
+        """Who proposed a layer from outside, by subject, in the order in which they were drawn."""
+        rows = self._db.execute("SELECT subject, proposer, note, id FROM origins ORDER BY rowid")
+        return {subject: Origin(*row) for subject, *row in rows.fetchall()}
+
+    def _screened_out(self, candidate: int, origins: Mapping[str, Origin]) -> tuple[tuple[Proposal, Rejection], ...]:
         rows = self._db.execute(
             "SELECT genome, parent, operator, stage, reason, task, measured, lim, detail FROM screened_out "
             "JOIN rejections ON subject = candidate || '/' || attempt WHERE candidate = ? ORDER BY attempt",
             (candidate,),
         )
-        return tuple((Proposal(Genome.from_text(g), p, o), Rejection(*r)) for g, p, o, *r in rows.fetchall())
+        return tuple(
+            (Proposal(Genome.from_text(g), p, o, origins.get(f"{candidate}/{attempt}")), Rejection(*r))
+            for attempt, (g, p, o, *r) in enumerate(rows.fetchall())
+        )
 
     def baselines(self) -> dict[str, Evaluation]:
         """The evaluations of the catalogue layers, by name."""
@@ -196,6 +220,34 @@ class Archive:
             "SELECT stage, reason, count(*) FROM rejections WHERE subject NOT LIKE 'baseline:%' GROUP BY stage, reason"
         )
         return Counter({(stage, reason): count for stage, reason, count in rows})
+
+    def handed_in(self) -> list[HandedIn]:
+        """The proposals from outside that are recorded, in the order of drawing, and what became of each."""
+        found = []
+        for subject, origin in self._origins().items():
+            genome = Genome.from_text(self._text(subject))
+            if "/" in subject:
+                found.append(HandedIn(subject, genome, origin, None, self._rejection(subject)))
+            else:
+                evaluation = self._evaluation(subject)
+                found.append(HandedIn(subject, genome, origin, evaluation, evaluation.rejection))
+        return found
+
+    def rejected(self, count: int) -> list[tuple[str, Rejection]]:
+        """For each stage and reason the latest rejections, each with the text of its layer; only of proposals."""
+        rows = self._db.execute(
+            "SELECT subject, stage, reason, task, measured, lim, detail FROM (SELECT *, row_number() OVER "
+            "(PARTITION BY stage, reason ORDER BY rowid DESC) AS place FROM rejections "
+            "WHERE subject NOT LIKE '%:%') WHERE place <= ? ORDER BY stage, reason, place",
+            (count,),
+        )
+        return [(self._text(subject), Rejection(*rest)) for subject, *rest in rows.fetchall()]
+
+    def candidate_with(self, fingerprint: str) -> int | None:
+        """The first candidate whose layer computes the function with this fingerprint, if there is one."""
+        query = "SELECT min(id) FROM candidates WHERE fingerprint = ?"
+        found = self._db.execute(query, (fingerprint,)).fetchone()[0]
+        return None if found is None else int(found)
 
     def ends(self) -> tuple[list[Rejection], int]:
         """The rejections of evaluated candidates, and how many candidates have scores."""
@@ -229,14 +281,7 @@ class Archive:
 
     def content(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that does not depend on clocks: equal for two runs of the same search."""
-        known = self._tables
-        return {n: sorted(self._db.execute(query), key=repr) if n in known else [] for n, query in _CONTENT.items()}
-
-    @cached_property
-    def _tables(self) -> frozenset[str]:
-        """Those there are; archives of earlier versions lack some."""
-        rows = self._db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        return frozenset(name for (name,) in rows)
+        return {name: sorted(self._db.execute(query), key=repr) for name, query in _CONTENT.items()}
 
     def _insert_evaluation(self, subject: str, evaluation: Evaluation) -> None:
         objectives = json.dumps(dict(evaluation.objectives)) if evaluation.objectives else None
@@ -269,16 +314,13 @@ class Archive:
             "FROM evaluations JOIN timings USING (subject) WHERE subject = ?",
             (subject,),
         ).fetchone()
-        rejected = self._db.execute(
-            "SELECT stage, reason, task, measured, lim, detail FROM rejections WHERE subject = ?", (subject,)
-        ).fetchone()
         return Evaluation(
             key,
             seed,
             steps,
             seconds,
             json.loads(objectives) if objectives else {},
-            Rejection(*rejected) if rejected else None,
+            self._rejection(subject),
             _traces(json.loads(traces)),
             self._rungs(subject),
             self._extras(subject),
@@ -287,10 +329,22 @@ class Archive:
         )
 
     def _rates(self, subject: str) -> dict[str, float]:
-        if "rates" not in self._tables:
-            return {}
         rows = self._db.execute("SELECT task, rate FROM rates WHERE subject = ? ORDER BY rowid", (subject,))
         return dict(rows.fetchall())
+
+    def _rejection(self, subject: str) -> Rejection | None:
+        row = self._db.execute(
+            "SELECT stage, reason, task, measured, lim, detail FROM rejections WHERE subject = ?", (subject,)
+        ).fetchone()
+        return Rejection(*row) if row else None
+
+    def _text(self, subject: str) -> str:
+        """The layer of a candidate or of a proposal that was screened out."""
+        candidate, _, attempt = subject.partition("/")
+        query = "SELECT genome FROM candidates WHERE id = ?"
+        if attempt:
+            query = "SELECT genome FROM screened_out WHERE candidate = ? AND attempt = ?"
+        return str(self._db.execute(query, (candidate, attempt) if attempt else (candidate,)).fetchone()[0])
 
     def _rungs(self, subject: str) -> dict[str, tuple[tuple[int, float], ...]]:
         rows = self._db.execute("SELECT task, steps, score FROM rungs WHERE subject = ? ORDER BY rowid", (subject,))

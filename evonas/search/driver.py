@@ -19,6 +19,7 @@ from evonas.search.archive import Archive
 from evonas.search.budget import Clock, TimeIsUpError, seconds_of_sessions
 from evonas.search.engine import Search, SearchExhaustedError
 from evonas.search.execution import EvaluationJob, Executor, Known, Pending
+from evonas.search.inbox import Inbox
 from evonas.search.making import make_search, require_searchable
 from evonas.search.outcome import Candidate, Evaluation
 
@@ -60,6 +61,7 @@ def drive(
     watchers: Sequence[Watcher],
     clock: Clock | None = None,
     on_work: OnWork = unseen,
+    inbox: Inbox | None = None,
 ) -> Ending:
     """Run a search to its budget's end, from wherever its archive stands.
 
@@ -74,6 +76,7 @@ def drive(
         watchers: see every evaluation.
         clock: counts the budget.
         on_work: called several times a second with what is being done, a line for each worker and one for the driver.
+        inbox: where proposals from outside come in.
 
     Raises:
         InputError: what ``require_searchable`` refuses, or rungs without a baseline that could be trained.
@@ -82,7 +85,7 @@ def drive(
     clock = clock or Clock(config.budget, used=seconds_of_sessions(archive))
     # small tensors on more threads than there are idle cores are many times slower: workers keep the cores busy
     with threads(config.execution.threads), Interrupts() as interrupts:
-        session = _Session(config, archive, executor, watchers, clock, interrupts, on_work)
+        session = _Session(config, archive, executor, watchers, clock, interrupts, on_work, inbox)
         try:
             session.replay()
             ending = session.work()
@@ -117,6 +120,7 @@ class _Session:
     clock: Clock
     interrupts: Interrupts
     on_work: OnWork
+    inbox: Inbox | None = None
     began: bool = False
     _search: Search | None = None
     _exhausted: bool = False
@@ -138,6 +142,7 @@ class _Session:
             if not search.may_ask:
                 self._tell_oldest(search)
             search.ask(candidate)
+            self._clear(candidate)
             self._open.append(_Asked(candidate, Known(evaluation), evaluation))
             for watcher in self.watchers:
                 watcher.told(candidate, evaluation, recorded=True)
@@ -203,8 +208,14 @@ class _Session:
                 watcher.baseline(asked.what, evaluation)
         else:
             self.archive.record(asked.what, evaluation)
+            self._clear(asked.what)
             for watcher in self.watchers:
                 watcher.told(asked.what, evaluation, recorded=False)
+
+    def _clear(self, candidate: Candidate) -> None:
+        """Proposals from outside leave the inbox once the archive has what became of them, and not before."""
+        if self.inbox is not None:
+            self.inbox.remove(candidate)
 
     def _unfinished(self) -> list[_Asked]:
         """The next baseline and the next candidate that are not evaluated yet, as far as there are such."""
@@ -254,6 +265,8 @@ class _Session:
             self._tick()
 
         self._begin()
+        if self.inbox is not None:
+            self.inbox.hand_over(search)
         try:
             candidate = search.ask(on_proposal=on_proposal)
             job = EvaluationJob(candidate.genome, hurdles=search.hurdles(), label=f"candidate {index}")

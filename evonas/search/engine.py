@@ -1,15 +1,17 @@
 """The search itself, as ask and tell: steady state, asynchronous, and the same whatever the number of workers."""
 
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from evonas.config import EvolutionConfig
+from evonas.errors import InputError, first_line
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.graph.variation import mutate
 from evonas.search import selection
 from evonas.search.individual import FULL_TRAINING, Individual
-from evonas.search.outcome import Candidate, Evaluation, Proposal, Rejection
+from evonas.search.outcome import Candidate, Evaluation, Origin, Proposal, Rejection, one_line
 from evonas.search.protocols import repeats, silent
 from evonas.search.rungs import STAGE as RUNGS
 from evonas.search.rungs import Hurdle, Ladder, furthest, scores_at
@@ -42,7 +44,8 @@ class Search:
     ``ask`` gives the next candidate, ``tell`` takes its evaluation. At most ``look_ahead`` candidates are open at a
     time, and they are told in the order in which they were asked; so candidate n is drawn after exactly
     max(0, n - look_ahead + 1) results, and with its own random stream (seed, n). The search is then a function of
-    (configuration, seed) alone, and asking with recorded candidates and telling recorded evaluations brings it to the
+    (configuration, seed) alone, or with the layers of ``propose`` also of these and the candidates before which they
+    were drawn; and asking with recorded candidates and telling recorded evaluations brings it to the
     recorded state.
 
     Args:
@@ -70,6 +73,7 @@ class Search:
         self._space, self._settings, self._seed = space, settings or EvolutionConfig(), seed
         self._screen, self._probe = screen, probe
         self._ladder, self._initial = ladder, tuple(initial)
+        self._proposed: deque[Proposal] = deque()  # from outside, and not drawn yet
         self._asked = 0
         self._open: dict[int, Candidate] = {}
         self._seen: dict[str, int] = {}
@@ -106,6 +110,21 @@ class Search:
     def hurdles(self) -> tuple[Hurdle, ...]:
         """What the candidate asked for last must reach at each rung, by the results told so far."""
         return self._ladder.hurdles() if self._ladder is not None else ()
+
+    def propose(self, genome: Genome, origin: Origin | None = None) -> None:
+        """Queue a layer from outside. It is drawn before the search's own proposals, after those queued earlier.
+
+        It passes through the same screens. The layers of ``initial`` come before all that is queued.
+
+        Args:
+            genome: the layer.
+            origin: who proposes it.
+
+        Raises:
+            InputError: it is none of the search's space.
+        """
+        origin = origin or Origin()
+        self._proposed.append(Proposal(self._space.padded(genome), None, f"proposed by {origin.by}", origin))
 
     def ask(self, recorded: Candidate | None = None, *, on_proposal: OnProposal = _nothing) -> Candidate:
         """The next candidate.
@@ -174,6 +193,8 @@ class Search:
     def _draw(self, on_proposal: OnProposal) -> Candidate:
         rng = random.Random(derive_seed(self._seed, "candidate", self._asked))
         out: list[tuple[Proposal, Rejection]] = []
+        if (candidate := self._draw_proposed(out, on_proposal)) is not None:
+            return candidate
         for _ in range(self._settings.max_proposals):
             on_proposal(len(out))
             proposal = self._propose(rng, first=not out)
@@ -184,6 +205,22 @@ class Search:
         raise SearchExhaustedError(
             f"no new layer in {self._settings.max_proposals} proposals after {self._asked} candidates"
         )
+
+    def _draw_proposed(self, out: list[tuple[Proposal, Rejection]], on_proposal: OnProposal) -> Candidate | None:
+        """The first queued proposal from outside that passes; those before it are added to ``out``."""
+        while self._proposed and self._asked >= len(self._initial):
+            on_proposal(len(out))
+            proposal = self._proposed.popleft()
+            try:
+                verdict = self._judge(proposal)
+            except InputError:
+                raise  # a screen that is wrong in itself, whatever the layer
+            except Exception as error:  # users' own screens may not have met such a layer
+                verdict = screen_failed(error)
+            if isinstance(verdict, str):
+                return Candidate(self._asked, proposal, verdict, tuple(out))
+            out.append((proposal, verdict))
+        return None
 
     def _drift(self, child: Proposal) -> None:
         """A silent mutation: the child computes what its parent does, so it takes over its scores, place and age."""
@@ -229,6 +266,11 @@ class Search:
         if self._settings.winner == "average":
             return selection.average_winner(self._population, size, rng)
         return selection.pareto_winner(self._population, size, rng)
+
+
+def screen_failed(error: Exception) -> Rejection:
+    """The rejection of a layer from outside on which a screen raises an error."""
+    return Rejection("execution", "a screen failed", detail=one_line(f"{type(error).__name__}: {first_line(error)}"))
 
 
 def parental_steps(evaluation: Evaluation) -> int:

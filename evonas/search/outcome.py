@@ -8,6 +8,7 @@ from evonas.errors import InputError
 from evonas.graph.genome import Genome
 
 COMPILED = "compiled"
+LONGEST_NAME, LONGEST_NOTE = 60, 2000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +93,73 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Who proposed a layer from outside the search. Whatever cannot be printed in one line becomes a blank.
+
+    Attributes:
+        by: name of the person or program.
+        note: what they say about the layer.
+        id: the proposal's name in the inbox of the run; empty where it did not come through one.
+
+    Raises:
+        InputError: the name or the note is empty where it may not be, or too long.
+    """
+
+    by: str = "anonymous"
+    note: str = ""
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        for name, where, longest in (("by", "from", LONGEST_NAME), ("note", "note", LONGEST_NOTE)):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise InputError(where, f"is a {type(value).__name__}", accepted="a text")
+            text = one_line(value)
+            if len(text) > longest or (name == "by" and not text):
+                least = "1 to" if name == "by" else "at most"
+                raise InputError(where, f"has {len(text)} characters", accepted=f"{least} {longest}")
+            object.__setattr__(self, name, text)
+
+
+def one_line(text: str) -> str:
+    """A text whose runs of blanks, line breaks and characters that cannot be printed are single blanks."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
-    """A genome the search came up with.
+    """A genome that may become a candidate.
 
     Attributes:
         genome: the layer.
         parent: index of the candidate it was mutated from, None for a random one.
         operator: what was done, in words.
+        origin: of a layer that was proposed from outside the search, who proposed it.
     """
 
     genome: Genome
     parent: int | None
     operator: str
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HandedIn:
+    """A proposal from outside that is recorded, and what became of it.
+
+    Attributes:
+        subject: under which it is archived: ``"17"`` as candidate 17, ``"17/3"`` if it was screened out on the way.
+        genome: the layer.
+        origin: who proposed it.
+        evaluation: of a candidate, how it did.
+        rejection: why it has no scores; None if it has.
+    """
+
+    subject: str
+    genome: Genome
+    origin: Origin
+    evaluation: Evaluation | None = None
+    rejection: Rejection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +182,10 @@ class Candidate:
     def genome(self) -> Genome:
         """The layer."""
         return self.proposal.genome
+
+    @property
+    def origins(self) -> dict[str, Origin]:
+        """Who proposed what was drawn on the way to it from outside, by the subject under which it is archived."""
+        drawn = {f"{self.index}/{attempt}": out for attempt, (out, _) in enumerate(self.screened_out)}
+        drawn[str(self.index)] = self.proposal
+        return {subject: proposal.origin for subject, proposal in drawn.items() if proposal.origin is not None}

@@ -15,7 +15,7 @@ from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.runs.environment import environment
 from evonas.runs.folder import RunFolder
-from evonas.search import named
+from evonas.search import named, replay
 from evonas.search.archive import Archive
 from evonas.search.budget import budget_from_text
 
@@ -33,6 +33,7 @@ class Request:
         changes: settings of the search that are changed, as ``a.b=c``.
         start_from: layers or runs whose layers are the first candidates.
         resume: whether a run goes on.
+        replay: a run that is to be done again from its record, proposals from outside included.
         prefix: what the names of arguments begin with, in errors.
     """
 
@@ -42,6 +43,7 @@ class Request:
     changes: tuple[str, ...] = ()
     start_from: tuple[str, ...] = ()
     resume: bool = False
+    replay: str | Path | None = None
     prefix: str = ""
 
     def named(self, argument: str) -> str:
@@ -51,12 +53,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run that can begin or go on: its settings, where they come from, and its folder."""
+    """A run that can begin or go on: its settings, where they come from, its folder, and which run it replays."""
 
     settings: SearchConfig
     source: str
     folder: RunFolder
     resumed: bool
+    replays: RunFolder | None = None
 
 
 def prepare(request: Request) -> Prepared:
@@ -65,6 +68,8 @@ def prepare(request: Request) -> Prepared:
     Raises:
         InputError: something in it is wrong, the folder of a new run is taken, or that of another holds no run.
     """
+    if request.replay is not None:
+        return _replayed(request, RunFolder(Path(request.replay)).require())
     return _resumed(request) if request.resume else _fresh(request)
 
 
@@ -89,6 +94,25 @@ def _resumed(request: Request) -> Prepared:
     settings = _settings(request, source)
     refuse_changes(settings, folder, _FREE, str(source), "resume without a search file, or start a new run")
     return Prepared(settings, str(source), folder, resumed=True)
+
+
+def _replayed(request: Request, old: RunFolder) -> Prepared:
+    where = request.named("replay")
+    if request.resume:
+        run = request.run or "FOLDER"
+        remedy = f"leave {where} out: a run goes on as the replay that it is"
+        raise InputError(where, f"given together with {request.named('resume')} of {run}", remedy=remedy)
+    if request.search is not None:
+        remedy = f"leave it out: a replay takes its settings from {old.config_file}"
+        raise InputError(where, f"given together with the search {request.search}", remedy=remedy)
+    folder = RunFolder(Path(request.run or old.path.with_name(f"{old.path.name}-replay")))
+    folder.refuse_existing()
+    settings = _settings(request, old.config_file)
+    remedy = f"leave it out, or start a run of its own with: evonas search {old.config_file}"
+    refuse_changes(settings, old, _FREE, where, remedy)
+    if request.budget is None and not any(change.startswith("budget.") for change in request.changes):
+        settings = replay.as_far_as_recorded(old, settings)
+    return Prepared(settings, str(old.config_file), folder, resumed=False, replays=old)
 
 
 def _settings(request: Request, source: str | Path) -> SearchConfig:
@@ -149,8 +173,8 @@ def refuse_changes(settings: SearchConfig, folder: RunFolder, free: tuple[str, .
             )
 
 
-def create_run(path: Path, settings: SearchConfig) -> RunFolder:
-    """Make the folder of a new run, whole or not at all.
+def create_run(path: Path, settings: SearchConfig, replays: RunFolder | None = None) -> RunFolder:
+    """Make the folder of a new run, whole or not at all; what it needs to replay another is in it.
 
     Raises:
         InputError: there is something at ``path`` already.
@@ -164,6 +188,8 @@ def create_run(path: Path, settings: SearchConfig) -> RunFolder:
         (draft / "config.toml").write_text(section.dump(settings), encoding="utf-8")
         (draft / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
         Archive.create(draft / "archive.sqlite").close()
+        if replays is not None:
+            replay.fill(replays, RunFolder(draft))
         draft.replace(path)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
