@@ -30,7 +30,7 @@ def small_batch_score(trained: Training) -> float:
     training = Training(
         trained.task.resized(SMALL_BATCH),
         trained.genome,
-        settings.model_copy(update={"batch_size": SMALL_BATCH, "learning_rate": rate}),
+        settings.at_rate(rate).model_copy(update={"batch_size": SMALL_BATCH}),
         trained.layer,
         trained.seed,
         trained.on_step,

@@ -6,6 +6,7 @@ Oracle: what the task has says which objectives it must be refused; all others m
 import math
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,10 @@ from evonas import config
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
-from evonas.search import objectives
+from evonas.search import objectives, small_batch
 from evonas.search.evaluator import evaluator_from_config
 from evonas.search.objectives import OBJECTIVES
+from evonas.search.training import Training
 
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
 pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
@@ -118,3 +120,18 @@ def test_a_task_that_cannot_be_made_at_batch_size_4_is_refused_at_the_start(modu
     task = settings.tasks[0].model_copy(update={"task": f"{module}:of_one_size"})
     with pytest.raises(InputError, match=r"^objectives\.small_batch: of_one_size .* batches of 16 are all there is"):
         evaluator_from_config(settings.model_copy(update={"tasks": (task,)}))
+
+
+def test_of_several_learning_rates_small_batches_follow_the_best(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Training] = []
+
+    def noted(*arguments: Any) -> Training:
+        made.append(Training(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(small_batch, "Training", noted)
+    text = SETTINGS.format(space="").replace("learning_rate = 0.01", "learning_rates = [0.003, 0.03]")
+    settings = config.loads(text + TASKS["own"].format(module=module), ["objectives.small_batch=true"])
+    found = evaluator_from_config(settings)(CATALOGUE["gn-relu"])
+    (own,) = made
+    assert own.settings.rates == (pytest.approx(found.rates["own"] * 4 / 16),)
