@@ -55,9 +55,8 @@ def architectures() -> list[Row]:
     for name, make in ARCHITECTURES.items():
         said = (sys.modules[make.__module__].__doc__ or "").replace("``", "").partition("\n\nSource: ")
         first, source = (" ".join(text.split()) for text in (said[0], said[2]))
-        found.append(
-            {"name": name, "what it is": first, "source": source, "installed by": install_line(PACKAGES[name])}
-        )
+        installed = install_line(PACKAGES[name]) if name in PACKAGES else ""  # all_cnn needs torch alone
+        found.append({"name": name, "what it is": first, "source": source, "installed by": installed})
     for library in LIBRARIES:
         what = f"Any network of {library} by its name there, as it is."
         found.append(
