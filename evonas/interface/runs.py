@@ -29,7 +29,7 @@ from evonas.search.cached import CachedExecutor, with_cache
 from evonas.search.dashboard import SearchBoard
 from evonas.search.driver import Ending, drive
 from evonas.search.execution import Executor, make_executor
-from evonas.search.inbox import Inbox
+from evonas.search.inbox import Inbox, said_of
 from evonas.search.making import require_searchable
 from evonas.search.outcome import Origin
 from evonas.search.ranking import Entry
@@ -129,7 +129,7 @@ class Run:
         door, origin = open_door(RunFolder(self.folder)), Origin(by, note)
         return door.hand_in([(door.genome(layer), origin) for layer in layers])
 
-    def state(self, count: int = 20) -> dict[str, Any]:
+    def state(self, count: int = 10) -> dict[str, Any]:
         """How the run stands now, as ``evonas state --json`` prints it; see docs/propose.md.
 
         Args:
@@ -291,7 +291,8 @@ def conduct(request: Request, progress: SearchProgress, started: float | None = 
             best.save_best(folder)
             on = how_to_go_on(folder.path, ending, clock, archive.told(), settings)
             said = verdict(archive, settings)
-    return _seen(folder, ending.value, [*replay.compared(folder), *said, on])
+    left = said_of(folder.inbox_folder)
+    return _seen(folder, ending.value, [*replay.compared(folder), *said, *left, on])
 
 
 def _drive(prepared: Prepared, archive: Archive, executor: Executor, clock: Clock, progress: SearchProgress) -> Ending:

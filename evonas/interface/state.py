@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 from evonas.config import SearchConfig
@@ -28,7 +29,7 @@ WAITING, SCORED, REJECTED, SCREENED_OUT, REFUSED = "waiting", "scored", "rejecte
 Records = Sequence[tuple[Candidate, Evaluation]]
 
 
-def state_of(run: RunFolder, count: int = 20) -> dict[str, Any]:
+def state_of(run: RunFolder, count: int = 10) -> dict[str, Any]:
     """How a run stands; docs/propose.md says what each key holds. The run may be running.
 
     Args:
@@ -200,6 +201,11 @@ def _layer(genome: Genome) -> dict[str, str]:
     return {"formula": genome.formula(), "text": genome.active().to_text()}
 
 
+def _finite(number: float | None) -> float | None:
+    """JSON has no infinity."""
+    return number if number is not None and isfinite(number) else None
+
+
 def _ended(rejection: Rejection | None, evaluation: Evaluation | None) -> dict[str, Any]:
     ended = SCORED if rejection is None else SCREENED_OUT if evaluation is None else REJECTED
     return {
@@ -207,8 +213,8 @@ def _ended(rejection: Rejection | None, evaluation: Evaluation | None) -> dict[s
         "stage": rejection.stage if rejection else None,
         "reason": rejection.reason if rejection else None,
         "task": rejection.task or None if rejection else None,
-        "measured": rejection.measured if rejection else None,
-        "limit": rejection.limit if rejection else None,
+        "measured": _finite(rejection.measured) if rejection else None,
+        "limit": _finite(rejection.limit) if rejection else None,
         "detail": rejection.detail if rejection else "",
         "objectives": dict(evaluation.objectives) if evaluation else {},
         "mean": evaluation.mean if evaluation else None,

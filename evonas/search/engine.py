@@ -44,9 +44,9 @@ class Search:
     ``ask`` gives the next candidate, ``tell`` takes its evaluation. At most ``look_ahead`` candidates are open at a
     time, and they are told in the order in which they were asked; so candidate n is drawn after exactly
     max(0, n - look_ahead + 1) results, and with its own random stream (seed, n). The search is then a function of
-    (configuration, seed) alone, or with the layers of ``propose`` also of these and the candidates before which they
-    were drawn; and asking with recorded candidates and telling recorded evaluations brings it to the
-    recorded state.
+    (configuration, seed) alone; where layers were proposed from outside, also of these and of the candidates before
+    which they were drawn. Asking with recorded candidates and telling recorded evaluations brings it to the recorded
+    state.
 
     Args:
         space: where genomes come from.

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from evonas.errors import InputError, first_line
-from evonas.files import write_text
+from evonas.files import write_named
 from evonas.graph.genome import Genome
+from evonas.runs.log import LOGGER
 from evonas.search.engine import Search
 from evonas.search.outcome import Candidate, Origin, one_line
 
@@ -39,6 +40,9 @@ def put(folder: Path, layers: Iterable[tuple[Genome, Origin]]) -> list[str]:
 
     Returns:
         The id of each.
+
+    Raises:
+        InputError: the inbox cannot be written.
     """
     began, ids = time.time_ns(), []
     for number, (genome, origin) in enumerate(layers):
@@ -54,7 +58,7 @@ def put_at(folder: Path, candidate: int, number: int, genome: Genome, origin: Or
 
 def _write(folder: Path, name: str, genome: Genome, origin: Origin) -> None:
     data = {"format": FORMAT, "layer": genome.active().to_text(), "from": origin.by, "note": origin.note}
-    write_text(folder / f"{name}.json", json.dumps(data) + "\n")
+    write_named(folder / f"{name}.json", json.dumps(data) + "\n")
 
 
 def waiting(folder: Path) -> list[str]:
@@ -64,6 +68,13 @@ def waiting(folder: Path) -> list[str]:
             return sorted(entry.name for entry in found if not entry.name.startswith(".") and entry.name != REFUSED)
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def said_of(folder: Path) -> list[str]:
+    """How many proposals wait in an inbox, in a line; nothing if none does, and nothing of those of a replay."""
+    count = sum(_AT.match(name) is None for name in waiting(folder))
+    what = "1 proposal waits" if count == 1 else f"{count} proposals wait"
+    return [f"{what} in the inbox, and will be drawn when the run goes on"] if count else []
 
 
 def read(path: Path) -> tuple[Genome, Origin]:
@@ -120,7 +131,9 @@ class Inbox:
         for name, _ in zip(names, range(AT_ONCE), strict=False):
             self._known.add(name)
             try:
-                search.propose(*read(self._folder / name))
+                genome, origin = read(self._folder / name)
+                search.propose(genome, origin)
+                LOGGER.info("proposed by %s: %s", origin.by, genome.to_text())
             except FileNotFoundError:  # somebody has taken it back
                 continue
             except InputError as error:

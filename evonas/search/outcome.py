@@ -186,6 +186,9 @@ class Candidate:
     @property
     def origins(self) -> dict[str, Origin]:
         """Who proposed what was drawn on the way to it from outside, by the subject under which it is archived."""
-        drawn = {f"{self.index}/{attempt}": out for attempt, (out, _) in enumerate(self.screened_out)}
-        drawn[str(self.index)] = self.proposal
-        return {subject: proposal.origin for subject, proposal in drawn.items() if proposal.origin is not None}
+        found = {
+            f"{self.index}/{attempt}": out.origin
+            for attempt, (out, _) in enumerate(self.screened_out)
+            if out.origin is not None
+        }
+        return found | ({str(self.index): self.proposal.origin} if self.proposal.origin is not None else {})

@@ -64,9 +64,9 @@ def compared(run: RunFolder) -> list[str]:
     """Of a replay, whether it is equal to what it replays, in a line; nothing of other runs."""
     with Archive.open(run.archive_file, read_only=True) as archive:
         origins = [detail for _, kind, detail in archive.events() if kind == EVENT]
+        if not origins or not (old := RunFolder(Path(origins[0]))).exists:
+            return []
         mine, told = archive.content(), archive.told()
-    if not origins or not (old := RunFolder(Path(origins[0]))).exists:
-        return []
     try:
         with Archive.open(old.archive_file, read_only=True) as archive:
             theirs, recorded = archive.content(), archive.told()

@@ -6,14 +6,16 @@ Oracles: the archive of the run that is replayed, the layers that were sent, exi
 import io
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from archives import same_content
 from proposing import SENT, run_with_proposals
 
-from evonas import open_run
+from evonas import config, open_run
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
@@ -21,9 +23,11 @@ from evonas.graph.space import SearchSpace
 from evonas.runs.folder import RunFolder, locked
 from evonas.search import inbox
 from evonas.search.archive import Archive
+from evonas.search.start import create_run
 from studies import assert_one_line
 
-TINY = str(Path(__file__).parents[2] / "search_spaces" / "tiny.toml")
+ROOT = Path(__file__).parents[2]
+TINY = str(ROOT / "search_spaces" / "tiny.toml")
 LEARNS = ("--set", "protocols.quality.min_accuracy=0.0")  # as the fixture ``finished`` has it
 CALL = (TINY, "--workers", 2, *LEARNS)
 
@@ -42,6 +46,7 @@ def received(run: Path) -> list[tuple[str, str]]:
         return [(each.genome.key, each.origin.by) for each in archive.handed_in()]
 
 
+@pytest.mark.slow
 def test_a_live_run_of_two_workers_is_replayed_by_one_without_the_proposer(
     tmp_path: Path, evonas: Callable[..., Outcome]
 ) -> None:
@@ -96,6 +101,9 @@ def test_a_finished_run_says_that_layers_wait_and_takes_them_when_it_goes_on(
         ("scored", 12, None),
         ("screened out", None, "numerics"),
     ]
+    assert evonas("propose", copied, "exp(-x^2)")[0] == 0
+    out = evonas("search", "--run", copied, "--resume", "--budget", 14)[1]
+    assert "1 proposal waits in the inbox, and will be drawn when the run goes on" in out
     with Archive.open(copied / "archive.sqlite", read_only=True) as archive:
         operators = [candidate.proposal.operator for candidate, _ in archive.records()]
     assert operators[12] == "proposed by me"
@@ -198,6 +206,44 @@ def test_the_state_of_a_run_is_what_its_archive_holds(finished: Path, evonas: Ca
     status, out, err = evonas("state", finished)
     assert status == 0, err
     assert all(word in out for word in ("12 evaluated", "left: 0 evaluations", run.best[0].formula, "rejections"))
+
+
+def test_the_page_on_proposals_names_every_key_of_the_state(finished: Path) -> None:
+    state, page = open_run(finished).state(), (ROOT / "docs" / "propose.md").read_text()
+    layers = (state["tried"][0], state["window"]["layers"][0], state["rejections"][0])
+    keys = {*state, *state["budget"], *state["space"], *state["window"], *(key for layer in layers for key in layer)}
+    assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
+
+
+def test_the_proposer_of_the_page_proposes_changed_formulas(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "propose.md").read_text()
+    program = page.partition("```python\n# proposer.py\n")[2].partition("```")[0]
+    monkeypatch.setattr("sys.argv", ["proposer.py", str(copied), "3"])
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    exec(compile(program, "proposer.py", "exec"), {"__name__": "__main__"})  # our own text
+    found = open_run(copied).state()
+    formulas = {layer["formula"] for layer in (*found["tried"], *found["top"], *found["baselines"])}
+    new = [one["formula"] for one in found["proposals"] if one["from"] == "proposer.py"]
+    assert len(set(new)) >= 5
+    assert set(new) - formulas
+
+
+def test_the_state_is_json_where_numbers_overflowed(copied: Path, evonas: Callable[..., Outcome]) -> None:
+    assert evonas("propose", copied, "x - x")[0] == 0
+    assert evonas("search", "--run", copied, "--resume", "--budget", 13)[0] == 0
+    with closing(sqlite3.connect(copied / "archive.sqlite")) as file, file:
+        file.execute("UPDATE rejections SET measured = 9e999")
+    status, out, err = evonas("state", copied, "--json")
+    assert status == 0, err
+    said = json.loads(out, parse_constant=pytest.fail)
+    assert [one["measured"] for one in said["proposals"]] == [None]
+
+
+def test_a_run_that_has_only_begun_has_a_state(tmp_path: Path) -> None:
+    settings = config.load_search(TINY, ["rungs.steps=[3]", "objectives.latency=true"])
+    state = open_run(create_run(tmp_path / "run", settings).path).state()
+    assert (state["budget"]["evaluated"], state["top"], state["window"]["size"]) == (0, [], 0)
+    assert list(state["objectives"])[-1] == "latency"
 
 
 def test_while_a_run_is_driven_its_state_says_so_and_layers_are_taken_soon(

@@ -29,7 +29,8 @@ def new_search() -> Search:
     return Search(SPACE, EvolutionConfig(initial_random=1), 1)
 
 
-def test_what_is_put_in_is_proposed_in_that_order(tmp_path: Path) -> None:
+def test_what_is_put_in_is_proposed_in_that_order_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "evonas")
     names = ["evonorm-s0", "frn-tlu", "gn-relu"]
     layers = [(CATALOGUE[name], Origin(name, f"note on {name}")) for name in names]
     ids = inbox.put(tmp_path / "inbox", layers[:2]) + inbox.put(tmp_path / "inbox", layers[2:])
@@ -42,6 +43,9 @@ def test_what_is_put_in_is_proposed_in_that_order(tmp_path: Path) -> None:
     assert [p.operator for p in proposals] == [f"proposed by {name}" for name in names]
     assert [p.genome.key for p in proposals] == [CATALOGUE[name].key for name in names]
     assert not refused
+    assert [record.getMessage() for record in caplog.records] == [
+        f"proposed by {name}: {CATALOGUE[name].to_text()}" for name in names
+    ]
 
 
 def test_a_file_is_handed_over_once_and_stays_until_its_candidate_is_recorded(tmp_path: Path) -> None:
@@ -172,6 +176,12 @@ def test_no_inbox_is_an_empty_one_and_a_file_in_its_place_too(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     for name in ("nothing", "file"):
         Inbox(tmp_path / name, pytest.fail).hand_over(new_search())
+
+
+def test_an_inbox_that_cannot_be_written_is_an_error_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "inbox").write_text("")
+    with pytest.raises(InputError, match=r"inbox/\S+\.json: cannot be written \(File exists\)"):
+        inbox.put(tmp_path / "inbox", [(LAYER, Origin("a"))])
 
 
 def test_many_proposers_at_once_lose_nothing_and_nothing_half_written_is_read(tmp_path: Path) -> None:

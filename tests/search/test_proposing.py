@@ -23,7 +23,7 @@ from evonas.search import inbox, replay
 from evonas.search.archive import Archive
 from evonas.search.driver import Ending, drive
 from evonas.search.engine import Search
-from evonas.search.execution import Known
+from evonas.search.execution import EvaluationJob, Known
 from evonas.search.inbox import Inbox
 from evonas.search.outcome import Candidate, Evaluation, Origin, Rejection
 from evonas.search.protocols import Screens
@@ -122,12 +122,13 @@ class Counting:
     def doing(self) -> list[str]:
         return []
 
-    def submit(self, genome, *, gated=True, label="", **_):  # type: ignore[no-untyped-def]
-        self.asked[label] += 1
-        a, b = int(genome.key[:4], 16) / 65536, int(genome.key[4:8], 16) / 65536
-        if gated and a < 0.2:
-            return Known(Evaluation(genome.key, 1, rejection=Rejection("quality", "test")))
-        return Known(Evaluation(genome.key, 1, objectives={"a": a, "b": b}))
+    def submit(self, job: EvaluationJob) -> Known:
+        self.asked[job.label] += 1
+        key = job.genome.key
+        a, b = int(key[:4], 16) / 65536, int(key[4:8], 16) / 65536
+        if job.gated and a < 0.2:
+            return Known(Evaluation(key, 1, rejection=Rejection("quality", "test")))
+        return Known(Evaluation(key, 1, objectives={"a": a, "b": b}))
 
 
 class Killed(BaseException):
@@ -265,10 +266,10 @@ def test_a_replay_under_other_code_says_where_it_parts(tmp_path: Path, monkeypat
     new_run(new, replays=old)
     submit, wrong = Counting.submit, records(old)[5][0]
 
-    def other(self, genome, **given):  # type: ignore[no-untyped-def]
-        if genome.key == wrong.genome.key:
-            return Known(Evaluation(genome.key, 1, objectives={"a": 0.5, "b": 0.5}))
-        return submit(self, genome, **given)
+    def other(self: Counting, job: EvaluationJob) -> Known:
+        if job.genome.key == wrong.genome.key:
+            return Known(Evaluation(job.genome.key, 1, objectives={"a": 0.5, "b": 0.5}))
+        return submit(self, job)
 
     monkeypatch.setattr(Counting, "submit", other)
     conducted(new, settings)
