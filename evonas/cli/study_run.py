@@ -61,8 +61,8 @@ def run_prepared(kind: StudyKind[AnyStudy], settings: AnyStudy, options: StudyOp
     run_and_print(settings, folder, options, work)
 
 
-def run_and_print(settings: Section, folder: Path, options: StudyOptions, work: Work) -> None:
-    """Hold the folder of a study while its runs are done and its report is written, then print that."""
+def run_and_print(settings: Section, folder: Path, options: StudyOptions, work: Work, stem: str = "results") -> None:
+    """Hold the folder of a study while its runs are done and its report, named ``stem``, is written; print that."""
     with (
         terminal.resumable("finished runs are recorded, go on with --resume"),
         working_folder(folder, RESULTS, section.dump(settings), resume=options.resume) as file,
@@ -70,7 +70,7 @@ def run_and_print(settings: Section, folder: Path, options: StudyOptions, work: 
     ):
         with JobBar(terminal.console(stderr=True)) as progress:
             report = work(store, progress)
-        files = save_report(folder, report)
+        files = save_report(folder, report, stem)
     terminal.print_report(report, files, as_json=options.as_json)
 
 

@@ -69,8 +69,9 @@ class CellSpec(Section):
         return {key: value for key, value in super().identity().items() if key != "genome"}
 
     def evaluator(self) -> Evaluator:
-        """The evaluator of the task; the last one is kept, with its data."""
-        return _evaluator(CellSpec(**dict(self) | {"seed": 0, "key": "", "genome": ""}))
+        """The evaluator of the task; the last one is kept, with its data, for other layers, seeds and trainings."""
+        shared = {"training": TrainingConfig(batch_size=self.training.batch_size), "seed": 0, "key": "", "genome": ""}
+        return replace(_evaluator(CellSpec(**dict(self) | shared)), training=self.training)
 
 
 class TrialSpec(CellSpec):
@@ -172,7 +173,7 @@ def run_cells(
     )
     found: dict[str, dict[TaskSeed, Evaluation]] = {key: {} for key in by_key}
     for (key, cell), spec in trials.items():
-        found[key][cell] = _evaluation(spec, outcomes[spec])
+        found[key][cell] = evaluation_of(spec, outcomes[spec])
     return Cells(found, {place: outcomes[spec] for place, spec in measured.items()})
 
 
@@ -223,7 +224,7 @@ def read_by(spec: CellSpec) -> Mapping[str, str]:
     return digests_of(spec.task, spec.data, spec.text)
 
 
-def _evaluation(spec: CellSpec, outcome: Outcome) -> Evaluation:
+def evaluation_of(spec: CellSpec, outcome: Outcome) -> Evaluation:
     """A recorded trial as the evaluation it was."""
     if outcome.value is None:
         rejection = Rejection("execution", "failed", spec.task.label, detail=outcome.failure)

@@ -1,5 +1,7 @@
 """What a file of settings may say: strict TOML, read into frozen models."""
 
+from evonas.config.certificate import CertificateConfig as CertificateConfig
+from evonas.config.certificate import LadderConfig as LadderConfig
 from evonas.config.comparison import ComparisonSettings as ComparisonSettings
 from evonas.config.comparison import load_comparison as load_comparison
 from evonas.config.execution import ExecutionConfig as ExecutionConfig

@@ -39,6 +39,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         SEARCH,
+        FileKind("certificate", "the settings of certificates", "evonas certify LAYER... --settings {}", "ladder"),
         COMPARISON,
         FileKind("stability", "a stability study", "evonas stability {}", "interventions"),
         FileKind("hypernet", "a hypernetwork study", "evonas hypernet {}", "task"),

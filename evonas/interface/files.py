@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from evonas.config import SearchConfig
+from evonas.config import CertificateConfig, SearchConfig
 from evonas.config.comparison import CACHE, UNREAD
 from evonas.config.keys import json_schema
 from evonas.config.presets import KINDS
@@ -29,6 +29,8 @@ def model_of(kind: str) -> type[Section]:
     """
     if kind not in KINDS:
         raise InputError("kind of file", repr(kind), accepted=", ".join(KINDS))
+    if kind == CertificateConfig.file_kind:
+        return CertificateConfig
     if kind not in _STUDIES:
         return SearchConfig
     module, _, name = _STUDIES[kind].partition(":")

@@ -18,10 +18,10 @@ from evonas.search.archive import Archive
 from evonas.search.driver import Ending
 from evonas.search.ranking import ranking
 
-REPORT = "results.json"
+REPORT, CERTIFIED = "results.json", "certificate.json"
 KEPT = "kept"  # a folder of results that are kept for good; they would hide one's own runs
 EARLIER = ("study.sqlite", "trials.sqlite")  # of versions before 0.1
-SEARCH, EVALUATION, STUDY = "search", "evaluation", "study"
+SEARCH, EVALUATION, CERTIFICATE, STUDY = "search", "evaluation", "certificate", "study"
 RUNNING, FINISHED, STOPPED = "running", "finished", "stopped"
 INTERRUPTED, KILLED, FAILED = "interrupted", "killed", "failed"
 
@@ -32,7 +32,7 @@ class RunSummary:
 
     Attributes:
         folder: where it is.
-        kind: search, evaluation or study.
+        kind: search, evaluation, certificate or study.
         state: running; finished; interrupted by the user; killed from outside; failed with an error; or stopped, if
             it is not finished and nothing says why.
         score: mean score of its best layer; None if it has none.
@@ -90,7 +90,7 @@ def summarize(folder: Path) -> RunSummary:
 
 def _folders(root: Path, unreadable: list[OSError]) -> Iterator[Path]:
     for name, folders, files in os.walk(root, onerror=unreadable.append):
-        if any(record in files for record in ("config.toml", "archive.sqlite", RESULTS, REPORT, *EARLIER)):
+        if any(record in files for record in ("config.toml", "archive.sqlite", RESULTS, REPORT, CERTIFIED, *EARLIER)):
             yield Path(name)
         hidden = (folder for folder in folders if folder.startswith(".") or (folder == KEPT and name == str(root)))
         folders[:] = sorted({*folders}.difference(hidden))
@@ -102,13 +102,14 @@ def _settings(summary: RunSummary) -> dict[str, Any]:
 
 def _with_kind(summary: RunSummary) -> RunSummary:
     folder = summary.folder
-    texts = [path for name in ("config.toml", REPORT) if (path := folder / name).exists()]
+    texts = [path for name in ("config.toml", REPORT, CERTIFIED) if (path := folder / name).exists()]
     summary = replace(summary, changed=max((path.stat().st_mtime for path in texts), default=0.0))
     settings = _settings(summary)
     if RunFolder(folder).exists:
         return replace(summary, kind=SEARCH)
-    if (folder / RESULTS).exists() or (folder / REPORT).exists():
-        return replace(summary, kind=EVALUATION if {"tasks", "training"} <= set(settings) else STUDY)
+    if any((folder / name).exists() for name in (RESULTS, REPORT, CERTIFIED)):
+        evaluation = CERTIFICATE if "ladder" in settings else EVALUATION
+        return replace(summary, kind=evaluation if {"tasks", "training"} <= set(settings) else STUDY)
     early = [name for name in EARLIER if (folder / name).exists()]
     return replace(summary, problem=f"{early[0]} is of an earlier version" if early else "its records are not here")
 
@@ -119,7 +120,7 @@ def _with_state(summary: RunSummary) -> RunSummary:
     if summary.kind == SEARCH:
         count, seconds, changed, state = _totals_of_search(summary.folder)
     else:
-        count, seconds, changed, state = _totals_of_results(summary.folder)
+        count, seconds, changed, state = _totals_of_results(summary.folder, summary.kind)
     if is_driven(RunFolder(summary.folder)):
         state = RUNNING
     threads = int(_settings(summary).get("execution", {}).get("threads", 1))
@@ -139,9 +140,9 @@ def _totals_of_search(folder: Path) -> tuple[int, float, float, str]:
     return told, seconds, changed, INTERRUPTED if detail == Ending.INTERRUPTED.value else FINISHED
 
 
-def _totals_of_results(folder: Path) -> tuple[int | None, float | None, float, str]:
+def _totals_of_results(folder: Path, kind: str) -> tuple[int | None, float | None, float, str]:
     """The same of an evaluation or a study; it is finished once everything recorded is reported."""
-    record, report = folder / RESULTS, folder / REPORT
+    record, report = folder / RESULTS, folder / (CERTIFIED if kind == CERTIFICATE else REPORT)
     if not record.exists():
         return None, None, 0.0, FINISHED  # and kept without its records
     found = totals(record)
@@ -154,7 +155,7 @@ def _with_best(summary: RunSummary) -> RunSummary:
         best = next(iter(ranking(RunFolder(summary.folder), 1)), None)
         return replace(summary, score=best.evaluation.mean, formula=best.formula) if best else summary
     report = summary.folder / REPORT
-    if summary.kind == STUDY or not report.exists():
+    if summary.kind != EVALUATION or not report.exists():
         return summary
     layers = json.loads(report.read_text(encoding="utf-8"))["layers"]
     scored = [layer for layer in layers if not layer["baseline"] and layer["mean"]]

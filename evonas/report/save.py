@@ -69,17 +69,17 @@ class Report:
         return json.dumps(self.data, indent=2) + "\n"
 
 
-def save_report(folder: Path, report: Report) -> list[Path]:
-    """Write a report as ``results``, the pictures and, under ``tb``, a board of the report and one of each run.
+def save_report(folder: Path, report: Report, stem: str = "results") -> list[Path]:
+    """Write a report, named ``stem``, the pictures and, under ``tb``, a board of the report and one of each run.
 
     Returns:
         The files that people look at.
     """
-    files = write_report(folder, report, "results")
+    files = write_report(folder, report, stem)
     for file in (folder / BOARDS).rglob("events.*"):
         file.unlink()  # of what was shown before more runs came
     with Board(folder / BOARDS / folder.resolve().name) as board:  # TensorBoard calls it by the folder's name
-        show_report(board, report, "results", 0)
+        show_report(board, report, stem, 0)
     for run, log in report.logs.items():
         with Board(folder / BOARDS / run) as board:
             for tag, points in log.curves.items():

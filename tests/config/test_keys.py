@@ -72,6 +72,10 @@ BASE = {"name": "x", "tasks": [{"architecture": "preact_resnet"}]}
         ("search", {**BASE, "protocols": {"propagation": {"gradient": [1.0]}}}),
         ("search", {**BASE, "tasks": [{"architecture": 3}]}),
         ("search", {**BASE, "rerank": {"tasks": [{"widht": 1.0}]}}),
+        ("certificate", BASE),
+        ("certificate", {**BASE, "ladder": {"steps": [0]}}),
+        ("certificate", {**BASE, "ladder": {"seeds": 1}}),
+        ("certificate", {**BASE, "ladder": {"stepps": [3]}}),
         ("stability", {"name": "x"}),
         ("stability", {"name": "x", "interventions": [{"name": "a", "runs": {}}]}),
         ("hypernet", {"name": "x", "task": {"name": "segmentation"}}),
@@ -99,7 +103,7 @@ def test_a_comparison_has_what_it_reads() -> None:
 
 
 def test_a_kind_that_is_none_is_refused() -> None:
-    with pytest.raises(InputError, match="accepted: search, comparison, stability"):
+    with pytest.raises(InputError, match="accepted: search, certificate, comparison, stability"):
         schema_of("serach")
 
 

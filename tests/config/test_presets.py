@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evonas import config
-from evonas.config import presets
+from evonas.config import CertificateConfig, presets
 from evonas.config.section import NamedSection, load_as
 from evonas.errors import InputError
 from evonas.studies.hypernet.settings import HypernetStudyConfig
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 SEARCHES = sorted((ROOT / "search_spaces").glob("*.toml"))
 STUDIES = sorted((ROOT / "studies").glob("*.toml"))
 MODELS: dict[str, type[NamedSection]] = {
+    "certificate": CertificateConfig,
     "hypernet": HypernetStudyConfig,
     "stability": StabilityStudyConfig,
     "steering": SteeringStudyConfig,
