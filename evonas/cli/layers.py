@@ -51,7 +51,7 @@ def top(
         return
     console = terminal.console()
     groups = [ranking.Relatives(entry) for entry in entries] if every else ranking.relatives(entries)
-    terminal.print_ranking(groups[:count], known, title=str(run))
+    terminal.print_ranking(groups[:count], known, title=str(run), shrinkage=ranking.shrinkage_of(ranked))
     if again := reranked(folder):
         names = ", ".join(f"{run}#rerank{layer.rank} is {layer.entry.name}" for layer in again)
         console.print(f"reranked: {names}", highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from evonas.interface.runs import conduct
 from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
 from evonas.search.driver import Ending
-from evonas.search.ranking import relatives
+from evonas.search.ranking import relatives, shrinkage_of
 from evonas.search.start import Request
 
 TOP = 10  # layers in the table at the end
@@ -27,7 +27,8 @@ def launch(request: Request, started: float) -> None:
     """
     run = conduct(request, SearchProgress(terminal.console(stderr=True)), started)
     console = terminal.console()
-    terminal.print_ranking(relatives(run.best)[:TOP], run.baselines, title=str(run.folder))
+    best, shrinkage = relatives(run.best)[:TOP], shrinkage_of(run.best)
+    terminal.print_ranking(best, run.baselines, title=str(run.folder), shrinkage=shrinkage)
     for path in sorted((run.folder / "best").glob("rank1_*.py")):
         console.print(f"best layer as a module: {path}", highlight=False, soft_wrap=True)
     console.print(f"TensorBoard: tensorboard --logdir {run.folder}", highlight=False, soft_wrap=True)

@@ -25,19 +25,27 @@ from evonas.runs.interrupt import RunInterruptedError
 if TYPE_CHECKING:
     from evonas.report.save import Report
     from evonas.search.ranking import Entry, Relatives
+    from evonas.search.shrinkage import Shrinkage
 
 FILE_WIDTH = 140
 READABLE = 40  # letters of a formula; with fewer on a line it cannot be read
+BELIEF = "mean: the score when a layer was found; posterior mean ± sd: what is believed after measuring the best again"
 LONGEST_WORD = 24  # letters; longer ones are broken
 
 
-def print_ranking(groups: Sequence[Relatives], baselines: Sequence[Entry], *, title: str) -> None:
-    """Layers and baselines by rank: formula, score per architecture, mean, and what other objectives there are."""
+def print_ranking(
+    groups: Sequence[Relatives], baselines: Sequence[Entry], *, title: str, shrinkage: Shrinkage | None = None
+) -> None:
+    """Layers and baselines by rank: formula, score per architecture, mean, and what other objectives there are.
+
+    Where layers were measured again, also what is believed of each, and ``shrinkage``, how much the best ones fell.
+    """
     entries = [group.best for group in groups]
     relatives = {group.best.name: len(group.others) for group in groups}
     every = [entry.evaluation for entry in (*entries, *baselines)]
     tasks = sorted({task for evaluation in every for task in evaluation.objectives})
     extras = sorted({name for evaluation in every for name in evaluation.extras})
+    believed = any(entry.posterior for entry in entries)
     table = Table.of(
         (
             {
@@ -46,6 +54,7 @@ def print_ranking(groups: Sequence[Relatives], baselines: Sequence[Entry], *, ti
                 "nodes": entry.nodes,
                 **{task: entry.evaluation.objectives.get(task) for task in tasks},
                 "mean": entry.evaluation.mean,
+                **_belief(entry, shown=believed),
                 **{name: entry.evaluation.extras.get(name) for name in extras},
             }
             for entry in (*entries, *baselines)
@@ -57,9 +66,24 @@ def print_ranking(groups: Sequence[Relatives], baselines: Sequence[Entry], *, ti
     console().print(Printed(table))
     missing = dict.fromkeys(entry.missing for entry in entries if entry.missing)
     folded = "relatives compute nearly the same; --all gives each a row" if any(relatives.values()) else ""
-    for line in (_comparison(entries, baselines), folded, *map(_meaning, extras), *missing):
+    meaning = BELIEF if believed else ""
+    for line in (
+        _comparison(entries, baselines),
+        meaning,
+        str(shrinkage or ""),
+        folded,
+        *map(_meaning, extras),
+        *missing,
+    ):
         if line:
             console().print(line, highlight=False, soft_wrap=True)
+
+
+def _belief(entry: Entry, *, shown: bool) -> dict[str, str | int | None]:
+    if not shown:
+        return {}
+    found = entry.posterior
+    return {"posterior mean": str(found) if found else None, "measured": found.measurements if found else None}
 
 
 def _with_relatives(count: int) -> str:
@@ -75,7 +99,7 @@ def _meaning(extra: str) -> str:
 
 
 def _comparison(entries: Sequence[Entry], baselines: Sequence[Entry]) -> str:
-    best = entries[0].evaluation.mean if entries else None
+    best = entries[0].score if entries else None
     if best is None:
         return "no layer has scores yet"
     lines = [

@@ -23,7 +23,7 @@ from evonas.runs.progress import JobProgress
 from evonas.runs.store import Store
 from evonas.search.named import NamedLayer, export_layer
 from evonas.search.protocols import fingerprint
-from evonas.search.ranking import Entry, baselines, ranking
+from evonas.search.ranking import Entry, baselines, ranking, relatives
 from evonas.tasks.from_config import task_names
 
 
@@ -115,12 +115,23 @@ def _baselines(config: SearchConfig) -> tuple[str, ...]:
 
 
 def _candidates(run: RunFolder, margin_over: str | None) -> list[Entry]:
-    """The run's scored layers, best first; by their margins if the search trained the baseline they are over."""
+    """The run's scored layers, best first; by their margins if the search trained the baseline they are over.
+
+    Where layers were measured again, their scores are moved to their posterior means.
+    """
     entries = ranking(run)
+    if any(entry.posterior for entry in entries):  # relatives share what is believed of them
+        entries = [group.best for group in relatives(entries)]
     known = {entry.name: entry.evaluation.objectives for entry in baselines(run)}
     if margin_over not in known:
         return entries
-    return sorted(entries, key=lambda entry: -smallest_gain(entry.evaluation.objectives, known[margin_over]))
+    return sorted(entries, key=lambda entry: -smallest_gain(_moved(entry), known[margin_over]))
+
+
+def _moved(entry: Entry) -> dict[str, float]:
+    """The scores of a layer, with what is believed as their mean."""
+    by = (entry.score or 0.0) - (entry.evaluation.mean or 0.0)
+    return {task: score + by for task, score in entry.evaluation.objectives.items()}
 
 
 def reranking_report(run: RunFolder, found: Reranking) -> Report:

@@ -10,7 +10,7 @@ from evonas.config.section import parse_changed, parse_section, read_toml
 from evonas.errors import InputError
 
 SEARCHES = ("space", "evolution", "budget")  # a file with one of these says how to search
-UNREAD = (*SEARCHES, "protocols", "rungs", "objectives", "rerank")
+UNREAD = (*SEARCHES, "protocols", "rungs", "objectives", "racing", "rerank")
 CACHE = "execution.cache"
 
 _READ = ", ".join(name for name in SearchConfig.model_fields if name not in UNREAD)

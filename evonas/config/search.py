@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from evonas.config.execution import SearchExecutionConfig
+from evonas.config.racing import RacingConfig
 from evonas.config.section import (
     Fraction,
     ModuleName,
@@ -28,6 +29,7 @@ from evonas.config.task import (
     require_names,
 )
 from evonas.errors import InputError
+from evonas.seeding import derive_seed
 
 
 class SpaceConfig(Section):
@@ -270,6 +272,8 @@ class SearchConfig(Section):
     """What counts beside accuracy."""
     evolution: EvolutionConfig = EvolutionConfig()
     """How candidates are chosen."""
+    racing: RacingConfig = RacingConfig()
+    """How the best layers are measured again while the search runs."""
     budget: BudgetConfig = BudgetConfig()
     """When the search stops."""
     execution: SearchExecutionConfig = SearchExecutionConfig()
@@ -307,6 +311,22 @@ class SearchConfig(Section):
             found, accepted = f"{first.label} has no images to corrupt", "a network on images as the first task"
             raise InputError("objectives.shift", found, accepted=accepted)
         return self
+
+    def in_round(self, round_: int) -> Self:
+        """The settings of one of the rounds of a race, the first of which has the number 1.
+
+        Its seed is no other round's, and none of those that follow that of the search, which a reranking takes.
+        """
+        conditions = self.racing.conditions[self.racing.number(round_) - 1]
+        changes = {
+            "seed": derive_seed(self.seed, "round", round_),
+            "tasks": conditions.tasks or self.tasks,
+            "training": conditions.training(self.training),
+            "rungs": RungsConfig(),
+            "objectives": ObjectivesConfig(),
+            "racing": RacingConfig(),
+        }
+        return self.model_copy(update=changes)
 
     @property
     def learned_from(self) -> str:

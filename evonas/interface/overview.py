@@ -153,7 +153,7 @@ def _totals_of_results(folder: Path, kind: str) -> tuple[int | None, float | Non
 def _with_best(summary: RunSummary) -> RunSummary:
     if summary.kind == SEARCH:
         best = next(iter(ranking(RunFolder(summary.folder), 1)), None)
-        return replace(summary, score=best.evaluation.mean, formula=best.formula) if best else summary
+        return replace(summary, score=best.score, formula=best.formula) if best else summary
     report = summary.folder / REPORT
     if summary.kind != EVALUATION or not report.exists():
         return summary

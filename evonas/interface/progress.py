@@ -15,7 +15,7 @@ from rich.text import Text
 from evonas.report.table import written
 from evonas.runs.progress import duration_text
 from evonas.search.budget import Clock
-from evonas.search.outcome import Candidate, Evaluation
+from evonas.search.outcome import Candidate, Evaluation, Remeasurement
 
 PLAIN_EVERY = 10.0  # seconds between lines when the output is not a terminal
 
@@ -33,7 +33,7 @@ class SearchProgress:
         self._threads = 1
         self._now: Sequence[str] = ()
         self._rejections: Counter[str] = Counter()
-        self._evaluated = self._scored = self._new = 0
+        self._evaluated = self._scored = self._new = self._measured = 0
         self._core_seconds = 0.0
         self._best: tuple[float, Candidate, Evaluation] | None = None
         self._baselines: dict[str, float | None] = {}
@@ -100,6 +100,11 @@ class SearchProgress:
             if self._best is None or mean > self._best[0]:
                 self._best = (mean, candidate, evaluation)
 
+    def measured(self, measurement: Remeasurement, evaluation: Evaluation, *, recorded: bool) -> None:  # noqa: ARG002
+        """See ``Watcher``."""
+        self._measured += 1
+        self._core_seconds += evaluation.seconds * self._threads
+
     def _print(self, line: str) -> None:
         if self._console is not None:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -116,8 +121,9 @@ class SearchProgress:
 
     def _counts(self) -> str:
         seconds = self._clock.seconds if self._clock is not None else 0.0
+        again = f", {self._measured} measured again" if self._measured else ""
         return (
-            f"{self._evaluated} evaluated, {self._scored} scored, {self._pace():.1f} a minute; "
+            f"{self._evaluated} evaluated, {self._scored} scored{again}, {self._pace():.1f} a minute; "
             f"{duration_text(seconds)} used, {self._left()} left; {self._core_seconds:.0f} core-seconds of training"
         )
 

@@ -85,7 +85,17 @@ class Run:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every evaluated candidate, in the order of evaluation: its layer, its parent, its scores or its rejection."""
+        """Every evaluated candidate, in the order of evaluation: its layer, its parent, its scores or its rejection.
+
+        Where the best layers were measured again, also what is believed of each.
+        """
+        believed = {entry.candidate: entry.posterior for entry in ranking.ranking(RunFolder(self.folder))}
+
+        def posterior(candidate: int) -> dict[str, Any]:
+            found = believed.get(candidate)
+            values = (found.mean, found.sd, found.measurements) if found else (None, None, None)
+            return dict(zip(("posterior_mean", "posterior_sd", "measurements"), values, strict=True))
+
         with Archive.open(RunFolder(self.folder).require().archive_file, read_only=True) as archive:
             return [
                 {
@@ -98,6 +108,7 @@ class Run:
                     "mean": evaluation.mean,
                     **evaluation.objectives,
                     **evaluation.extras,
+                    **(posterior(candidate.index) if any(believed.values()) else {}),
                     "stage": evaluation.rejection.stage if evaluation.rejection else None,
                     "reason": evaluation.rejection.reason if evaluation.rejection else None,
                     "screened_out": len(candidate.screened_out),
@@ -154,16 +165,19 @@ class Run:
     def __repr__(self) -> str:
         lines = [f"Run {str(self.folder)!r}: {len(self.best)} layers with scores; {self.ending or 'not ended'}"]
         for entry in (*self.best[:_SHOWN], *self.baselines):
-            lines.append(f"  {entry.name:>12}  {written(entry.evaluation.mean)}  {entry.formula}")
+            believed = f"  {entry.posterior}" if entry.posterior else ""
+            lines.append(f"  {entry.name:>12}  {written(entry.evaluation.mean)}{believed}  {entry.formula}")
         return "\n".join((*lines, *self.advice))
 
     def _repr_html_(self) -> str:
         tasks = sorted({task for entry in (*self.best, *self.baselines) for task in entry.evaluation.objectives})
-        header = "".join(f"<th>{html.escape(name)}</th>" for name in ("layer", "formula", *tasks, "mean"))
+        believed = ("posterior mean",) if any(entry.posterior for entry in self.best) else ()
+        header = "".join(f"<th>{html.escape(name)}</th>" for name in ("layer", "formula", *tasks, "mean", *believed))
         rows = []
         for entry in (*self.best[:_SHOWN], *self.baselines):
             scores = [entry.evaluation.objectives.get(task) for task in tasks]
-            cells = (entry.name, entry.formula, *map(written, scores), written(entry.evaluation.mean))
+            posterior = (str(entry.posterior or ""),) * len(believed)
+            cells = (entry.name, entry.formula, *map(written, scores), written(entry.evaluation.mean), *posterior)
             rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
         title = html.escape(f"{self.folder}: {self.ending or 'not ended'}")
         advice = "".join(f"<p>{html.escape(line)}</p>" for line in self.advice)

@@ -131,6 +131,15 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     return Interval(found.mean, found.mean - half, found.mean + half, found.count)
 
 
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Spearman's; None of fewer than three values, or where all of one kind are equal."""
+    from scipy.stats import spearmanr
+
+    if len(first) < 3 or len({*first}) == 1 or len({*second}) == 1:
+        return None
+    return float(spearmanr(first, second).statistic)
+
+
 def mean_over_tasks(scores: Scores, tasks: Sequence[str]) -> dict[int, float]:
     """By seed, in order: the mean over tasks, for the seeds at which no task is missing."""
     seeds = sorted({seed for _, seed in scores})

@@ -17,7 +17,7 @@ from typing import Any, Self
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.runs.log import LOGGER
-from evonas.search.outcome import Candidate, Evaluation, HandedIn, Origin, Proposal, Rejection
+from evonas.search.outcome import Candidate, Evaluation, HandedIn, Origin, Proposal, Rejection, Remeasurement
 
 FORMAT = 2
 
@@ -48,12 +48,14 @@ CREATE TABLE events (id INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT N
 _LATER = {  # tables that archives of earlier versions lack
     "rates": "subject TEXT NOT NULL, task TEXT NOT NULL, rate REAL NOT NULL, PRIMARY KEY (subject, task)",
     "origins": "subject TEXT PRIMARY KEY, id TEXT NOT NULL, proposer TEXT NOT NULL, note TEXT NOT NULL",
+    "measurements": "position INTEGER PRIMARY KEY, round INTEGER NOT NULL, candidate INTEGER, key TEXT NOT NULL, "
+    "genome TEXT NOT NULL, conditions TEXT NOT NULL",
 }
 
 # what two runs of the same configuration, seed and look-ahead have in common; the rest depends on clocks
 _CONTENT = {
     name: f"SELECT * FROM {name}"
-    for name in ("candidates", "evaluations", "rejections", "rungs", "rates", "screened_out")
+    for name in ("candidates", "evaluations", "rejections", "rungs", "rates", "screened_out", "measurements")
 }
 _CONTENT["extras"] = "SELECT * FROM extras WHERE objective != 'latency'"
 _CONTENT["origins"] = "SELECT subject, proposer, note FROM origins"
@@ -62,9 +64,10 @@ _CONTENT["origins"] = "SELECT subject, proposer, note FROM origins"
 class Archive:
     """An open archive. Use as a context manager, or ``close`` it.
 
-    Subjects: an evaluation belongs to a candidate (``"17"``) or to a baseline (``"baseline:bn-relu"``); a rejection
-    also to a screened-out proposal (``"17/3"``: the fourth draw on the way to candidate 17). So does the origin of a
-    proposal from outside.
+    Subjects: an evaluation belongs to a candidate (``"17"``), to a baseline (``"baseline:bn-relu"``) or to a
+    measurement of a race (``"measurement:23"``, by its place in the order of asking); a rejection also to a
+    screened-out proposal (``"17/3"``: the fourth draw on the way to candidate 17). So does the origin of a proposal
+    from outside.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -154,6 +157,15 @@ class Archive:
         with self._db:
             self._insert_evaluation(f"baseline:{name}", evaluation)
 
+    def record_measurement(self, measurement: Remeasurement, evaluation: Evaluation, conditions: str) -> None:
+        """Write what a race measured, and under which conditions, in one transaction."""
+        LOGGER.debug("%s: %s", measurement.label, _said(evaluation))
+        genome = measurement.genome
+        row = (measurement.position, measurement.round, measurement.candidate, genome.key, genome.to_text(), conditions)
+        with self._db:
+            self._db.execute("INSERT INTO measurements VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._insert_evaluation(f"measurement:{measurement.position}", evaluation)
+
     def event(self, kind: str, detail: str = "", *, seconds_ago: float = 0.0) -> None:
         """Note that something happened to the run: started, stopped."""
         LOGGER.info("%s: %s", kind, detail)
@@ -185,6 +197,33 @@ class Archive:
             out = self._screened_out(index, origins) if screened_out else ()
             yield Candidate(index, proposal, fingerprint, out), self._evaluation(str(index))
 
+    def measurements(self) -> list[tuple[Remeasurement, Evaluation]]:
+        """What a race measured, in order; its genomes must be known."""
+        return [
+            (Remeasurement(position, round_, candidate, Genome.from_text(text)), evaluation)
+            for position, round_, candidate, text, evaluation in self._measurements()
+        ]
+
+    def race(self) -> list[tuple[int, int | None, Evaluation]]:
+        """Round, candidate (None: the reference) and evaluation of every measurement of a race, in order."""
+        return [(round_, candidate, evaluation) for _, round_, candidate, _, evaluation in self._measurements()]
+
+    def in_order(self) -> Iterator[tuple[Candidate | Remeasurement, Evaluation]]:
+        """All that a search was told of, in the order of asking, with the proposals that were screened out."""
+        measured = {measurement.position: (measurement, found) for measurement, found in self.measurements()}
+        candidates, position = self.records(screened_out=True), 0
+        while True:
+            told = measured.get(position) or next(candidates, None)
+            if told is None:
+                return
+            yield told
+            position += 1
+
+    def _measurements(self) -> Iterator[tuple[int, int, int | None, str, Evaluation]]:
+        query = "SELECT position, round, candidate, genome FROM measurements ORDER BY position"
+        for row in self._db.execute(query).fetchall():
+            yield (*row, self._evaluation(f"measurement:{row[0]}"))
+
     def scored(self) -> list[tuple[int, str, Evaluation]]:
         """Index, text and evaluation of every scored candidate, in order; its primitives need not be known."""
         rows = self._db.execute(
@@ -215,9 +254,9 @@ class Archive:
         return {subject.partition(":")[2]: self._evaluation(subject) for (subject,) in rows.fetchall()}
 
     def rejection_counts(self) -> Counter[tuple[str, str]]:
-        """How often each (stage, reason) occurred, screened-out proposals included, baselines not."""
+        """How often each (stage, reason) occurred, screened-out proposals included; baselines and measurements not."""
         rows = self._db.execute(
-            "SELECT stage, reason, count(*) FROM rejections WHERE subject NOT LIKE 'baseline:%' GROUP BY stage, reason"
+            "SELECT stage, reason, count(*) FROM rejections WHERE subject NOT LIKE '%:%' GROUP BY stage, reason"
         )
         return Counter({(stage, reason): count for stage, reason, count in rows})
 
@@ -281,7 +320,8 @@ class Archive:
 
     def content(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that does not depend on clocks: equal for two runs of the same search."""
-        return {name: sorted(self._db.execute(query), key=repr) for name, query in _CONTENT.items()}
+        return {name: sorted(self._db.execute(query), key=repr) for name, query in _CONTENT.items()
+        }
 
     def _insert_evaluation(self, subject: str, evaluation: Evaluation) -> None:
         objectives = json.dumps(dict(evaluation.objectives)) if evaluation.objectives else None

@@ -7,7 +7,7 @@ from evonas.files import write_text
 from evonas.report.pictures import draw_genome, to_png
 from evonas.runs.folder import RunFolder
 from evonas.search.named import export_layer, named_entry
-from evonas.search.ranking import baselines, ranking, scores_text
+from evonas.search.ranking import baselines, ranking
 
 
 def save_best(run: RunFolder, count: int = 3) -> list[Path]:
@@ -22,7 +22,7 @@ def save_best(run: RunFolder, count: int = 3) -> list[Path]:
     for entry in best:
         stem = run.best_folder / f"rank{entry.rank}_{entry.genome.key[:8]}"
         modules.append(export_layer(named_entry(run, entry), stem.with_suffix(".py")))
-        scores = scores_text(entry.evaluation)
+        scores = entry.scores_text
         to_png(
             draw_genome(entry.genome, title=f"{run.path.name} {entry.name}", subtitle=scores),
             stem.with_suffix(".png"),

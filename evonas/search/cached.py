@@ -32,6 +32,7 @@ _ELSEWHERE: dict[str, Any] = {  # what decides which layers are trained and wher
     "evolution": True,
     "budget": True,
     "execution": True,
+    "racing": True,
     "rerank": True,
     "data": {"path"},  # the images themselves count, and the text
     "text": {"path"},
@@ -120,21 +121,29 @@ class CachedExecutor:
         self._executor, self._cache, self._layer = executor, cache, config.layer
         self._gate = min(config.protocols.quality.steps, config.training.steps)
         self._several = len(config.training.rates) > 1
-        self._context = context_of(config)
+        self._config, self._contexts = config, {(0, config.seed): context_of(config)}
         self.eager = executor.eager
         self.hits = 0
 
     def submit(self, job: EvaluationJob) -> Pending:
-        """See ``Executor``; a reused evaluation took no seconds. Other seeds than the search's are not kept."""
-        if job.seed is not None:
+        """See ``Executor``; a reused evaluation took no seconds. Other seeds than those of the search are not kept."""
+        if job.seed is not None and not job.conditions:
             return self._executor.submit(job)
-        context = f"{self._context}/{'gated' if job.gated else 'ungated'}"
+        context = f"{self._context(job)}/{'gated' if job.gated else 'ungated'}"
         print_ = fingerprint(job.genome, self._layer)
         for known in self._cache.find(context, job.genome, print_):
             found = cut(known, job.hurdles if job.gated else (), self._gate, several=self._several)
             if found is not None:
                 return _Reused(self, found)
         return _Kept(self._cache, context, print_, self._executor.submit(job))
+
+    def _context(self, job: EvaluationJob) -> str:
+        seed = self._config.seed if job.seed is None else job.seed
+        place = job.conditions, seed
+        if place not in self._contexts:
+            settings = self._config.in_round(job.conditions).model_copy(update={"seed": seed})
+            self._contexts[place] = context_of(settings)
+        return self._contexts[place]
 
     def doing(self) -> list[str]:
         """See ``Executor``."""

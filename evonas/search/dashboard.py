@@ -14,7 +14,8 @@ from evonas.search import sessions
 from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.lineage import Told, ended, line_of, lineage_table
 from evonas.search.objectives import OBJECTIVES
-from evonas.search.outcome import Candidate, Evaluation, Rejection
+from evonas.search.outcome import Candidate, Evaluation, Rejection, Remeasurement
+from evonas.search.race_board import RaceBoard
 from evonas.search.selection import pareto_front
 
 RATE_OVER = 60.0  # seconds over which evaluations per second are averaged
@@ -50,6 +51,8 @@ class SearchBoard:
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._times: deque[float] = deque()
         self._proposed = self._reused = 0
+        self._racing = bool(config.racing.every)
+        self._race: RaceBoard | None = None
         self._best: Individual | None = None
         self._new = self._pictured = False  # whether this session told anything, and whether pictures show the last
         self._sessions_at = -inf
@@ -79,6 +82,14 @@ class SearchBoard:
         if time.monotonic() - self._sessions_at > SESSIONS_EVERY:
             self._write_sessions(step)
 
+    def measured(self, measurement: Remeasurement, evaluation: Evaluation, *, recorded: bool) -> None:
+        """See ``Watcher``."""
+        self._seconds["measured again"] += self._core_seconds(evaluation)
+        race, step = self._raced(), max(len(self._told) - 1, 0)
+        race.measured(measurement, evaluation)
+        if not recorded:
+            race.write_scalars(step)
+
     def close(self) -> None:
         """Write the last pictures and candidates, and close the board."""
         if self._new and not self._pictured:
@@ -93,6 +104,8 @@ class SearchBoard:
         from evonas.report.pictures import MEAN, draw_fronts, draw_progress
 
         self._pictured = True
+        if self._race is not None:
+            self._race.write_picture(step)
         baselines = {n: {**e.objectives, **e.extras} for n, e in self._baselines.items() if e.objectives}
         means = {n: e.mean for n, e in self._baselines.items() if e.mean is not None}
         history = [told.evaluation.mean for told in self._told.values()]
@@ -114,6 +127,13 @@ class SearchBoard:
         for board in self._parts.values():
             board.flush()
 
+    def _raced(self) -> RaceBoard:
+        """What is shown of a race, made when the baseline that it refers to is known."""
+        if self._race is None:
+            means = (evaluation.mean for evaluation in self._baselines.values())
+            self._race = RaceBoard(self._board, next((mean for mean in means if mean is not None), None))
+        return self._race
+
     def _core_seconds(self, evaluation: Evaluation) -> float:
         return evaluation.seconds * self._threads
 
@@ -134,6 +154,8 @@ class SearchBoard:
         individual = Individual.of(
             candidate.index, candidate.genome, evaluation.objectives, FULL_TRAINING, evaluation.extras
         )
+        if self._racing:
+            self._raced().found(candidate.index, candidate.genome, individual.mean)
         self._scored.append(individual)
         self._window.append(individual)
         self._front = pareto_front([*self._front, individual])  # what was dominated once can never come back

@@ -21,7 +21,9 @@ from evonas.search.engine import Search, SearchExhaustedError
 from evonas.search.execution import EvaluationJob, Executor, Known, Pending
 from evonas.search.inbox import Inbox
 from evonas.search.making import make_search, require_searchable
-from evonas.search.outcome import Candidate, Evaluation
+from evonas.search.outcome import Candidate, Evaluation, Remeasurement
+from evonas.search.racing import conditions_text
+from evonas.search.rungs import Hurdle
 
 WAIT_SECONDS = 0.02  # between looks whether a worker has a result
 SHOW_SECONDS = 0.25  # between words on what is being done
@@ -44,6 +46,10 @@ class Watcher(Protocol):
 
     def told(self, candidate: Candidate, evaluation: Evaluation, *, recorded: bool) -> None:
         """A candidate was evaluated; ``recorded`` if it comes from the archive of an earlier session of the run."""
+        ...
+
+    def measured(self, measurement: Remeasurement, evaluation: Evaluation, *, recorded: bool) -> None:
+        """A layer was measured again; ``recorded`` as in ``told``."""
         ...
 
 
@@ -98,9 +104,9 @@ def drive(
 
 @dataclass(slots=True)
 class _Asked:
-    """A baseline, by its name, or a candidate whose evaluation was asked for, and that evaluation once it is there."""
+    """A baseline, by its name, a candidate or a layer to be measured again; and its evaluation once it is there."""
 
-    what: str | Candidate
+    what: str | Candidate | Remeasurement
     pending: Pending
     evaluation: Evaluation | None = None
 
@@ -136,16 +142,15 @@ class _Session:
             self._baselines.append(_Asked(name, Known(known[name]), known[name]))
             for watcher in self.watchers:
                 watcher.baseline(name, known[name])
-        for candidate, evaluation in self.archive.records(screened_out=True):
+        for what, evaluation in self.archive.in_order():
             search = self._made()
-            assert search is not None, "with rungs, the baseline that they go by is recorded before any candidate"
+            assert search is not None, "the baseline that rungs and races go by is recorded before any candidate"
             if not search.may_ask:
                 self._tell_oldest(search)
-            search.ask(candidate)
-            self._clear(candidate)
-            self._open.append(_Asked(candidate, Known(evaluation), evaluation))
-            for watcher in self.watchers:
-                watcher.told(candidate, evaluation, recorded=True)
+            search.ask(what)
+            self._clear(what)
+            self._open.append(_Asked(what, Known(evaluation), evaluation))
+            self._show(what, evaluation, recorded=True)
 
     def work(self) -> Ending:
         """Evaluate baselines and candidates until nothing is left to do.
@@ -206,16 +211,25 @@ class _Session:
             self.archive.record_baseline(asked.what, evaluation)
             for watcher in self.watchers:
                 watcher.baseline(asked.what, evaluation)
-        else:
+            return
+        if isinstance(asked.what, Candidate):
             self.archive.record(asked.what, evaluation)
-            self._clear(asked.what)
-            for watcher in self.watchers:
-                watcher.told(asked.what, evaluation, recorded=False)
+        else:
+            self.archive.record_measurement(asked.what, evaluation, conditions_text(self.config, asked.what.round))
+        self._clear(asked.what)
+        self._show(asked.what, evaluation, recorded=False)
 
-    def _clear(self, candidate: Candidate) -> None:
+    def _show(self, what: Candidate | Remeasurement, evaluation: Evaluation, *, recorded: bool) -> None:
+        for watcher in self.watchers:
+            if isinstance(what, Candidate):
+                watcher.told(what, evaluation, recorded=recorded)
+            else:
+                watcher.measured(what, evaluation, recorded=recorded)
+
+    def _clear(self, what: Candidate | Remeasurement) -> None:
         """Proposals from outside leave the inbox once the archive has what became of them, and not before."""
-        if self.inbox is not None:
-            self.inbox.remove(candidate)
+        if self.inbox is not None and isinstance(what, Candidate):
+            self.inbox.remove(what)
 
     def _unfinished(self) -> list[_Asked]:
         """The next baseline and the next candidate that are not evaluated yet, as far as there are such."""
@@ -229,21 +243,22 @@ class _Session:
             time.sleep(WAIT_SECONDS)
 
     def _made(self) -> Search | None:
-        """The search; with rungs there is none before the baseline is known that they go by.
+        """The search; with rungs or a race there is none before the baseline is known that they go by.
 
-        That is the first one that was trained to the end and so has a score at every rung.
+        That is the first one that was trained to the end and so has a score at every rung. A race can do without one.
         """
         if self._search is None:
             reference = None
-            if self.config.rungs.steps:
+            if self.config.rungs.steps or self.config.racing.every:
                 tried = takewhile(lambda asked: asked.evaluation is not None, self._baselines)
                 trained = (asked.evaluation for asked in tried if asked.evaluation and not asked.evaluation.rejection)
                 reference = next(trained, None)
                 if reference is None:
                     if any(asked.evaluation is None for asked in self._baselines):
                         return None
-                    found = "none could be trained to the end, and the rungs go by one"
-                    raise InputError("baselines", found, remedy="start a run with another, or without rungs")
+                    if self.config.rungs.steps:
+                        found = "none could be trained to the end, and the rungs go by one"
+                        raise InputError("baselines", found, remedy="start a run with another, or without rungs")
             self._search = make_search(self.config, reference)
         return self._search
 
@@ -252,12 +267,12 @@ class _Session:
 
     def _tell_oldest(self, search: Search) -> None:
         oldest = self._open.popleft()
-        assert isinstance(oldest.what, Candidate)
+        assert not isinstance(oldest.what, str)
         assert oldest.evaluation is not None
-        search.tell(oldest.what.index, oldest.evaluation)
+        search.tell(oldest.what.index if isinstance(oldest.what, Candidate) else oldest.what, oldest.evaluation)
 
     def _draw(self, search: Search) -> None:
-        """Ask the search for a candidate and for its evaluation."""
+        """Ask the search for a candidate, or for a layer to be measured again, and for its evaluation."""
         index = search.asked
 
         def on_proposal(screened_out: int) -> None:
@@ -268,13 +283,18 @@ class _Session:
         if self.inbox is not None:
             self.inbox.hand_over(search)
         try:
-            candidate = search.ask(on_proposal=on_proposal)
-            job = EvaluationJob(candidate.genome, hurdles=search.hurdles(), label=f"candidate {index}")
-            self._open.append(_Asked(candidate, self.executor.submit(job)))
+            asked = search.ask(on_proposal=on_proposal)
+            self._open.append(_Asked(asked, self.executor.submit(self._job(asked, search.hurdles()))))
         except SearchExhaustedError:
             self._exhausted = True
         finally:
             self._drawing = None
+
+    def _job(self, asked: Candidate | Remeasurement, hurdles: tuple[Hurdle, ...]) -> EvaluationJob:
+        if isinstance(asked, Candidate):
+            return EvaluationJob(asked.genome, hurdles=hurdles, label=f"candidate {asked.index}")
+        conditions, seed = self.config.racing.number(asked.round), self.config.in_round(asked.round).seed
+        return EvaluationJob(asked.genome, gated=False, seed=seed, label=asked.label, conditions=conditions)
 
     def _begin(self) -> None:
         """Note that the session works, if there is time for it."""

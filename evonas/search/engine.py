@@ -2,7 +2,8 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 
 from evonas.config import EvolutionConfig
 from evonas.errors import InputError, first_line
@@ -11,8 +12,10 @@ from evonas.graph.space import SearchSpace
 from evonas.graph.variation import mutate
 from evonas.search import selection
 from evonas.search.individual import FULL_TRAINING, Individual
-from evonas.search.outcome import Candidate, Evaluation, Origin, Proposal, Rejection, one_line
+from evonas.search.outcome import Candidate, Evaluation, Origin, Proposal, Rejection, Remeasurement, one_line
+from evonas.search.population import Population
 from evonas.search.protocols import repeats, silent
+from evonas.search.racing import Race
 from evonas.search.rungs import STAGE as RUNGS
 from evonas.search.rungs import Hurdle, Ladder, furthest, scores_at
 from evonas.seeding import derive_seed
@@ -48,6 +51,10 @@ class Search:
     which they were drawn. Asking with recorded candidates and telling recorded evaluations brings it to the recorded
     state.
 
+    With a race, ``ask`` gives now and then a layer that is to be measured again instead of a candidate. All of the
+    above holds for both together, n being the place in the order of asking; candidates are numbered by themselves.
+    Parents are then chosen by their posterior means.
+
     Args:
         space: where genomes come from.
         settings: the ``[evolution]`` section.
@@ -57,6 +64,8 @@ class Search:
         probe: a slower protocol without training, ``Screens(...).probe``, for functions that were no candidate before.
         ladder: hurdles at the rungs of a training; without one, layers are trained in full.
         initial: the first candidates' layers.
+        race: which layers are measured again, and what is believed of each; without one, none are.
+        reference: the baseline that a race measures in every round.
     """
 
     def __init__(
@@ -69,17 +78,20 @@ class Search:
         *,
         ladder: Ladder | None = None,
         initial: Sequence[Genome] = (),
+        race: Race | None = None,
+        reference: Genome | None = None,
     ) -> None:
         self._space, self._settings, self._seed = space, settings or EvolutionConfig(), seed
         self._screen, self._probe = screen, probe
         self._ladder, self._initial = ladder, tuple(initial)
         self._proposed: deque[Proposal] = deque()  # from outside, and not drawn yet
-        self._asked = 0
-        self._open: dict[int, Candidate] = {}
+        self._race, self._reference = race, reference
+        self._asked = self._measured = 0  # candidates and measurements that were given out
+        self._open: deque[Candidate | Remeasurement] = deque()
         self._seen: dict[str, int] = {}
         self._verdicts: dict[str, Rejection | str] = {}  # of screens and probe, by content key
-        self._population: list[Individual] = []
-        self._crowded = False  # whether its members have their crowding distances
+        self._population = Population(self._settings)
+        self._scored: dict[int, Genome] = {}  # of candidates that a race may measure
         self._front: list[Individual] = []
 
     @property
@@ -89,22 +101,22 @@ class Search:
 
     @property
     def told(self) -> int:
-        """How many evaluations came back."""
-        return self._asked - len(self._open)
+        """How many evaluations of candidates came back."""
+        return self._asked - sum(isinstance(what, Candidate) for what in self._open)
 
     @property
     def may_ask(self) -> bool:
-        """Whether another candidate may be open."""
+        """Whether another candidate or measurement may be open."""
         return len(self._open) < self._settings.look_ahead
 
     @property
     def population(self) -> tuple[Individual, ...]:
         """Those that can become parents: the window, or NSGA-II's survivors."""
-        return tuple(self._population)
+        return tuple(self._population.members)
 
     @property
     def front(self) -> tuple[Individual, ...]:
-        """The Pareto front over everything told, in order of index."""
+        """The Pareto front over the scores of all candidates that were told, in order of index."""
         return tuple(self._front)
 
     def hurdles(self) -> tuple[Hurdle, ...]:
@@ -126,8 +138,10 @@ class Search:
         origin = origin or Origin()
         self._proposed.append(Proposal(self._space.padded(genome), None, f"proposed by {origin.by}", origin))
 
-    def ask(self, recorded: Candidate | None = None, *, on_proposal: OnProposal = _nothing) -> Candidate:
-        """The next candidate.
+    def ask(
+        self, recorded: Candidate | Remeasurement | None = None, *, on_proposal: OnProposal = _nothing
+    ) -> Candidate | Remeasurement:
+        """The next candidate, or the next layer to be measured again.
 
         Args:
             recorded: what an archive holds of it, which is taken as it is.
@@ -135,60 +149,101 @@ class Search:
                 raise to end the search, which must not be used after that.
 
         Raises:
-            RuntimeError: too many candidates are open, or the record is of another candidate.
+            RuntimeError: too many are open, or the record is of another place in the order.
             SearchExhaustedError: nothing new was found in ``max_proposals`` draws.
         """
         if not self.may_ask:
-            ids = ", ".join(map(str, self._open))
-            raise RuntimeError(f"ask() with candidates {ids} open; tell() one first, look_ahead is {len(self._open)}")
-        if recorded is not None and recorded.index != self._asked:
+            open_ones = ", ".join(map(_name, self._open))
+            raise RuntimeError(f"ask() with {open_ones} open; tell() one first, look_ahead is {len(self._open)}")
+        if isinstance(recorded, Candidate) and recorded.index != self._asked:
             raise RuntimeError(f"ask() got the record of candidate {recorded.index}, but the next is {self._asked}")
-        candidate = recorded or self._draw(on_proposal)
-        for proposal, rejection in recorded.screened_out if recorded is not None else ():
-            if rejection == silent(proposal.parent):
-                self._drift(proposal)
-        if candidate.fingerprint:
-            self._seen.setdefault(candidate.fingerprint, candidate.index)
-        self._open[candidate.index] = candidate
-        self._asked += 1
-        return candidate
+        if isinstance(recorded, Remeasurement) and recorded.position != self._position:
+            raise RuntimeError(f"ask() got the record of place {recorded.position}, but the next is {self._position}")
+        asked = recorded or self._measurement() or self._draw(on_proposal)
+        if isinstance(asked, Remeasurement):
+            assert self._race is not None, "only a race has measurements"
+            self._race.ask(asked.round, asked.candidate)
+            self._measured += 1
+        else:
+            self._take(asked, replayed=recorded is not None)
+            self._asked += 1
+        self._open.append(asked)
+        return asked
 
-    def tell(self, index: int, evaluation: Evaluation) -> None:
-        """Take the evaluation of a candidate.
+    def tell(self, what: int | Remeasurement, evaluation: Evaluation) -> None:
+        """Take the evaluation of a candidate, by its index, or of a measurement.
 
         Raises:
-            RuntimeError: the candidate is not open, not the oldest open one, or the evaluation is of another genome or
-                has other extras than earlier ones.
+            RuntimeError: it is not open, not the oldest open one, or the evaluation is of another genome or has other
+                extras than earlier ones.
         """
-        if index not in self._open:
-            open_ids = ", ".join(map(str, self._open)) or "none; call ask() first"
-            raise RuntimeError(f"tell() got candidate {index}, but open are: {open_ids}")
-        oldest = next(iter(self._open))
-        if index != oldest:
-            raise RuntimeError(f"tell() got candidate {index} before {oldest}; results are told in the order asked")
-        candidate = self._open[index]
-        if evaluation.key != candidate.genome.key:
-            raise RuntimeError(f"tell() got an evaluation of {evaluation.key} for candidate {index}")
+        asked = next(
+            (each for each in self._open if what == (each.index if isinstance(each, Candidate) else each)), None
+        )
+        name = f"candidate {what}" if isinstance(what, int) else what.label
+        if asked is None:
+            open_ones = ", ".join(map(_name, self._open)) or "none; call ask() first"
+            raise RuntimeError(f"tell() got {name}, but open are: {open_ones}")
+        if asked is not self._open[0]:
+            raise RuntimeError(f"tell() got {name} before {_name(self._open[0])}; results are told in the order asked")
+        if evaluation.key != asked.genome.key:
+            raise RuntimeError(f"tell() got an evaluation of {evaluation.key} for {name}")
+        if isinstance(asked, Candidate):
+            self._require_extras(asked, evaluation)
+            self._open.popleft()
+            self._tell(asked, evaluation)
+        elif self._race is not None:
+            self._open.popleft()
+            self._race.tell(asked.round, asked.candidate, evaluation.mean)
+        if self._race is not None:
+            self._population.results_changed()
+
+    @property
+    def _position(self) -> int:
+        return self._asked + self._measured
+
+    def _require_extras(self, candidate: Candidate, evaluation: Evaluation) -> None:
         if evaluation.objectives and self._front and self._front[0].extras.keys() != evaluation.extras.keys():
             found, known = (", ".join(names) or "none" for names in (evaluation.extras, self._front[0].extras))
-            raise RuntimeError(f"tell() got extras {found} for candidate {index}, but earlier ones have {known}")
-        del self._open[index]
+            raise RuntimeError(
+                f"tell() got extras {found} for candidate {candidate.index}, but earlier ones have {known}"
+            )
+
+    def _take(self, candidate: Candidate, *, replayed: bool) -> None:
+        for proposal, rejection in candidate.screened_out if replayed else ():
+            if rejection == silent(proposal.parent):
+                self._population.drift(proposal.parent, proposal.genome)
+        if candidate.fingerprint:
+            self._seen.setdefault(candidate.fingerprint, candidate.index)
+
+    def _tell(self, candidate: Candidate, evaluation: Evaluation) -> None:
+        index, genome = candidate.index, candidate.genome
         if self._ladder is not None:
             self._ladder.tell(evaluation)
-        if evaluation.rejection is None:
-            individual = Individual.of(index, candidate.genome, evaluation.objectives, FULL_TRAINING, evaluation.extras)
+        if evaluation.mean is not None:
+            individual = Individual.of(index, genome, evaluation.objectives, FULL_TRAINING, evaluation.extras)
             self._front = selection.pareto_front([*self._front, individual])
-            self._admit(individual)
+            if self._race is not None:
+                self._scored[index] = genome
+                self._race.found(index, genome.family, evaluation.mean)
+                individual = copy(individual)  # the front goes by scores
+            self._population.admit(individual, self._levels)
         elif (steps := parental_steps(evaluation)) and self._settings.algorithm == "tournament":
-            self._admit(Individual.of(index, candidate.genome, scores_at(evaluation, steps), steps))
+            self._population.admit(Individual.of(index, genome, scores_at(evaluation, steps), steps))
 
-    def _admit(self, individual: Individual) -> None:
-        self._population.append(individual)
-        self._crowded = False
-        if self._settings.algorithm == "nsga2":
-            self._population = selection.nsga2_survivors(self._population, self._settings.window)
-        elif len(self._population) > self._settings.window:
-            self._population.pop(0)  # the oldest dies, however good
+    def _measurement(self) -> Remeasurement | None:
+        """The measurement that is due now, if there is one."""
+        due = self._race.next(self._position) if self._race is not None else None
+        if due is None:
+            return None
+        round_, candidate = due
+        genome = self._reference if candidate is None else self._scored[candidate]
+        assert genome is not None, "a race with a reference has its layer"
+        return Remeasurement(self._position, round_, candidate, genome)
+
+    def _levels(self) -> Mapping[int, float]:
+        """The posterior means of scored candidates; none without a race."""
+        return self._race.levels() if self._race is not None else {}
 
     def _draw(self, on_proposal: OnProposal) -> Candidate:
         rng = random.Random(derive_seed(self._seed, "candidate", self._asked))
@@ -222,12 +277,6 @@ class Search:
             out.append((proposal, verdict))
         return None
 
-    def _drift(self, child: Proposal) -> None:
-        """A silent mutation: the child computes what its parent does, so it takes over its scores, place and age."""
-        for individual in self._population:
-            if individual.index == child.parent:
-                individual.genome = child.genome
-
     def _judge(self, proposal: Proposal) -> Rejection | str:
         """What protocols say; most mutations hit an inactive node, and such a child need not be looked at again."""
         key = proposal.genome.key
@@ -239,7 +288,7 @@ class Search:
         if verdict in self._seen:
             first = self._seen[verdict]
             if first == proposal.parent:
-                self._drift(proposal)
+                self._population.drift(proposal.parent, proposal.genome)
             return silent(first) if first == proposal.parent else repeats(first)
         if rejection := self._probe(proposal.genome):
             self._verdicts[key] = rejection
@@ -249,23 +298,16 @@ class Search:
         settings = self._settings
         if first and self._asked < len(self._initial):
             return Proposal(self._initial[self._asked], None, "initial")
-        young = self._asked < settings.initial_random or not self._population
+        young = self._asked < settings.initial_random or not self._population.members
         if young or rng.random() < settings.random_injection:
             return Proposal(self._space.sample(rng), None, "random")
-        parent = self._select(rng)
+        parent = self._population.parent(rng, self._levels)
         child, operator = mutate(parent.genome, self._space, rng, point=settings.point_mutation)
         return Proposal(child, parent.index, operator)
 
-    def _select(self, rng: random.Random) -> Individual:
-        if self._settings.algorithm == "nsga2":
-            if not self._crowded:  # once for all proposals between two results
-                selection.assign_crowding(self._population)
-                self._crowded = True
-            return selection.crowded_winner(self._population, rng)
-        size = selection.tournament_size(self._settings.tournament, len(self._population))
-        if self._settings.winner == "average":
-            return selection.average_winner(self._population, size, rng)
-        return selection.pareto_winner(self._population, size, rng)
+
+def _name(asked: Candidate | Remeasurement) -> str:
+    return f"candidate {asked.index}" if isinstance(asked, Candidate) else asked.label
 
 
 def screen_failed(error: Exception) -> Rejection:

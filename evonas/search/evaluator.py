@@ -259,6 +259,25 @@ def evaluator_from_config(config: SearchConfig) -> Evaluator:
     )
 
 
+def evaluators_from_config(config: SearchConfig) -> tuple[Evaluator, ...]:
+    """The evaluator of a search, and one for each of the conditions under which layers race; all share their data.
+
+    Raises:
+        InputError: as ``evaluator_from_config``.
+    """
+    conditions = config.racing.conditions
+    tasks = (*config.tasks, *(task for each in conditions for task in each.tasks))
+    whole, first = evaluator_from_config(config.model_copy(update={"tasks": tasks})), len(config.tasks)
+    search = replace(whole, tasks=whole.tasks[:first])
+    evaluators, done = [search], first
+    for each in conditions:
+        own = whole.tasks[done : done + len(each.tasks)] or search.tasks
+        training = each.training(config.training)
+        evaluators.append(replace(search, tasks=own, training=training, rungs=(), objectives=()))
+        done += len(each.tasks)
+    return tuple(evaluators)
+
+
 def _thinned(losses: list[float], total: int) -> tuple[tuple[int, float], ...]:
     """A few (step, loss) points of a training of ``total`` steps; a shorter one has the first of them.
 

@@ -4,7 +4,7 @@ Both give the same numbers: an evaluation uses a fixed number of threads and dep
 configuration.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -13,7 +13,7 @@ from evonas.config import SearchConfig
 from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
 from evonas.runs.workers import Failure, Submitted, Workers, note, threads
-from evonas.search.evaluator import Evaluator, evaluator_from_config
+from evonas.search.evaluator import Evaluator, evaluators_from_config
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.search.rungs import Hurdle
 from evonas.search.training import OnStep, Step, unobserved
@@ -57,16 +57,21 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationJob:
-    """One evaluation, as it travels to a worker: the arguments of ``Evaluator``, and a ``label`` for people."""
+    """One evaluation, as it travels to a worker: the arguments of ``Evaluator``, and a ``label`` for people.
+
+    ``conditions`` are those under which a race measures layers, by number; 0 for those of the search.
+    """
 
     genome: Genome
     gated: bool = True
     hurdles: tuple[Hurdle, ...] = ()
     seed: int | None = None
     label: str = ""
+    conditions: int = 0
 
-    def run(self, evaluator: Evaluator, on_step: OnStep = unobserved) -> Evaluation:
-        """Evaluate the genome."""
+    def run(self, evaluators: Sequence[Evaluator], on_step: OnStep = unobserved) -> Evaluation:
+        """Evaluate the genome with the evaluator of the job's conditions."""
+        evaluator = evaluators[self.conditions]
         return evaluator(self.genome, gated=self.gated, hurdles=self.hurdles, seed=self.seed, on_step=on_step)
 
 
@@ -95,12 +100,18 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """Evaluates when a result is waited for. An evaluation that raises ends the run: there is nobody to contain it."""
+    """Evaluates when a result is waited for. An evaluation that raises ends the run: there is nobody to contain it.
+
+    Args:
+        evaluator: of the search.
+        threads: of torch, for each evaluation.
+        rounds: evaluators for the conditions of a race, in their order.
+    """
 
     eager = False
 
-    def __init__(self, evaluator: Evaluator, threads: int) -> None:
-        self._evaluator, self._threads = evaluator, threads
+    def __init__(self, evaluator: Evaluator, threads: int, rounds: Sequence[Evaluator] = ()) -> None:
+        self._evaluators, self._threads = (evaluator, *rounds), threads
         self._doing = ""
 
     def submit(self, job: EvaluationJob) -> Pending:
@@ -120,7 +131,7 @@ class InProcess:
         try:
             tick()
             with threads(self._threads):
-                return job.run(self._evaluator, on_step)
+                return job.run(self._evaluators, on_step)
         finally:
             self._doing = ""
 
@@ -205,8 +216,8 @@ class _InWorker:
 
 def evaluations(config: SearchConfig) -> Callable[[EvaluationJob], Evaluation]:
     """What does jobs in a worker."""
-    evaluator = evaluator_from_config(config)
-    return lambda job: job.run(evaluator, lambda step: note(f"{job.label}: {step}", often=True))
+    evaluators = evaluators_from_config(config)
+    return lambda job: job.run(evaluators, lambda step: note(f"{job.label}: {step}", often=True))
 
 
 def make_executor(config: SearchConfig) -> Executor:
@@ -215,7 +226,7 @@ def make_executor(config: SearchConfig) -> Executor:
     Raises:
         InputError: the data or architectures of the search cannot be had; found before any worker starts.
     """
-    evaluator = evaluator_from_config(config)
+    evaluator, *rounds = evaluators_from_config(config)
     if config.execution.workers == 1:
-        return InProcess(evaluator, config.execution.threads)
+        return InProcess(evaluator, config.execution.threads, rounds)
     return LocalPool(config)

@@ -31,6 +31,7 @@ class Individual:
         steps: training steps at which the objectives were taken; only equal ones can be compared.
         fitness: all objectives and extras, for dominance.
         extras: objectives beside those of tasks; none for a layer that was not trained in full.
+        level: the mean that is believed in, after measurements beside that of the search.
     """
 
     index: int
@@ -39,6 +40,7 @@ class Individual:
     steps: int
     fitness: Any
     extras: Mapping[str, float] = field(default_factory=dict)
+    level: float | None = None
 
     @classmethod
     def of(
@@ -57,5 +59,17 @@ class Individual:
 
     @property
     def mean(self) -> float:
-        """Mean over tasks, extras left out."""
-        return sum(self.objectives.values()) / len(self.objectives)
+        """Mean over tasks, extras left out; that which is believed in, if there is one."""
+        return sum(self.objectives.values()) / len(self.objectives) if self.level is None else self.level
+
+    def believe(self, level: float) -> None:
+        """Go by another mean from now on.
+
+        Every objective is moved by the same amount for dominance: measurements under other conditions say how good the
+        layer is, and those of the search say on which of its tasks.
+        """
+        self.level = None
+        moved = level - self.mean
+        values = (*(value + moved for value in self.objectives.values()), *self.extras.values())
+        self.fitness = type(self.fitness)(values)
+        self.level = level

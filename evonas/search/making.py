@@ -3,13 +3,14 @@
 from evonas.config import SearchConfig
 from evonas.errors import InputError
 from evonas.extensions import load_extensions
-from evonas.graph.catalogue import from_catalogue, parse_layer
+from evonas.graph.catalogue import CATALOGUE, from_catalogue, parse_layer
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.search.engine import Search
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Evaluation
 from evonas.search.protocols import Screens
+from evonas.search.racing import Race
 from evonas.search.rungs import Ladder
 from evonas.tasks.architectures import require_blocks
 
@@ -22,7 +23,7 @@ def require_searchable(config: SearchConfig) -> None:
             none of the space, test images to score on, or a package that is not installed.
     """
     load_extensions(config.extensions)
-    for task in config.tasks:
+    for task in (*config.tasks, *(task for each in config.racing.conditions for task in each.tasks)):
         require_blocks(task.architecture)
     for name in config.baselines:
         from_catalogue(name, "baselines")
@@ -39,7 +40,7 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
 
     Args:
         config: all of it.
-        reference: the evaluation whose curve the rungs go by.
+        reference: the evaluation of the baseline whose curve the rungs go by, and which a race measures in each round.
 
     Raises:
         InputError: an unknown extension, primitive, index set or screen, or an initial layer that is none of the space.
@@ -49,7 +50,19 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
     screens = Screens(config.protocols, config.layer)
     ladder = Ladder(config.rungs, reference)
     initial = [_initial(text, space) for text in config.evolution.initial]
-    return Search(space, config.evolution, config.seed, screens, screens.probe, ladder=ladder, initial=initial)
+    known = {CATALOGUE[name].key: CATALOGUE[name] for name in config.baselines if name in CATALOGUE}
+    race = Race(config.racing, reference.mean if reference else None) if config.racing.every else None
+    return Search(
+        space,
+        config.evolution,
+        config.seed,
+        screens,
+        screens.probe,
+        ladder=ladder,
+        initial=initial,
+        race=race,
+        reference=None if reference is None else known.get(reference.key),
+    )
 
 
 def _initial(text: str, space: SearchSpace) -> Genome:

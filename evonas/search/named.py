@@ -10,7 +10,7 @@ from evonas.graph.catalogue import CATALOGUE, KNOWN, is_expression, known_layout
 from evonas.graph.genome import Genome
 from evonas.layer.export import export
 from evonas.runs.folder import RunFolder
-from evonas.search.ranking import Entry, ranking, scores_text, undominated
+from evonas.search.ranking import Entry, ranking, undominated
 from evonas.search.reranked import reranked
 
 
@@ -122,7 +122,7 @@ def export_layer(layer: NamedLayer, path: Path) -> Path:
 
 def named_entry(run: RunFolder, entry: Entry) -> NamedLayer:
     """The layer of an entry in the ranking of a run, lowered as the run lowered it."""
-    scores = scores_text(entry.evaluation)
+    scores = entry.scores_text
     settings = run.config()
     provenance = (
         f"run {run.path.name}, rank {entry.rank}, candidate {entry.candidate}; "

@@ -186,9 +186,28 @@ class Candidate:
     @property
     def origins(self) -> dict[str, Origin]:
         """Who proposed what was drawn on the way to it from outside, by the subject under which it is archived."""
-        found = {
-            f"{self.index}/{attempt}": out.origin
-            for attempt, (out, _) in enumerate(self.screened_out)
-            if out.origin is not None
-        }
-        return found | ({str(self.index): self.proposal.origin} if self.proposal.origin is not None else {})
+        drawn = {f"{self.index}/{attempt}": out for attempt, (out, _) in enumerate(self.screened_out)}
+        drawn[str(self.index)] = self.proposal
+        return {subject: proposal.origin for subject, proposal in drawn.items() if proposal.origin is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Remeasurement:
+    """A layer that is measured again, in a round of a race.
+
+    Attributes:
+        position: its place in the order of asking, in which candidates are counted too.
+        round: 1, 2, ...; the conditions are the same for all layers of a round.
+        candidate: index of the layer's candidate; None for the baseline that a race refers to.
+        genome: the layer.
+    """
+
+    position: int
+    round: int
+    candidate: int | None
+    genome: Genome
+
+    @property
+    def label(self) -> str:
+        """What it is, for people."""
+        return f"{'reference' if self.candidate is None else f'candidate {self.candidate}'} in round {self.round}"

@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from evonas.errors import InputError
@@ -13,6 +13,9 @@ from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
 from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.outcome import Evaluation
+from evonas.search.posterior import Posterior
+from evonas.search.racing import Race
+from evonas.search.shrinkage import Found, Shrinkage, shrinkage
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -25,6 +28,7 @@ class Entry:
         layer: the layer, inactive nodes removed; or its text, where an extension that it needs is not loaded.
         evaluation: its scores, or why it has none.
         candidate: index of the candidate in the run; None for a baseline.
+        posterior: what is believed of it, where the search measured its best layers again.
     """
 
     rank: int
@@ -32,15 +36,28 @@ class Entry:
     layer: "Genome | UnreadLayer"
     evaluation: Evaluation
     candidate: int | None = None
+    posterior: Posterior | None = None
 
     def __repr__(self) -> str:
         mean = self.evaluation.mean
-        return f"Entry({self.name}, {self.formula!r}, mean {'-' if mean is None else f'{mean:.4f}'})"
+        believed = f", posterior {self.posterior}" if self.posterior else ""
+        return f"Entry({self.name}, {self.formula!r}, mean {'-' if mean is None else f'{mean:.4f}'}{believed})"
 
     def _repr_html_(self) -> str:
-        scores = scores_text(self.evaluation)
+        scores = self.scores_text
         drawn = "" if isinstance(self.layer, UnreadLayer) else self.layer._repr_html_()
         return f"<p>{html.escape(f'{self.name}: {scores}')}</p>" + (drawn or f"<p>{html.escape(self.formula)}</p>")
+
+    @property
+    def score(self) -> float | None:
+        """What layers are ranked by: the posterior mean where there is one, else the mean over tasks."""
+        return self.posterior.mean if self.posterior else self.evaluation.mean
+
+    @property
+    def scores_text(self) -> str:
+        """Scores by task, and what is believed after further measurements, for people."""
+        believed = f"; posterior mean {self.posterior}" if self.posterior else ""
+        return scores_text(self.evaluation) + believed
 
     @property
     def genome(self) -> Genome:
@@ -86,6 +103,7 @@ class Entry:
             "mean": self.evaluation.mean,
             "extras": dict(self.evaluation.extras),
             "rates": dict(self.evaluation.rates),
+            "posterior": asdict(self.posterior) if self.posterior else None,
         }
 
     def _description(self) -> dict[str, str | None]:
@@ -136,14 +154,46 @@ def describe(genome: Genome) -> dict[str, str]:
 
 
 def ranking(run: RunFolder, count: int | None = None) -> list[Entry]:
-    """The scored layers of a run by mean objective, best first; earlier candidates first among equals."""
+    """The scored layers of a run, best first; earlier candidates first among equals.
+
+    They go by their mean objective; by posterior mean, where the search measured its best layers again. Of relatives,
+    which share what is believed of them, the one that was measured comes first.
+    """
     with Archive.open(run.require().archive_file, read_only=True) as archive:
-        scored = archive.scored()
-    scored.sort(key=lambda found: (-(found[2].mean or 0.0), found[0]))
+        scored, measured = archive.scored(), archive.race()
+        known = archive.baselines().values() if measured else ()
+    if not measured:
+        scored.sort(key=lambda found: (-(found[2].mean or 0.0), found[0]))
+        return [
+            Entry(rank, f"#{rank}", _read(run, rank, text), evaluation, candidate)
+            for rank, (candidate, text, evaluation) in enumerate(scored[:count], 1)
+        ]
+    layers = {candidate: _read(run, 0, text) for candidate, text, _ in scored}
+    race = Race(reference=next((evaluation.mean for evaluation in known if evaluation.mean is not None), None))
+    for candidate, _, evaluation in scored:
+        layer = layers[candidate]
+        family = evaluation.key if isinstance(layer, UnreadLayer) else layer.family
+        race.found(candidate, family, evaluation.mean or 0.0)
+    for round_, index, evaluation in measured:
+        race.ask(round_, index)
+        race.tell(round_, index, evaluation.mean)
+    beliefs, order = race.beliefs(), race.order()
+    scores = {candidate: (text, evaluation) for candidate, text, evaluation in scored}
     return [
-        Entry(rank, f"#{rank}", _read(run, rank, text), evaluation, candidate)
-        for rank, (candidate, text, evaluation) in enumerate(scored[:count], 1)
+        Entry(rank, f"#{rank}", _read(run, rank, scores[index][0]), scores[index][1], index, beliefs[index])
+        for rank, index in enumerate(order[:count], 1)
     ]
+
+
+def shrinkage_of(entries: Sequence[Entry]) -> Shrinkage | None:
+    """How much the best layers of a whole ranking fell, where they were measured again."""
+    return shrinkage(
+        [
+            Found(entry.group, entry.evaluation.mean, entry.posterior)
+            for entry in entries
+            if entry.posterior is not None and entry.evaluation.mean is not None
+        ]
+    )
 
 
 def _read(run: RunFolder, rank: int, text: str) -> Genome | UnreadLayer:

@@ -22,6 +22,7 @@ SETTINGS = {  # of each table that a comparison does not read, something that is
     "protocols": "screens = []",
     "rungs": "steps = [2]",
     "objectives": "parameters = true",
+    "racing": "every = 5",
     "evolution": "window = 3",
     "budget": "minutes = 1",
     "rerank": "top = 3",
