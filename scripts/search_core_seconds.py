@@ -43,6 +43,11 @@ class Charging:
         if not recorded:
             self._note("candidate", candidate.index)
 
+    def measured(self, measurement: Any, _evaluation: Any, *, recorded: bool) -> None:
+        """A layer was measured again."""
+        if not recorded:
+            self._note("measurement", measurement.position)
+
     def _note(self, kind: str, what: object) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps({kind: what, "core_seconds": round(self.clock.seconds, 2)}) + "\n")

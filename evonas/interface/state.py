@@ -1,7 +1,6 @@
 """How a search stands, as data: what whoever proposes layers to it wants to know."""
 
 import time
-from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
@@ -25,8 +24,6 @@ from evonas.search.ranking import baselines, ranking, undominated
 FORMAT = "evonas-state/1"
 EXAMPLES = 3  # layers for each reason of a rejection
 WAITING, SCORED, REJECTED, SCREENED_OUT, REFUSED = "waiting", "scored", "rejected", "screened out", "refused"
-
-Records = Sequence[tuple[Candidate, Evaluation]]
 
 
 def state_of(run: RunFolder, count: int = 10) -> dict[str, Any]:
@@ -53,7 +50,7 @@ def state_of(run: RunFolder, count: int = 10) -> dict[str, Any]:
             "budget": _budget(archive, settings, len(records), running=state == RUNNING),
             "space": _space(settings),
             "objectives": _objectives(settings),
-            "window": _window(archive, settings, records, count),
+            "window": _window(archive, settings, count),
             "rejections": _rejections(archive),
             "tried": [_tried(*record) for record in reversed(records[-count:])],
         }
@@ -107,14 +104,14 @@ def _objectives(settings: SearchConfig) -> dict[str, str]:
     return tasks | {name: f"{each.meaning}, {each.direction}" for name, each in extras.items()}
 
 
-def _window(archive: Archive, settings: SearchConfig, records: Records, count: int) -> dict[str, Any]:
+def _window(archive: Archive, settings: SearchConfig, count: int) -> dict[str, Any]:
     """Those that can become parents once all recorded results are known to the search."""
     known = archive.baselines()
     trained = (known[name] for name in settings.baselines if name in known and not known[name].rejection)
     search = make_search(settings, next(trained, None))
-    for candidate, evaluation in records:
-        search.ask(candidate)
-        search.tell(candidate.index, evaluation)
+    for what, evaluation in archive.in_order():
+        search.ask(what)
+        search.tell(what.index if isinstance(what, Candidate) else what, evaluation)
     members = sorted(search.population, key=lambda member: (-member.steps, -member.mean, member.index))
     return {"size": len(members), "layers": [_member(member) for member in members[:count]]}
 

@@ -208,10 +208,10 @@ class Archive:
         """Round, candidate (None: the reference) and evaluation of every measurement of a race, in order."""
         return [(round_, candidate, evaluation) for _, round_, candidate, _, evaluation in self._measurements()]
 
-    def in_order(self) -> Iterator[tuple[Candidate | Remeasurement, Evaluation]]:
-        """All that a search was told of, in the order of asking, with the proposals that were screened out."""
+    def in_order(self, *, screened_out: bool = False) -> Iterator[tuple[Candidate | Remeasurement, Evaluation]]:
+        """All that a search was told of, in the order of asking; with the proposals screened out if asked for."""
         measured = {measurement.position: (measurement, found) for measurement, found in self.measurements()}
-        candidates, position = self.records(screened_out=True), 0
+        candidates, position = self.records(screened_out=screened_out), 0
         while True:
             told = measured.get(position) or next(candidates, None)
             if told is None:
@@ -320,8 +320,7 @@ class Archive:
 
     def content(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that does not depend on clocks: equal for two runs of the same search."""
-        return {name: sorted(self._db.execute(query), key=repr) for name, query in _CONTENT.items()
-        }
+        return {name: sorted(self._db.execute(query), key=repr) for name, query in _CONTENT.items()}
 
     def _insert_evaluation(self, subject: str, evaluation: Evaluation) -> None:
         objectives = json.dumps(dict(evaluation.objectives)) if evaluation.objectives else None

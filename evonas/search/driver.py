@@ -142,7 +142,7 @@ class _Session:
             self._baselines.append(_Asked(name, Known(known[name]), known[name]))
             for watcher in self.watchers:
                 watcher.baseline(name, known[name])
-        for what, evaluation in self.archive.in_order():
+        for what, evaluation in self.archive.in_order(screened_out=True):
             search = self._made()
             assert search is not None, "the baseline that rungs and races go by is recorded before any candidate"
             if not search.may_ask:

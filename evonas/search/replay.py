@@ -86,10 +86,15 @@ _Content = Mapping[str, list[tuple[Any, ...]]]
 
 
 def _differences(mine: _Content, theirs: _Content, common: int) -> Iterator[int]:
-    """The candidates below a number of which two archives hold different rows; -1 is a baseline."""
+    """The candidates below a number of which two archives hold different rows; -1 is a baseline.
+
+    A measurement of a race belongs to the candidate that follows it.
+    """
+    places = sorted({row[0] for content in (mine, theirs) for row in content["measurements"]})
+    follows = {f"measurement:{place}": place - before for before, place in enumerate(places)}
     for name in mine:
         for row in {*mine[name]} ^ {*theirs[name]}:
-            subject = str(row[0]).partition("/")[0]
-            number = int(subject) if subject.isdecimal() else -1
+            subject = f"measurement:{row[0]}" if name == "measurements" else str(row[0]).partition("/")[0]
+            number = int(subject) if subject.isdecimal() else follows.get(subject, -1)
             if number < common:
                 yield number

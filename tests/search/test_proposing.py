@@ -144,6 +144,9 @@ class Script:
     def baseline(self, name: str, evaluation: Evaluation) -> None:
         """Nothing is to be done."""
 
+    def measured(self, *_: object, **__: object) -> None:
+        """Nothing is to be done."""
+
     def told(self, candidate: Candidate, _: Evaluation, *, recorded: bool) -> None:
         if not recorded and candidate.index in self.doing:
             self.doing.pop(candidate.index)()
@@ -181,11 +184,12 @@ def handed_in(run: Path) -> list[str]:
     return [origin.note for candidate, _ in records(run) for origin in candidate.origins.values()]
 
 
+@pytest.mark.parametrize("racing", [0, 3])
 @pytest.mark.parametrize("look_ahead", [1, 3, 8])
 @pytest.mark.parametrize("algorithm", ["tournament", "nsga2"])
-def test_a_replay_needs_no_proposer_and_is_equal(algorithm: str, look_ahead: int, tmp_path: Path) -> None:
+def test_a_replay_needs_no_proposer_and_is_equal(algorithm: str, look_ahead: int, racing: int, tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
-    changes = (f"evolution.look_ahead={look_ahead}", f"evolution.algorithm={algorithm}")
+    changes = (f"evolution.look_ahead={look_ahead}", f"evolution.algorithm={algorithm}", f"racing.every={racing}")
     settings = new_run(old, *changes)
     script = {2: hand_in(old, PASS[0], *FAIL), 9: hand_in(old, "x - x"), 10: hand_in(old, PASS[2], PASS[1])}
     assert conducted(old, settings, Script(script))[0] is Ending.BUDGET

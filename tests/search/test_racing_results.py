@@ -86,7 +86,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 def records(run: RunFolder) -> Iterator[tuple[Candidate | Remeasurement, Evaluation]]:
     with Archive.open(run.archive_file, read_only=True) as archive:
-        yield from archive.in_order()
+        yield from archive.in_order(screened_out=True)
 
 
 def told(run: RunFolder) -> Race:
