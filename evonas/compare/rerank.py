@@ -69,7 +69,9 @@ def rerank_settings(config: SearchConfig) -> SearchConfig:
     known = _baselines(config)
     if config.rerank.margin_over not in {None, *known}:
         raise InputError("rerank.margin_over", f"no baseline {config.rerank.margin_over!r}", accepted=", ".join(known))
-    training = config.training.model_copy(update={"steps": config.rerank.steps or config.training.steps})
+    rerank, rates = config.rerank, config.rerank.learning_rates
+    changes = {"steps": rerank.steps or config.training.steps} | ({"learning_rates": rates} if rates else {})
+    training = config.training.model_copy(update=changes)
     tasks = config.rerank.tasks or config.tasks
     task_names(tasks)
     return config.model_copy(update={"training": training, "tasks": tasks})

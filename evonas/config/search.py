@@ -225,6 +225,8 @@ class RerankConfig(Section):
     """Seeds of weights and batches; they follow that of the search, which is not among them."""
     steps: Annotated[int, Field(ge=0)] = 0
     """Training steps. 0: `training.steps`."""
+    learning_rates: tuple[Positive, ...] = ()
+    """Learning rates, of which the best one counts on every task. Empty: as in `[training]`."""
     margin_over: str | None = None
     """A baseline: layers are chosen and ranked by their smallest gain over it on any task. Not set: by the mean over
     tasks, which one task with a weak baseline can dominate."""
