@@ -103,6 +103,12 @@ class Law:
         """Whether a size lies within the measured range."""
         return self.smallest <= size <= self.largest
 
+    @property
+    def turns_within(self) -> bool:
+        """Whether the whole interval of the zero lies within the measured range."""
+        bounds = (self.turn.low, self.turn.high) if self.turn else (None, None)
+        return all(bound is not None and self.measured(bound) for bound in bounds)
+
     def at(self, size: float) -> Interval:
         """The line at a size, with the interval of its value there."""
         x = math.log2(size / self.base)

@@ -35,6 +35,7 @@ from evonas.search.outcome import Evaluation, Rejection
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
 pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
 
+LONG = Place("all_cnn", "steps", 400.0)
 S0, BN = CATALOGUE["evonorm-s0"], CATALOGUE["bn-relu"]
 Outcome = tuple[int, str, str]
 SETTINGS: dict[str, Any] = {
@@ -283,7 +284,9 @@ def test_the_law_that_was_put_in_comes_out(run: Run) -> None:
     assert law.turn is not None
     assert law.turn.size == pytest.approx(25.0, rel=0.3)
     said = claims(found)
-    assert any(line.startswith("From 100 steps to 400 steps it is better than bn-relu") for line in said.claimed)
+    (line,) = [line for line in said.claimed if line.startswith("From 100 steps to 400 steps it is better")]
+    intervals = [found.against[0].networks[0].gains[place].joint for place in (Place("all_cnn"), LONG)]
+    assert all(each is not None and f"{abs(each.mean):.2f}" in line for each in intervals)
     assert any(
         line.startswith("The gain rises by") and "each doubling of the training length" in line for line in said.claimed
     )
@@ -299,6 +302,8 @@ def test_a_sign_that_turns_is_claimed_with_where(run: Run) -> None:
     zero = float(line.split("about ")[1].split()[0])
     assert zero == pytest.approx(100 * 2**0.4, rel=0.15)
     assert any(line.startswith("From 25 steps to 100 steps it is worse") for line in claims(found).claimed)
+    (row,) = certificate_report(found).tables[1].cells()
+    assert row[-1].startswith(f"{zero:g} steps [")
     down = run(Made(lawful(lambda spec: -0.05 * doublings(spec) - 0.02)), settings(seed=2))
     assert any("below it is better than bn-relu, above it is worse." in line for line in claims(down).claimed)
 
@@ -307,7 +312,22 @@ def test_a_zero_beyond_the_measured_sizes_is_not_claimed(run: Run) -> None:
     found = run(Made(lawful(lambda spec: 0.2 + 0.02 * doublings(spec))))
     assert not any("turns" in line for line in claims(found).claimed)
     (line,) = [line for line in claims(found).not_claimed if line.startswith("Where the sign turns")]
+    (row,) = certificate_report(found).tables[1].cells()
+    assert row[-1] == "not within the measured range"
     assert "not within the measured range (extrapolated, the line would cross zero at about" in line
+
+
+def test_a_zero_whose_interval_leaves_the_measured_sizes_is_not_claimed(run: Run) -> None:
+    found = run(Made(lawful(lambda spec: 0.02 * doublings(spec) + 0.039, noise=0.004)), settings(ladder={"seeds": 9}))
+    law = found.against[0].networks[0].laws["steps"]
+    assert law is not None
+    assert law.turn is not None
+    assert law.measured(law.turn.size)
+    assert not law.turns_within
+    assert not any("turns" in line for line in claims(found).claimed)
+    assert any("with an interval beyond the measured range" in line for line in claims(found).not_claimed)
+    (row,) = certificate_report(found).tables[1].cells()
+    assert row[-1].startswith("not shown: ")
 
 
 def test_gains_that_do_not_follow_a_line_have_no_law(run: Run) -> None:

@@ -39,7 +39,7 @@ class Axis:
 
     def of(self, size: float) -> str:
         """A size in words."""
-        return self.words.format(size)
+        return f"the base {self.name}" if self.network and size == 1 else self.words.format(size)
 
 
 AXES: Mapping[str, Axis] = MappingProxyType(

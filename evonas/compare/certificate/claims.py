@@ -68,7 +68,7 @@ def _claimed(certificate: Certificate, against: Against, found: NetworkGains) ->
         law = found.laws[axis.name]
         if law and law.better_than_constant and not _misfits(law):
             yield _slope(axis, law)
-            if _turns(law):
+            if law.turns_within:
                 yield _turn(axis, law, against.baseline)
 
 
@@ -78,13 +78,10 @@ def _better_or_worse(axis: Axis, gains: Sequence[tuple[float, Gain]], baseline: 
     bounds = [bound for each in intervals for bound in (each.low, each.high) if bound is not None]
     smallest, largest = gains[0][0], gains[-1][0]
     if len(gains) == 1:
-        return (
-            f"With {axis.of(smallest)} it is {word} than {baseline}, by {means[0]:.2f} points "
-            f"[{min(bounds):+.2f}, {max(bounds):+.2f}]."
-        )
+        return f"With {axis.of(smallest)} it is {word} than {baseline}: the gain is {_points(gains[0][1].joint)}."
     return (
         f"From {axis.of(smallest)} to {axis.of(largest)} it is {word} than {baseline} at each of the {len(gains)} "
-        f"sizes measured, by {means[0]:.2f} to {means[-1]:.2f} points (intervals within "
+        f"sizes measured, by {means[0]:.2f} to {means[-1]:.2f} points (intervals of the gain within "
         f"[{min(bounds):+.2f}, {max(bounds):+.2f}])."
     )
 
@@ -132,7 +129,7 @@ def _not_claimed(certificate: Certificate, against: Against, found: NetworkGains
                 f"That the gain depends on the {axis.doubling}: the line is not better than a constant, its slope is "
                 f"{_points(law.slope)} for each doubling."
             )
-        elif not _turns(law):
+        elif not law.turns_within:
             yield f"Where the sign turns along the {axis.doubling}: {_why_no_turn(axis, law)}."
         sizes = list(ladder.along(found.network, axis.name))
         yield f"Anything below {axis.of(sizes[0])} or above {axis.of(sizes[-1])}, which was not measured."
@@ -169,13 +166,6 @@ def _along(certificate: Certificate, found: NetworkGains, axis: Axis) -> list[tu
 
 def _misfits(law: Law) -> bool:
     return law.misfit is not None and law.misfit < MISFIT
-
-
-def _turns(law: Law) -> bool:
-    """Whether the line surely crosses zero between the smallest and the largest size."""
-    turn = law.turn
-    bounds = (turn.low, turn.high) if turn else (None, None)
-    return all(bound is not None and law.measured(bound) for bound in bounds)
 
 
 def _why_no_turn(axis: Axis, law: Law) -> str:

@@ -147,8 +147,10 @@ def _turn(name: str, law: Law | None) -> str:
     turn, axis = law.turn, AXES[name]
     if not law.measured(turn.size):
         return "not within the measured range"
-    bounds = ", ".join(f"{bound:.3g}" for bound in (turn.low, turn.high) if bound is not None)
-    return f"{axis.of(float(f'{turn.size:.3g}'))} [{bounds}]"
+    about = axis.of(float(f"{turn.size:.2g}"))
+    if not law.turns_within:
+        return f"not shown: {about}, interval beyond the measured range"
+    return f"{about} [{turn.low:,.3g}, {turn.high:,.3g}]"
 
 
 def _trainings(certificate: Certificate) -> Table:
