@@ -24,6 +24,7 @@ from evonas.search.budget import Clock
 from evonas.search.driver import drive
 from evonas.search.execution import make_executor
 from evonas.search.making import require_searchable
+from evonas.search.outcome import Remeasurement
 from evonas.search.start import Request, create_run, prepare
 
 
@@ -44,6 +45,11 @@ class Charging:
             self._note("candidate", candidate.index)
 
     def measured(self, measurement: Any, _evaluation: Any, *, recorded: bool) -> None:
+        """A layer was measured again."""
+        if not recorded:
+            self._note("measurement", measurement.position)
+
+    def measured(self, measurement: Remeasurement, _evaluation: Any, *, recorded: bool) -> None:
         """A layer was measured again."""
         if not recorded:
             self._note("measurement", measurement.position)
