@@ -1,14 +1,14 @@
 """How a paired difference depends on a size: a straight line in the logarithm of the size, and where its sign turns.
 
-All differences of a family share one variance, estimated within sizes and pooled over them, so that a size with three
-seeds borrows precision from the others. Sizes must have been measured under seeds of their own: then their means are
-independent.
+The variance of a difference is estimated within sizes and pooled over all sizes of a family, so that a size with three
+seeds borrows precision from the others; where its own estimate is larger, that one counts, since some sizes are noisier
+than others. Sizes must have been measured under seeds of their own: then their means are independent.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, variance
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from evonas.report.statistics import LEVEL, Interval
 
 Line = tuple[float, float]
+Errors = tuple[float, float, float]  # variances and covariance of the two numbers of a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +26,22 @@ class Spread:
     variance: float
     freedom: int
 
-    def half_width(self, share: float, level: float) -> float | None:
-        """Half of Student's interval of an estimate whose variance is ``share`` times that of one difference."""
+    def half_width(self, squared_error: float, level: float) -> float | None:
+        """Half of Student's interval of an estimate with this variance."""
         if not self.freedom:
             return None
         from scipy import stats  # takes long to import, and most readers of this module never get here
 
         quantile = float(stats.t.ppf((1 + level) / 2, self.freedom))
-        return quantile * math.sqrt(max(0.0, share) * self.variance)
+        return quantile * math.sqrt(max(0.0, squared_error))
+
+    def of(self, values: Sequence[float]) -> float:
+        """The variance of one of these differences: the pooled one or their own, whichever is larger."""
+        return max(self.variance, variance(values)) if len(values) > 1 else self.variance
 
     def interval(self, values: Sequence[float], level: float = LEVEL) -> Interval:
         """Of the mean of some differences."""
-        return _around(fmean(values), self.half_width(1 / len(values), level), len(values))
+        return _around(fmean(values), self.half_width(self.of(values) / len(values), level), len(values))
 
 
 def pooled_spread(groups: Iterable[Sequence[float]]) -> Spread:
@@ -67,7 +72,7 @@ class Turn:
 class Law:
     """The line ``g = a + b log2(size / base)`` through mean differences, by weighted least squares.
 
-    The weight of a size is its number of differences, as all have one variance.
+    The weight of a size is its number of differences: weights by estimated variances would be too noisy.
 
     Attributes:
         base: the size at which the line has the value ``a``.
@@ -79,8 +84,8 @@ class Law:
         turn: where the line crosses zero; None for a level line.
         misfit: how probable deviations from the line are that are at least as large as those seen, were the line true
             (F test of lack of fit); None with two sizes, or without a spread.
-        share: the variances and the covariance of ``a`` and ``b``, as shares of the variance of one difference.
-        spread: that variance.
+        errors: the variance of ``a``, its covariance with ``b``, and the variance of ``b``.
+        spread: of single differences.
     """
 
     base: float
@@ -91,7 +96,7 @@ class Law:
     slope: Interval
     turn: Turn | None
     misfit: float | None
-    share: tuple[float, float, float]
+    errors: Errors
     spread: Spread
 
     @property
@@ -112,7 +117,7 @@ class Law:
     def at(self, size: float) -> Interval:
         """The line at a size, with the interval of its value there."""
         x = math.log2(size / self.base)
-        variance_a, covariance, variance_b = self.share
+        variance_a, covariance, variance_b = self.errors
         half = self.spread.half_width(variance_a + 2 * x * covariance + x * x * variance_b, self.level)
         return _around(self.at_base.mean + self.slope.mean * x, half, self.at_base.count)
 
@@ -132,38 +137,39 @@ def fit_law(points: Mapping[float, Sequence[float]], base: float, spread: Spread
     x = np.log2(np.array(list(kept)) / base)
     means = np.array([fmean(values) for values in kept.values()])
     counts = np.array([len(values) for values in kept.values()], dtype=float)
+    errors_of_means = np.array([spread.of(values) for values in kept.values()]) / counts
     design = np.stack([np.ones_like(x), x], axis=1)
-    inverse = np.linalg.inv(design.T @ (counts[:, None] * design))
-    a, b = (float(value) for value in inverse @ design.T @ (counts * means))
-    share = (float(inverse[0, 0]), float(inverse[0, 1]), float(inverse[1, 1]))
+    solve = np.linalg.inv(design.T @ (counts[:, None] * design)) @ (design.T * counts)
+    a, b = (float(value) for value in solve @ means)
+    covariances = solve @ (errors_of_means[:, None] * solve.T)
+    errors = (float(covariances[0, 0]), float(covariances[0, 1]), float(covariances[1, 1]))
     count = int(counts.sum())
     return Law(
         base=base,
         smallest=min(kept),
         largest=max(kept),
         level=level,
-        at_base=_around(a, spread.half_width(share[0], level), count),
-        slope=_around(b, spread.half_width(share[2], level), count),
-        turn=_turn((a, b), share, spread, level, base),
-        misfit=_misfit(means - a - b * x, counts, spread),
-        share=share,
+        at_base=_around(a, spread.half_width(errors[0], level), count),
+        slope=_around(b, spread.half_width(errors[2], level), count),
+        turn=_turn((a, b), errors, spread, level, base),
+        misfit=_misfit(means - a - b * x, errors_of_means, spread),
+        errors=errors,
         spread=spread,
     )
 
 
-def _misfit(deviations: NDArray[np.float64], counts: NDArray[np.float64], spread: Spread) -> float | None:
+def _misfit(deviations: NDArray[np.float64], errors_of_means: NDArray[np.float64], spread: Spread) -> float | None:
     freedom = len(deviations) - 2
     if freedom < 1 or not spread.freedom:
         return None
-    squares = float((counts * deviations**2).sum()) / freedom
-    if not spread.variance:
-        return 0.0 if squares > 1e-18 else 1.0
+    if not errors_of_means.all():
+        return 0.0 if np.abs(deviations).max() > 1e-9 else 1.0
     from scipy import stats
 
-    return float(stats.f.sf(squares / spread.variance, freedom, spread.freedom))
+    return float(stats.f.sf(float((deviations**2 / errors_of_means).sum()) / freedom, freedom, spread.freedom))
 
 
-def _turn(line: Line, share: tuple[float, float, float], spread: Spread, level: float, base: float) -> Turn | None:
+def _turn(line: Line, errors: Errors, spread: Spread, level: float, base: float) -> Turn | None:
     """The zero of the line, and all sizes at which the interval of the line's value holds zero (Fieller 1954)."""
     a, b = line
     if not b:
@@ -172,7 +178,7 @@ def _turn(line: Line, share: tuple[float, float, float], spread: Spread, level: 
     unit = spread.half_width(1.0, level)
     if unit is None:
         return _turned(zero, None, None, base)
-    variance_a, covariance, variance_b = (unit * unit * each for each in share)
+    variance_a, covariance, variance_b = (unit * unit * each for each in errors)
     square, middle, constant = b * b - variance_b, a * b - covariance, a * a - variance_a
     if square <= 0:
         return _turned(zero, None, None, base)

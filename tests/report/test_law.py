@@ -83,15 +83,15 @@ def test_intervals_cover_what_they_say(level: float) -> None:
             hits[name] += low is None or high is None or low <= true <= high  # no bounds rule nothing out
     error = 4 * math.sqrt(level * (1 - level) / repetitions)
     for name, count in hits.items():
-        assert count / repetitions == pytest.approx(level, abs=error), name
+        assert level - error <= count / repetitions <= level + 0.12, name  # the larger variance counts, hence more
 
 
-def test_the_share_of_false_slopes_and_of_false_misfits_is_what_it_should_be() -> None:
+def test_no_more_slopes_and_misfits_are_false_than_should_be() -> None:
     rng, repetitions = np.random.default_rng(2), 800
     laws = [fitted(simulated(rng, 1.0, 0.0)) for _ in range(repetitions)]
     error = 4 * math.sqrt(0.05 * 0.95 / repetitions)
-    assert fmean(law.better_than_constant for law in laws) == pytest.approx(0.05, abs=error)
-    assert fmean(law.misfit is not None and law.misfit < 0.05 for law in laws) == pytest.approx(0.05, abs=error)
+    assert 0.005 < fmean(law.better_than_constant for law in laws) <= 0.05 + error
+    assert 0.005 < fmean(law.misfit is not None and law.misfit < 0.05 for law in laws) <= 0.05 + error
 
 
 def test_a_bent_law_is_no_line() -> None:
@@ -124,11 +124,29 @@ def test_a_turn_beyond_the_measured_sizes_is_not_measured() -> None:
     assert law.measured(300.0)
 
 
-def test_the_misfit_is_the_f_test_of_lack_of_fit() -> None:
-    points = simulated(np.random.default_rng(5), 1.0, 1.0)
+def test_the_misfit_is_the_f_test_of_lack_of_fit_where_all_spreads_are_the_same() -> None:
+    points = {75.0: [0.0, 1.0, 2.0], 300.0: [2.5, 3.5, 4.5], 1200.0: [1.0, 2.0, 3.0]}
     law = fitted(points)
     x = np.array([math.log2(size / BASE) for size in points for _ in range(3)])
     y = np.concatenate(list(points.values()))
     residual = float(((y - np.polyval(np.polyfit(x, y, 1), x)) ** 2).sum())
-    pure = sum(float(np.var(values) * 3) for values in points.values())
+    pure = 3 * 2.0
     assert law.misfit == pytest.approx(float(stats.f.sf((residual - pure) / (pure / 6), 1, 6)))
+    regression = stats.linregress(x, y)
+    assert law.slope.high is not None
+    half = float(stats.t.ppf(0.975, 6)) * math.sqrt(1.0 / 24)  # variance 1; the sum of squares of x is 24
+    assert law.slope.high - law.slope.mean == pytest.approx(half)
+    assert law.slope.mean == pytest.approx(regression.slope)
+
+
+def test_a_noisy_size_has_its_own_spread() -> None:
+    """Oracle: variances by hand."""
+    points = [[-3.0, 3.0], [0.0, 0.2], [0.0, 0.2]]
+    spread = pooled_spread(points)
+    assert spread.variance == pytest.approx((18 + 0.02 + 0.02) / 3)
+    assert spread.of(points[0]) == pytest.approx(18.0)
+    assert spread.of(points[1]) == spread.of([1.0]) == spread.variance
+    wide, narrow = (spread.interval(values) for values in points[:2])
+    assert wide.high is not None
+    assert narrow.high is not None
+    assert (wide.high - wide.mean) / (narrow.high - narrow.mean) == pytest.approx(math.sqrt(18.0 / spread.variance))

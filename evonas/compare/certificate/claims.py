@@ -154,8 +154,8 @@ def general_limits(certificate: Certificate) -> list[str]:
         f"There are {certificate.intervals} intervals: one for each gain, and two for each line, of its slope and of "
         f"its zero. Each has the level {100 * certificate.joint_level:.2f} %, so that all of them hold together in at "
         "least 95 of 100 repetitions (Bonferroni).",
-        "The differences of a network are taken to have one variance at all its points; each point has seeds of its "
-        "own.",
+        "The variance of a difference is pooled over the points of a network; where a point's own is larger, that one "
+        "counts. Each point has seeds of its own.",
     ]
 
 
