@@ -72,29 +72,31 @@ def compared(run: RunFolder) -> list[str]:
             theirs, recorded = archive.content(), archive.told()
     except (InputError, sqlite3.Error) as error:
         return [f"{old.path} cannot be compared with: {error}"]
-    common = min(told, recorded)
-    first = min(_differences(mine, theirs, common), default=None)
-    if first is not None:
+    first = min((*_missing(mine, theirs), *_missing(theirs, mine)), default=told)
+    if first < min(told, recorded):
         where = "a baseline" if first < 0 else f"candidate {first}"
         return [f"the replay differs from {old.path} from {where} on: code, versions or hardware are not the same"]
     if told < recorded:
         return [f"the first {told} of {recorded} candidates are replayed, and equal to those of {old.path}"]
-    return [f"the replay is equal to {old.path}: {recorded} candidates with all that was screened out"]
+    return [
+        f"the replay is equal to {old.path}: {recorded} candidates with all that was screened out or measured again"
+    ]
 
 
 _Content = Mapping[str, list[tuple[Any, ...]]]
 
 
-def _differences(mine: _Content, theirs: _Content, common: int) -> Iterator[int]:
-    """The candidates below a number of which two archives hold different rows; -1 is a baseline.
+def _missing(mine: _Content, theirs: _Content) -> Iterator[int]:
+    """The candidates of which one archive holds rows that another lacks; -1 is a baseline.
 
-    A measurement of a race belongs to the candidate that follows it.
+    What a race measured again counts as part of the candidate that was drawn next.
     """
-    places = sorted({row[0] for content in (mine, theirs) for row in content["measurements"]})
-    follows = {f"measurement:{place}": place - before for before, place in enumerate(places)}
+    positions = sorted(row[0] for row in mine["measurements"])
+    next_after = {position: position - count for count, position in enumerate(positions)}
     for name in mine:
-        for row in {*mine[name]} ^ {*theirs[name]}:
-            subject = f"measurement:{row[0]}" if name == "measurements" else str(row[0]).partition("/")[0]
-            number = int(subject) if subject.isdecimal() else follows.get(subject, -1)
-            if number < common:
-                yield number
+        for row in {*mine[name]}.difference(theirs[name]):
+            kind, _, place = str(row[0]).rpartition(":")
+            if name == "measurements" or kind == "measurement":
+                yield next_after[int(place)]
+            else:
+                yield -1 if kind else int(place.partition("/")[0])

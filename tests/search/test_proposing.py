@@ -4,8 +4,10 @@ Evaluations are a cheap deterministic function of the layer here. Oracles: the a
 layers that were handed in; a search that was handed nothing.
 """
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -136,18 +138,23 @@ class Killed(BaseException):
 
 
 class Script:
-    """A watcher that does something when so many candidates are recorded, once each."""
+    """A watcher that does something when so many candidates are recorded, once each, or dies behind one.
 
-    def __init__(self, doing: dict[int, Callable[[], object]]) -> None:
-        self.doing = doing
+    That is when a race has measured something again behind that candidate.
+    """
+
+    def __init__(self, doing: dict[int, Callable[[], object]], dies_behind: int | None = None) -> None:
+        self.doing, self.dies_behind, self.last = doing, dies_behind, -1
 
     def baseline(self, name: str, evaluation: Evaluation) -> None:
         """Nothing is to be done."""
 
-    def measured(self, *_: object, **__: object) -> None:
-        """Nothing is to be done."""
+    def measured(self, *_: object, recorded: bool) -> None:
+        if not recorded and self.last == self.dies_behind:
+            raise Killed
 
     def told(self, candidate: Candidate, _: Evaluation, *, recorded: bool) -> None:
+        self.last = candidate.index
         if not recorded and candidate.index in self.doing:
             self.doing.pop(candidate.index)()
 
@@ -203,9 +210,35 @@ def test_a_replay_needs_no_proposer_and_is_equal(algorithm: str, look_ahead: int
     assert conducted(new, settings)[0] is Ending.BUDGET
     assert same_content(old / "archive.sqlite", new / "archive.sqlite")
     assert replay.compared(RunFolder(new)) == [
-        f"the replay is equal to {old}: 24 candidates with all that was screened out"
+        f"the replay is equal to {old}: 24 candidates with all that was screened out or measured again"
     ]
     assert replay.compared(RunFolder(old)) == []
+
+
+@pytest.mark.parametrize("dies_behind", [None, 21, 22])
+def test_a_replay_measures_again_what_a_race_did(dies_behind: int | None, tmp_path: Path) -> None:
+    """Also where the old run ended with something measured behind its last candidate."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    changes = ("racing.every=2", "racing.elites=0.6", "evolution.look_ahead=2")
+    settings = new_run(old, *changes)
+    script: dict[int, Callable[[], object]] = {n: hand_in(old, f) for n, f in zip((1, 6, 9), PASS, strict=False)}
+    with pytest.raises(Killed) if dies_behind else nullcontext():
+        conducted(old, settings, Script(script, dies_behind))
+    told = len(records(old))
+    with Archive.open(old / "archive.sqlite", read_only=True) as archive:
+        measured = archive.measurements()
+    assert len(measured) > 3
+    assert (measured[-1][0].position > told + len(measured) - 2) == bool(dies_behind)
+    settings = replay.as_far_as_recorded(RunFolder(old), settings)
+    create_run(new, settings, RunFolder(old))
+    conducted(new, settings)
+    (said,) = replay.compared(RunFolder(new))
+    assert said.startswith(f"the replay is equal to {old}: {told} candidates")
+    wrong = measured[1][0].position
+    with closing(sqlite3.connect(new / "archive.sqlite")) as file, file:
+        file.execute("UPDATE evaluations SET objectives = '{}' WHERE subject = ?", (f"measurement:{wrong}",))
+    (said,) = replay.compared(RunFolder(new))
+    assert f"from candidate {wrong - 1} on" in said
 
 
 def test_a_replay_that_is_killed_goes_on_without_the_old_run(tmp_path: Path) -> None:
