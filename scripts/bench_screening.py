@@ -65,7 +65,8 @@ def search(graphs: int, seed: int) -> Counter[str]:
     while outcomes.total() < graphs:
         candidate = run.ask()
         outcomes["passed"] += 1
-        outcomes.update(rejection.stage for _, rejection in candidate.screened_out)
+        for (stage, _), count in candidate.reasons.items():
+            outcomes[stage] += count
         run.tell(candidate.index, Evaluation(candidate.genome.key, seed, rejection=Rejection("quality", "benchmark")))
     return outcomes
 

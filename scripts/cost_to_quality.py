@@ -185,11 +185,13 @@ def _charge(result: Result, seconds: float) -> None:
 
 def _count(result: Result, candidate: Candidate, evaluation: Evaluation) -> None:
     result.candidates += 1
-    result.screened_out += len(candidate.screened_out)
+    result.screened_out += candidate.reasons.total()
     result.trained_in_full += bool(evaluation.objectives)
-    rejections = [r for _, r in candidate.screened_out] + ([evaluation.rejection] if evaluation.rejection else [])
-    for rejection in rejections:
-        result.rejections[rejection.stage] = result.rejections.get(rejection.stage, 0) + 1
+    reasons = candidate.reasons
+    if evaluation.rejection is not None:
+        reasons[evaluation.rejection.stage, evaluation.rejection.reason] += 1
+    for (stage, _), count in reasons.items():
+        result.rejections[stage] = result.rejections.get(stage, 0) + count
 
 
 def _rules(settings: SearchConfig) -> str:

@@ -44,11 +44,6 @@ class Charging:
         if not recorded:
             self._note("candidate", candidate.index)
 
-    def measured(self, measurement: Any, _evaluation: Any, *, recorded: bool) -> None:
-        """A layer was measured again."""
-        if not recorded:
-            self._note("measurement", measurement.position)
-
     def measured(self, measurement: Remeasurement, _evaluation: Any, *, recorded: bool) -> None:
         """A layer was measured again."""
         if not recorded:

@@ -190,7 +190,8 @@ class EvolutionConfig(Section):
     winner: Literal["pareto", "average"] = "pareto"
     """Who wins a tournament: a random layer of its Pareto front, `pareto`; or the best mean score, `average`."""
     random_injection: Fraction = 0.5
-    """Share of candidates that are drawn at random instead of mutated."""
+    """Share of proposals that are drawn at random instead of mutated. Few of them pass the screens, so that there are
+    fewer among the candidates; with a guide it is the share of its pools."""
     point_mutation: Fraction = 0.0
     """Share of mutations that change one operation or input of a node; the others draw the whole node anew, as
     published."""
@@ -199,6 +200,14 @@ class EvolutionConfig(Section):
     look_ahead: PositiveInt = 16
     """Candidates that are open at once: number n is drawn knowing the results up to n - look_ahead. More workers than
     this are idle."""
+    guide: Literal["none", "surrogate"] = "none"
+    """`surrogate` predicts from the results so far how layers will do, and chooses candidates among many proposals."""
+    unguided: Fraction = 0.25
+    """Share of candidates that are drawn without the guide."""
+    pool: PositiveInt = 64
+    """Proposals that pass the screens, each a new function, among which the guide chooses a candidate."""
+    refit: PositiveInt = 16
+    """Results after which the guide is fitted anew."""
     max_proposals: PositiveInt = 10_000
     """The search gives up after this many proposals without a new layer."""
     initial: tuple[str, ...] = ()

@@ -91,7 +91,8 @@ class SearchProgress:
         self._evaluated += 1
         self._new += not recorded
         self._core_seconds += evaluation.seconds * self._threads
-        self._rejections.update(r.stage for _, r in candidate.screened_out)
+        for (stage, _), count in candidate.reasons.items():
+            self._rejections[stage] += count
         if evaluation.rejection is not None:
             self._rejections[f"{evaluation.rejection.stage}: {evaluation.rejection.reason}"] += 1
         mean = evaluation.mean

@@ -111,7 +111,8 @@ class Run:
                     **(posterior(candidate.index) if any(believed.values()) else {}),
                     "stage": evaluation.rejection.stage if evaluation.rejection else None,
                     "reason": evaluation.rejection.reason if evaluation.rejection else None,
-                    "screened_out": len(candidate.screened_out),
+                    "screened_out": candidate.reasons.total(),
+                    "predicted": candidate.prediction.mean if candidate.prediction else None,
                     "steps": evaluation.steps,
                     "seconds": evaluation.seconds,
                 }

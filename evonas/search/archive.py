@@ -17,7 +17,16 @@ from typing import Any, Self
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.runs.log import LOGGER
-from evonas.search.outcome import Candidate, Evaluation, HandedIn, Origin, Proposal, Rejection, Remeasurement
+from evonas.search.outcome import (
+    Candidate,
+    Evaluation,
+    HandedIn,
+    Origin,
+    Prediction,
+    Proposal,
+    Rejection,
+    Remeasurement,
+)
 
 FORMAT = 2
 
@@ -50,6 +59,10 @@ _LATER = {  # tables that archives of earlier versions lack
     "origins": "subject TEXT PRIMARY KEY, id TEXT NOT NULL, proposer TEXT NOT NULL, note TEXT NOT NULL",
     "measurements": "position INTEGER PRIMARY KEY, round INTEGER NOT NULL, candidate INTEGER, key TEXT NOT NULL, "
     "genome TEXT NOT NULL, conditions TEXT NOT NULL",
+    "predictions": "candidate INTEGER PRIMARY KEY, mean REAL NOT NULL, deviation REAL NOT NULL, "
+    "improvement REAL NOT NULL",
+    "screened_counts": "candidate INTEGER NOT NULL, stage TEXT NOT NULL, reason TEXT NOT NULL, "
+    "count INTEGER NOT NULL, PRIMARY KEY (candidate, stage, reason)",
 }
 
 # what two runs of the same configuration, seed and look-ahead have in common; the rest depends on clocks
@@ -57,6 +70,7 @@ _CONTENT = {
     name: f"SELECT * FROM {name}"
     for name in ("candidates", "evaluations", "rejections", "rungs", "rates", "screened_out", "measurements")
 }
+_CONTENT |= {name: f"SELECT * FROM {name}" for name in ("predictions", "screened_counts")}
 _CONTENT["extras"] = "SELECT * FROM extras WHERE objective != 'latency'"
 _CONTENT["origins"] = "SELECT subject, proposer, note FROM origins"
 
@@ -146,6 +160,11 @@ class Archive:
                     (candidate.index, attempt, out.genome.to_text(), out.parent, out.operator),
                 )
                 self._insert_rejection(f"{candidate.index}/{attempt}", out.genome.key, rejection)
+            if candidate.prediction is not None:
+                expected = (candidate.index, *asdict(candidate.prediction).values())
+                self._db.execute("INSERT INTO predictions VALUES (?, ?, ?, ?)", expected)
+            counts = [(candidate.index, *why, count) for why, count in candidate.counts.items()]
+            self._db.executemany("INSERT INTO screened_counts VALUES (?, ?, ?, ?)", counts)
             self._insert_evaluation(str(candidate.index), evaluation)
             origins = [(subject, origin.id, origin.by, origin.note) for subject, origin in candidate.origins.items()]
             self._db.executemany("INSERT INTO origins VALUES (?, ?, ?, ?)", origins)
@@ -195,7 +214,9 @@ class Archive:
         for index, text, parent, operator, fingerprint in rows.fetchall():
             proposal = Proposal(Genome.from_text(text), parent, operator, origins.get(str(index)))
             out = self._screened_out(index, origins) if screened_out else ()
-            yield Candidate(index, proposal, fingerprint, out), self._evaluation(str(index))
+            counts = self._counts(index) if screened_out else {}
+            candidate = Candidate(index, proposal, fingerprint, out, self._prediction(index), counts)
+            yield candidate, self._evaluation(str(index))
 
     def measurements(self) -> list[tuple[Remeasurement, Evaluation]]:
         """What a race measured, in order; its genomes must be known."""
@@ -248,6 +269,15 @@ class Archive:
             for attempt, (g, p, o, *r) in enumerate(rows.fetchall())
         )
 
+    def _prediction(self, candidate: int) -> Prediction | None:
+        query = "SELECT mean, deviation, improvement FROM predictions WHERE candidate = ?"
+        row = self._db.execute(query, (candidate,)).fetchone()
+        return Prediction(*row) if row else None
+
+    def _counts(self, candidate: int) -> dict[tuple[str, str], int]:
+        query = "SELECT stage, reason, count FROM screened_counts WHERE candidate = ?"
+        return {(stage, reason): count for stage, reason, count in self._db.execute(query, (candidate,))}
+
     def baselines(self) -> dict[str, Evaluation]:
         """The evaluations of the catalogue layers, by name."""
         rows = self._db.execute("SELECT subject FROM evaluations WHERE subject LIKE 'baseline:%' ORDER BY rowid")
@@ -258,7 +288,10 @@ class Archive:
         rows = self._db.execute(
             "SELECT stage, reason, count(*) FROM rejections WHERE subject NOT LIKE '%:%' GROUP BY stage, reason"
         )
-        return Counter({(stage, reason): count for stage, reason, count in rows})
+        counts = Counter({(stage, reason): count for stage, reason, count in rows})
+        for stage, reason, count in self._db.execute("SELECT stage, reason, count FROM screened_counts"):
+            counts[stage, reason] += count
+        return counts
 
     def handed_in(self) -> list[HandedIn]:
         """The proposals from outside that are recorded, in the order of drawing, and what became of each."""

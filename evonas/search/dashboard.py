@@ -11,10 +11,11 @@ from evonas.config.section import dump
 from evonas.report.board import Board, Layout
 from evonas.report.table import Table
 from evonas.search import sessions
+from evonas.search.guide.fidelity import Fidelity
 from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.lineage import Told, ended, line_of, lineage_table
 from evonas.search.objectives import OBJECTIVES
-from evonas.search.outcome import Candidate, Evaluation, Rejection, Remeasurement
+from evonas.search.outcome import Candidate, Evaluation, Remeasurement
 from evonas.search.race_board import RaceBoard
 from evonas.search.selection import pareto_front
 
@@ -34,7 +35,8 @@ class SearchBoard:
     Scalars have one step per told candidate: ``objective/mean``, ``objective/<task>`` and ``objective/<extra>``, each
     with the best so far, the mean of the window and every baseline as lines; ``funnel`` with a line for how far
     proposals came; ``rejections/<stage>``, ``core-seconds/<what became of the candidate>`` and
-    ``speed/evaluations_per_second``. ``objective_by_core-seconds/mean`` has core-seconds as its steps.
+    ``speed/evaluations_per_second``; of guided searches also
+    ``guide/rank_correlation``. ``objective_by_core-seconds/mean`` has core-seconds as its steps.
     """
 
     def __init__(self, board: Board, config: SearchConfig) -> None:
@@ -43,6 +45,7 @@ class SearchBoard:
         self._threads, self._with_cache = config.execution.threads, bool(config.execution.cache)
         self._baselines: dict[str, Evaluation] = {}
         self._told: dict[int, Told] = {}
+        self._fidelity = Fidelity()
         self._scored: list[Individual] = []
         self._front: list[Individual] = []
         self._bests: dict[str, float] = {}
@@ -110,6 +113,7 @@ class SearchBoard:
         means = {n: e.mean for n, e in self._baselines.items() if e.mean is not None}
         history = [told.evaluation.mean for told in self._told.values()]
         self._board.figure("best/progress", draw_progress(history, baselines=means, label=MEAN), step)
+        self._write_predictions(step)
         rows = tuple((stage, reason, count) for (stage, reason), count in self._rejections.most_common())
         self._board.text("rejections", Table(("stage", "reason", "proposals"), rows).markdown(), step)
         if self._scored:
@@ -134,16 +138,26 @@ class SearchBoard:
             self._race = RaceBoard(self._board, next((mean for mean in means if mean is not None), None))
         return self._race
 
+    def _write_predictions(self, step: int) -> None:
+        from evonas.report.pictures import draw_predictions
+
+        if points := self._fidelity.points:
+            found = self._fidelity.correlation
+            said = "" if found is None else f"; rank correlation {found:.2f} of the latest"
+            picture = draw_predictions(points, subtitle=f"{len(points)} candidates that it chose{said}")
+            self._board.figure("guide/predicted_and_measured", picture, step)
+
     def _core_seconds(self, evaluation: Evaluation) -> float:
         return evaluation.seconds * self._threads
 
     def _count(self, candidate: Candidate, evaluation: Evaluation) -> None:
-        self._proposed += 1 + len(candidate.screened_out)
+        self._fidelity.tell(candidate, evaluation)
+        reasons = candidate.reasons
+        self._proposed += 1 + reasons.total()
         self._reused += evaluation.reused
-        rejections: list[Rejection] = [rejection for _, rejection in candidate.screened_out]
+        self._rejections.update(reasons)
         if evaluation.rejection is not None:
-            rejections.append(evaluation.rejection)
-        self._rejections.update((r.stage, r.reason) for r in rejections)
+            self._rejections[evaluation.rejection.stage, evaluation.rejection.reason] += 1
         self._told[candidate.index] = Told(candidate.index, candidate.proposal, evaluation)
         self._seconds[ended(evaluation)] += self._core_seconds(evaluation)
 
@@ -184,6 +198,8 @@ class SearchBoard:
             values["speed/reused_evaluations"] = self._reused
         values |= {f"rejections/{stage}": count for stage, count in in_stages.items()}
         values |= {f"core-seconds/{end}": seconds for end, seconds in self._seconds.items()}
+        if (correlation := self._fidelity.correlation) is not None:
+            values["guide/rank_correlation"] = correlation
         if self._best is not None:
             values |= {f"objective/{name}": best for name, best in {"mean": self._best.mean, **self._bests}.items()}
             self._parts[BY_COST].scalar(sessions.BY_COST, self._best.mean, self._spent)

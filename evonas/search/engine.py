@@ -11,10 +11,13 @@ from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.graph.variation import mutate
 from evonas.search import selection
+from evonas.search.guide.pool import STAGE as GUIDE
+from evonas.search.guide.pool import Pool
+from evonas.search.guide.surrogate import Surrogate
 from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.outcome import Candidate, Evaluation, Origin, Proposal, Rejection, Remeasurement, one_line
 from evonas.search.population import Population
-from evonas.search.protocols import repeats, silent
+from evonas.search.protocols import EQUIVALENCE, repeats, silent
 from evonas.search.racing import Race
 from evonas.search.rungs import STAGE as RUNGS
 from evonas.search.rungs import Hurdle, Ladder, furthest, scores_at
@@ -23,6 +26,10 @@ from evonas.seeding import derive_seed
 Screen = Callable[[Genome], Rejection | str]
 Probe = Callable[[Genome], Rejection | None]
 OnProposal = Callable[[int], None]
+
+_OF_THE_MOMENT = (EQUIVALENCE, GUIDE, "execution")  # stages of rejections that are not of the layer alone
+MOST_VERDICTS = 100_000  # kept at a time; a guided search screens hundreds of proposals for each candidate
+PATIENCE = 100  # proposals of one kind, random or mutants, for a place in a pool
 
 
 def _nothing(_: int) -> None:
@@ -66,6 +73,7 @@ class Search:
         initial: the first candidates' layers.
         race: which layers are measured again, and what is believed of each; without one, none are.
         reference: the baseline that a race measures in every round.
+        guide: chooses among proposals; without one, the first that passes screens and probe is the candidate.
     """
 
     def __init__(
@@ -80,16 +88,18 @@ class Search:
         initial: Sequence[Genome] = (),
         race: Race | None = None,
         reference: Genome | None = None,
+        guide: Surrogate | None = None,
     ) -> None:
         self._space, self._settings, self._seed = space, settings or EvolutionConfig(), seed
         self._screen, self._probe = screen, probe
-        self._ladder, self._initial = ladder, tuple(initial)
+        self._ladder, self._initial, self._guide = ladder, tuple(initial), guide
         self._proposed: deque[Proposal] = deque()  # from outside, and not drawn yet
         self._race, self._reference = race, reference
         self._asked = self._measured = 0  # candidates and measurements that were given out
         self._open: deque[Candidate | Remeasurement] = deque()
         self._seen: dict[str, int] = {}
-        self._verdicts: dict[str, Rejection | str] = {}  # of screens and probe, by content key
+        self._verdicts: dict[str, Rejection | str] = {}  # of the screens, by content key
+        self._failed: dict[str, Rejection] = {}  # what the probe rejected, by content key
         self._population = Population(self._settings)
         self._scored: dict[int, Genome] = {}  # of candidates that a race may measure
         self._front: list[Individual] = []
@@ -213,6 +223,8 @@ class Search:
         for proposal, rejection in candidate.screened_out if replayed else ():
             if rejection == silent(proposal.parent):
                 self._population.drift(proposal.parent, proposal.genome)
+            elif rejection.stage not in _OF_THE_MOMENT:  # a pool takes no layer that is known to fail the probe
+                self._failed[proposal.genome.key] = rejection
         if candidate.fingerprint:
             self._seen.setdefault(candidate.fingerprint, candidate.index)
 
@@ -230,6 +242,8 @@ class Search:
             self._population.admit(individual, self._levels)
         elif (steps := parental_steps(evaluation)) and self._settings.algorithm == "tournament":
             self._population.admit(Individual.of(index, genome, scores_at(evaluation, steps), steps))
+        if self._guide is not None:
+            self._guide.tell(candidate, evaluation, self._levels)
 
     def _measurement(self) -> Remeasurement | None:
         """The measurement that is due now, if there is one."""
@@ -250,12 +264,19 @@ class Search:
         out: list[tuple[Proposal, Rejection]] = []
         if (candidate := self._draw_proposed(out, on_proposal)) is not None:
             return candidate
+        counts: dict[tuple[str, str], int] = {}
+        if self._guide is not None and self._may_guide and rng.random() >= self._settings.unguided:
+            pool = self._pool(rng, on_proposal)
+            chosen = pool.choose(self._guide, self._probed)
+            out, counts = [*out, *pool.screened_out], pool.counts
+            if chosen is not None:
+                return Candidate(self._asked, *chosen, tuple(out), pool.prediction, counts)
         for _ in range(self._settings.max_proposals):
             on_proposal(len(out))
             proposal = self._propose(rng, first=not out)
             verdict = self._judge(proposal)
             if isinstance(verdict, str):
-                return Candidate(self._asked, proposal, verdict, tuple(out))
+                return Candidate(self._asked, proposal, verdict, tuple(out), counts=counts)
             out.append((proposal, verdict))
         raise SearchExhaustedError(
             f"no new layer in {self._settings.max_proposals} proposals after {self._asked} candidates"
@@ -277,10 +298,44 @@ class Search:
             out.append((proposal, verdict))
         return None
 
+    @property
+    def _may_guide(self) -> bool:
+        first = max(self._settings.initial_random, len(self._initial))
+        return self._asked >= first and self._guide is not None and self._guide.fitted_to > 0
+
+    def _pool(self, rng: random.Random, on_proposal: OnProposal) -> Pool:
+        """Proposals that pass the screens, among which the share of random ones is ``random_injection``."""
+        pool, settings = Pool(), self._settings
+        while len(pool.members) < settings.pool and pool.proposed < settings.max_proposals:
+            fresh = not self._population.members or rng.random() < settings.random_injection
+            for _ in range(PATIENCE):  # few random ones pass: one look at each draw would leave hardly any of them
+                on_proposal(pool.proposed)
+                proposal = self._random(rng) if fresh else self._mutant(rng)
+                if pool.take(proposal, self._screened(proposal)):
+                    break
+        return pool
+
     def _judge(self, proposal: Proposal) -> Rejection | str:
-        """What protocols say; most mutations hit an inactive node, and such a child need not be looked at again."""
+        """What screens and probe say."""
+        verdict = self._screened(proposal)
+        rejection = self._probed(proposal.genome) if isinstance(verdict, str) else None
+        return rejection or verdict
+
+    def _probed(self, genome: Genome) -> Rejection | None:
+        """What the probe says of a layer that passed the screens."""
+        rejection = self._probe(genome)
+        if rejection is not None:
+            self._failed[genome.key] = rejection
+        return rejection
+
+    def _screened(self, proposal: Proposal) -> Rejection | str:
+        """What screens say; most mutations hit an inactive node, and such a child need not be looked at again."""
         key = proposal.genome.key
+        if key in self._failed:
+            return self._failed[key]
         if key not in self._verdicts:
+            if len(self._verdicts) >= MOST_VERDICTS:
+                self._verdicts.clear()
             self._verdicts[key] = self._screen(proposal.genome)
         verdict = self._verdicts[key]
         if isinstance(verdict, Rejection):
@@ -290,9 +345,7 @@ class Search:
             if first == proposal.parent:
                 self._population.drift(proposal.parent, proposal.genome)
             return silent(first) if first == proposal.parent else repeats(first)
-        if rejection := self._probe(proposal.genome):
-            self._verdicts[key] = rejection
-        return self._verdicts[key]
+        return verdict
 
     def _propose(self, rng: random.Random, *, first: bool) -> Proposal:
         settings = self._settings
@@ -300,9 +353,15 @@ class Search:
             return Proposal(self._initial[self._asked], None, "initial")
         young = self._asked < settings.initial_random or not self._population.members
         if young or rng.random() < settings.random_injection:
-            return Proposal(self._space.sample(rng), None, "random")
+            return self._random(rng)
+        return self._mutant(rng)
+
+    def _random(self, rng: random.Random) -> Proposal:
+        return Proposal(self._space.sample(rng), None, "random")
+
+    def _mutant(self, rng: random.Random) -> Proposal:
         parent = self._population.parent(rng, self._levels)
-        child, operator = mutate(parent.genome, self._space, rng, point=settings.point_mutation)
+        child, operator = mutate(parent.genome, self._space, rng, point=self._settings.point_mutation)
         return Proposal(child, parent.index, operator)
 
 

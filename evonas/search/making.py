@@ -7,6 +7,7 @@ from evonas.graph.catalogue import CATALOGUE, from_catalogue, parse_layer
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.search.engine import Search
+from evonas.search.guide.surrogate import Surrogate
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Evaluation
 from evonas.search.protocols import Screens
@@ -62,7 +63,15 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
         initial=initial,
         race=race,
         reference=None if reference is None else known.get(reference.key),
+        guide=make_guide(config),
     )
+
+
+def make_guide(config: SearchConfig) -> Surrogate | None:
+    """What chooses among proposals by the results so far, if a configuration wants it."""
+    if config.evolution.guide == "none":
+        return None
+    return Surrogate(config.seed, config.layer.eps, config.evolution.refit)
 
 
 def _initial(text: str, space: SearchSpace) -> Genome:

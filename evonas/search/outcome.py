@@ -1,5 +1,6 @@
 """What is recorded of a candidate: where it came from, and how it ended."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -163,6 +164,21 @@ class HandedIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a guide expected of a layer before it was trained; see ``evonas.search.guide``.
+
+    Attributes:
+        mean: expected -ln of the share of the evaluated layers that are better.
+        deviation: standard deviation of that.
+        improvement: expected improvement over the good ones among the evaluated layers, by which it was chosen.
+    """
+
+    mean: float
+    deviation: float
+    improvement: float
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A proposal that passed the screens and is to be evaluated.
 
@@ -171,12 +187,21 @@ class Candidate:
         proposal: the genome and its origin.
         fingerprint: hash of what the layer computes.
         screened_out: proposals drawn before this one that did not pass, each with its reason.
+        prediction: what the guide expected of it; None if it was not chosen by one.
+        counts: how many more proposals did not pass, by stage and reason; those of a guided draw are not all kept.
     """
 
     index: int
     proposal: Proposal
     fingerprint: str
     screened_out: tuple[tuple[Proposal, Rejection], ...] = ()
+    prediction: Prediction | None = None
+    counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> Counter[tuple[str, str]]:
+        """How many proposals before this one did not pass, by stage and reason."""
+        return Counter((r.stage, r.reason) for _, r in self.screened_out) + Counter(self.counts)
 
     @property
     def genome(self) -> Genome:

@@ -5,7 +5,7 @@ does. So all inputs of a probe, whatever their shapes and scales, lie end to end
 operation is one call for all of them, and a moment one weighted count over segments that never join two inputs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -50,6 +50,10 @@ class Sample:
 class Probe:
     """The inputs of some samples as one vector.
 
+    Args:
+        samples: the inputs; they are drawn from their seeds, unless they are given.
+        initial: the initial nodes by name for each sample, in its full shape, instead of drawn ones.
+
     Attributes:
         samples: what lies in the vector, in order.
         initial: the initial nodes, each as a vector.
@@ -57,12 +61,12 @@ class Probe:
         weights: 1 over the size of its sample, for each element: weighted sums are means over samples.
     """
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
+    def __init__(self, samples: Sequence[Sample], initial: Sequence[Mapping[str, Array]] = ()) -> None:
         self.samples = tuple(samples)
         ends = np.cumsum([prod(sample.shape) for sample in samples]).tolist()
         self.parts = tuple(slice(start, end) for start, end in zip([0, *ends], ends, strict=False))
         self.weights = np.concatenate([np.full(prod(s.shape), 1 / prod(s.shape)) for s in samples])
-        drawn = [_draw(sample) for sample in samples]
+        drawn = initial or [_draw(sample) for sample in samples]
         self.initial = {name: np.concatenate([values[name].ravel() for values in drawn]) for name in INITIAL_NODES}
         self._averages: dict[str, Average] = {}  # over index sets, made when they are first needed
 

@@ -12,7 +12,7 @@ from archives import same_content
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.search.archive import Archive
-from evonas.search.outcome import Candidate, Evaluation, Proposal, Rejection
+from evonas.search.outcome import Candidate, Evaluation, Prediction, Proposal, Rejection
 
 GENOME = CATALOGUE["evonorm-s0"]
 OUT = (
@@ -40,6 +40,36 @@ def candidate(index: int) -> Candidate:
 @pytest.fixture
 def archive(tmp_path: Path) -> Archive:
     return Archive.create(tmp_path / "archive.sqlite")
+
+
+def test_predictions_and_counts_come_back_and_are_content(archive: Archive, tmp_path: Path) -> None:
+    counts = {("structure", "no input"): 5, ("numerics", "output is not finite"): 1}
+    guided = replace(candidate(0), prediction=Prediction(1.5, 0.25, 1e-9), counts=counts)
+    archive.record(guided, SCORED)
+    archive.record(candidate(1), REJECTED)
+    assert [c for c, _ in archive.records(screened_out=True)] == [guided, candidate(1)]
+    assert archive.rejection_counts()["structure", "no input"] == 5 + 2
+    assert archive.rejection_counts()["numerics", "output is not finite"] == 1
+    with Archive.create(tmp_path / "blind.sqlite") as other:
+        other.record(candidate(0), SCORED)
+        other.record(candidate(1), REJECTED)
+        assert not same_content(tmp_path / "archive.sqlite", tmp_path / "blind.sqlite")
+
+
+def test_an_archive_from_before_there_were_guides_is_read_and_gone_on_with(archive: Archive, tmp_path: Path) -> None:
+    path = tmp_path / "archive.sqlite"
+    archive.record(candidate(0), SCORED)
+    archive.close()
+    with sqlite3.connect(path) as old:
+        old.executescript("DROP TABLE predictions; DROP TABLE screened_counts")
+    with Archive.open(path, read_only=True) as again:
+        assert [c for c, _ in again.records(screened_out=True)] == [candidate(0)]
+        assert again.rejection_counts() == {("structure", "no input"): 1, ("equivalence", "same"): 1}
+        assert again.content()["predictions"] == []
+    guided = replace(candidate(1), prediction=Prediction(1.5, 0.25, 0.5), counts={("structure", "no"): 2})
+    with Archive.open(path) as again:
+        again.record(guided, SCORED)
+        assert [c for c, _ in again.records(screened_out=True)] == [candidate(0), guided]
 
 
 def test_what_is_recorded_comes_back(archive: Archive, tmp_path: Path) -> None:

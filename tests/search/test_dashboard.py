@@ -20,7 +20,7 @@ from evonas.search import selection, sessions
 from evonas.search.dashboard import SearchBoard
 from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.lineage import Told, formula_change, line_of, lineage_table
-from evonas.search.outcome import Candidate, Evaluation, Proposal, Rejection
+from evonas.search.outcome import Candidate, Evaluation, Prediction, Proposal, Rejection
 
 TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
 GENOME = CATALOGUE["evonorm-s0"]
@@ -77,6 +77,26 @@ def test_extras_have_a_best_value_a_mean_a_picture_and_a_column(tmp_path: Path) 
     header, _, first, *_ = notes.texts["best_layers"].splitlines()
     assert header == "| candidate | mean | a | b | latency | stability_margin | formula |"
     assert first.startswith("| 1 | 0.7000 | 0.7000 | 0.7000 | 2 | 1 | ")
+
+
+def test_what_a_guide_predicted_is_drawn_against_what_was_measured(tmp_path: Path) -> None:
+    notes = Notes(tmp_path)
+    board = SearchBoard(notes, config.load_search(TINY))
+    tell(board, 0, Evaluation(GENOME.key, 1, objectives={"a": 0.5}), counts={("structure", "no input"): 7})
+    assert "guide/predicted_and_measured" not in notes.figures
+    for index in range(1, 12):  # predicted as they came, but for the last two
+        mean = {10: 11.0, 11: 10.0}.get(index, float(index))
+        score = Evaluation(GENOME.key, 1, objectives={"a": 0.5 + index / 100})
+        tell(board, index, score, prediction=Prediction(mean, 1.0, 0.1))
+    n = 11
+    assert notes.values["guide/rank_correlation"] == pytest.approx(1 - 6 * 2 / (n * (n * n - 1)))
+    board.close()
+    (axes,) = notes.figures["guide/predicted_and_measured"].axes
+    drawn = [tuple(point) for point in axes.collections[0].get_offsets()]
+    assert [x for x, _ in drawn] == [*range(1, 10), 11, 10]
+    assert [y for _, y in drawn] == sorted(y for _, y in drawn)
+    assert notes.parts[module.FUNNEL[0]].values["funnel"] == 12 + 7
+    assert "| structure | no input | 7 |" in notes.texts["rejections"]
 
 
 def test_proposals_are_counted_by_how_far_they_came_and_seconds_by_where_they_went(tmp_path: Path) -> None:
