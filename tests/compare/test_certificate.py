@@ -410,6 +410,9 @@ def test_the_picture_has_a_panel_for_each_axis_and_a_line_of_no_gain(run: Run) -
     figure = draw_certificate(found, found.against[0])
     FigureCanvasAgg(figure).draw()
     assert [axes.get_xlabel() for axes in figure.axes] == ["training length (steps)", "width (1: the base network)"]
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    title, note = (text.get_window_extent(renderer) for text in figure.texts[:2])
+    assert note.y1 < title.y0  # neither hides the other, however long they are
     for axes in figure.axes:
         assert any(set(line.get_ydata()) == {0} for line in axes.get_lines())
         assert len(axes.collections) == 1  # a band

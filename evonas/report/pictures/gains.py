@@ -50,7 +50,8 @@ def draw_gains(
     columns = min(A_ROW, max(1, len(panels)))
     rows = max(1, -(-len(panels) // columns))
     width = max(LEFT + columns * WIDTH + (columns - 1) * GAP + RIGHT, 6.5)
-    top = TOP + 0.17 * (len(textwrap.wrap(note, int(width / 0.075))) - 1)
+    title, note = textwrap.fill(title, int(width / 0.1)), textwrap.fill(note, int(width / 0.075))
+    top = TOP + 0.2 * title.count("\n") + 0.17 * note.count("\n")
     height = top + rows * (HEIGHT + BOTTOM)
     figure = new_figure(width, height)
     first: Axes | None = None
@@ -102,7 +103,6 @@ def _draw_panel(
 
 def _write(figure: Figure, size: tuple[float, float], title: str, note: str) -> None:
     width, height = size
-    place = 0.2 / width
-    figure.text(place, 1 - 0.12 / height, textwrap.fill(title, int(width / 0.095)), fontsize=11, color=INK, va="top")
-    said = textwrap.fill(note, int(width / 0.075))
-    figure.text(place, 1 - 0.42 / height, said, fontsize=8.5, color=FAINT, va="top")
+    below = 0.42 + 0.2 * title.count("\n")
+    figure.text(0.2 / width, 1 - 0.12 / height, title, fontsize=11, color=INK, va="top")
+    figure.text(0.2 / width, 1 - below / height, note, fontsize=8.5, color=FAINT, va="top")
