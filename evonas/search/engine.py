@@ -122,6 +122,7 @@ class Search:
     @property
     def population(self) -> tuple[Individual, ...]:
         """Those that can become parents: the window, or NSGA-II's survivors."""
+        self._population.settle(self._levels)
         return tuple(self._population.members)
 
     @property

@@ -46,15 +46,18 @@ class Population:
         """Note that levels may have changed."""
         self._ready = False
 
-    def parent(self, rng: random.Random, levels: Levels = dict) -> Individual:
-        """The winner of a tournament."""
-        nsga2 = self._settings.algorithm == "nsga2"
-        if not self._ready:  # once for all proposals between two results
+    def settle(self, levels: Levels = dict) -> None:
+        """Let members know their levels and crowding distances; once for all proposals between two results."""
+        if not self._ready:
             self._believe(levels())
-            if nsga2:
+            if self._settings.algorithm == "nsga2" and self.members:
                 selection.assign_crowding(self.members)
             self._ready = True
-        if nsga2:
+
+    def parent(self, rng: random.Random, levels: Levels = dict) -> Individual:
+        """The winner of a tournament."""
+        self.settle(levels)
+        if self._settings.algorithm == "nsga2":
             return selection.crowded_winner(self.members, rng)
         size = selection.tournament_size(self._settings.tournament, len(self.members))
         if self._settings.winner == "average":

@@ -19,8 +19,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import evonas as package
 from evonas import config
+from evonas.compare import rerank
 from evonas.config import EvolutionConfig, SearchConfig
 from evonas.graph.catalogue import CATALOGUE
+from evonas.interface.state import state_of
 from evonas.report.board import Board
 from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
@@ -136,6 +138,30 @@ def test_the_shrinkage_is_that_of_the_best_ten(run: RunFolder, evonas: Callable[
     assert str(fall) in out
     assert "posterior mean" in out
     assert shrinkage_of([]) is None
+
+
+def test_a_reranking_takes_the_best_of_each_family_by_what_is_believed(run: RunFolder) -> None:
+    heads = [group.best.candidate for group in relatives(ranking(run))]
+    assert [entry.candidate for entry in rerank._candidates(run, None)] == heads
+    with Archive.open(run.archive_file, read_only=True) as archive:
+        known = archive.baselines()["gn-relu"].objectives
+    by_margin = rerank._candidates(run, "gn-relu")
+    margins = [
+        (entry.score or 0.0)
+        - (entry.evaluation.mean or 0.0)
+        + min(score - known[task] for task, score in entry.evaluation.objectives.items())
+        for entry in by_margin
+    ]
+    assert margins == sorted(margins, reverse=True)
+    assert sorted(entry.candidate or 0 for entry in by_margin) == sorted(index or 0 for index in heads)
+
+
+def test_the_state_of_a_search_has_the_parents_it_would_choose_from(run: RunFolder) -> None:
+    state, levels = state_of(run), told(run).levels()
+    layers = state["window"]["layers"]
+    assert layers
+    assert [layer["mean"] for layer in layers] == [levels[layer["candidate"]] for layer in layers]
+    assert state["top"][0]["posterior"]["mean"] == ranking(run)[0].score
 
 
 def test_json_and_tables_hold_scores_when_found_and_what_is_believed(
