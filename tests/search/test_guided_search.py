@@ -101,19 +101,19 @@ def candidates_of(records: Records) -> list[Candidate]:
     [
         ("tournament", "bchw", True, 0),
         ("tournament", "btd", False, 5),
-        ("tournament", "more primitives", False, 0),
+        pytest.param("tournament", "more primitives", False, 0, marks=pytest.mark.slow),
         ("nsga2", "bchw", False, 4),
-        ("nsga2", "btd", True, 0),
+        pytest.param("nsga2", "btd", True, 0, marks=pytest.mark.slow),
     ],
 )
 def test_a_guided_search_resumes_as_it_would_have_gone_on(algorithm: str, space: str, rungs: bool, race: int) -> None:
     settings = SETTINGS.model_copy(update={"algorithm": algorithm})
-    whole = run(new_search(settings, space, rungs=rungs, race=race), 44)
-    for told in (21, 29, 32):  # between fits, and at one
-        assert run(new_search(settings, space, rungs=rungs, race=race), 44, whole[:told]) == whole
+    whole = run(new_search(settings, space, rungs=rungs, race=race), 34)
+    for told in (18, 24):  # between fits, and at one
+        assert run(new_search(settings, space, rungs=rungs, race=race), 34, whole[:told]) == whole
     assert any(isinstance(what, Remeasurement) for what, _ in whole) == bool(race)
     guided = [candidate for candidate in candidates_of(whole) if candidate.prediction]
-    assert len(guided) > 15
+    assert len(guided) > 8
     assert all(candidate.index >= settings.initial_random for candidate in guided)
     reasons = sum((candidate.reasons for candidate in guided), Counter[tuple[str, str]]())
     assert reasons["guide", "less promising"] > 10 * len(guided) * 0.5
@@ -121,9 +121,9 @@ def test_a_guided_search_resumes_as_it_would_have_gone_on(algorithm: str, space:
 
 
 def test_the_guide_finds_what_is_good_sooner() -> None:
-    guided = run(new_search(), 90)
-    blind = run(new_search(SETTINGS.model_copy(update={"guide": "none"})), 90)
-    means = [fmean(law(candidate) for candidate in candidates_of(records)[45:]) for records in (guided, blind)]
+    guided = run(new_search(), 60)
+    blind = run(new_search(SETTINGS.model_copy(update={"guide": "none"})), 60)
+    means = [fmean(law(candidate) for candidate in candidates_of(records)[30:]) for records in (guided, blind)]
     assert means[0] > means[1] + 0.1
 
 
