@@ -83,7 +83,8 @@ class Board:
         """Show how values are distributed at a step."""
         import numpy as np
 
-        self._writer.add_histogram(tag, np.asarray(values), step, bins="auto")
+        rounded = np.asarray(values, np.float32).astype(np.float64)  # what differs in its last bits has no bins between
+        self._writer.add_histogram(tag, rounded, step, bins="auto")
 
     def text(self, tag: str, markdown: str, step: int) -> None:
         """Show a text."""
