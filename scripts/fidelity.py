@@ -15,7 +15,8 @@ networks and seeds of the test accuracy at each layer's best rate, a diverged tr
     regret: accuracy of the best layer minus that of the best among the proxy's first three, in points
     cost: core-seconds for one layer
 
-Since the best of many proxies is lucky, the report also chooses on one half of the layers and judges on the other.
+Since the best of many proxies is lucky, the report also chooses on one half of the layers and judges on the other. The
+measures of the propagation protocol, which trains nothing, are held against the truth as well.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import inf, log
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -35,10 +37,11 @@ from matplotlib import pyplot as plt
 from scipy.stats import spearmanr
 from truth_record import Record
 
-from evonas.config import SearchConfig
+from evonas.config import LayerConfig, SearchConfig
 from evonas.errors import first_line
 from evonas.graph.genome import Genome
 from evonas.report.table import Table
+from evonas.search.propagation import propagate
 from evonas.search.start import load_with_extensions
 from evonas.search.training import Training
 from evonas.tasks.from_config import tasks_from_config
@@ -195,6 +198,26 @@ def regret(scores: Mapping[str, float], truth: Mapping[str, float], keys: Sequen
     return 100 * (max(truth[key] for key in keys) - max(truth[key] for key in first))
 
 
+def untrained(layers: Sequence[Row], how: LayerConfig, depth: int = 20) -> tuple[dict[str, dict[str, float]], float]:
+    """The measures of the propagation protocol by layer, so that larger should be better; and seconds for one layer."""
+    started = time.process_time()
+    found = {layer["key"]: propagate(Genome.from_text(layer["text"]), how, depth=depth) for layer in layers}
+    seconds = (time.process_time() - started) / len(layers)
+
+    def near_one(value: float) -> float:
+        return -abs(log(value)) if 0 < value < inf else -inf
+
+    measures = {
+        "activations that keep their size": {key: near_one(each.activation) for key, each in found.items()},
+        "gradients that keep their size": {key: near_one(each.gradient) for key, each in found.items()},
+        "size of the smallest weight gradient": {key: each.weight_gradient for key, each in found.items()},
+        "different images stay different": {key: -each.different for key, each in found.items()},
+        "near copies stay alike": {key: each.alike for key, each in found.items()},
+    }
+    whole = {name: {k: v if v == v else -inf for k, v in values.items()} for name, values in measures.items()}
+    return whole, seconds
+
+
 def front(found: Sequence[tuple[Proxy, float]]) -> list[tuple[Proxy, float]]:
     """Those whose quality no cheaper proxy reaches, cheapest first."""
     best, kept = -2.0, []
@@ -219,13 +242,20 @@ def shrinkage(
     return fmean(own for own, _ in pairs), fmean(other for _, other in pairs)
 
 
-def report(truth: Mapping[str, float], layers: Sequence[Row], found: Sequence[Proxy], out: Path, old: str) -> None:
+def report(
+    truth: Mapping[str, float],
+    layers: Sequence[Row],
+    found: Sequence[Proxy],
+    how: LayerConfig,
+    out: Path,
+    old: Sequence[str],
+) -> None:
     """Tables and the picture."""
     keys = [layer["key"] for layer in layers if layer["key"] in truth]
     own = [layer["key"] for layer in layers if layer["key"] in truth and not layer["batch_statistics"]]
     all_of = {each.name: correlation(each.scores, truth, keys) for each in found}
     kept = front([(each, all_of[each.name]) for each in found])
-    named = [each for each in found if each.name == old]
+    named = [each for each in found if each.name in old]
     shown = [*(each for each, _ in kept), *(each for each in named if each.name not in {k.name for k, _ in kept})]
     table = Table.of(
         (
@@ -248,6 +278,10 @@ def report(truth: Mapping[str, float], layers: Sequence[Row], found: Sequence[Pr
         if any(each.seconds <= cost for each in found):
             chosen, judged = shrinkage(found, truth, keys, cost)
             print(f"within {cost} core-seconds: {chosen:.3f} where it was chosen, {judged:.3f} on other layers")
+    measures, seconds = untrained([layer for layer in layers if layer["key"] in truth], how)
+    for name, scores in measures.items():
+        both = (correlation(scores, truth, chosen_keys) for chosen_keys in (keys, own))
+        print(f"without training, {seconds:.3f} core-seconds: {name}: {', '.join(f'{value:.2f}' for value in both)}")
     draw([(each, all_of[each.name]) for each in found], kept, named, out / "fidelity.png")
 
 
@@ -262,9 +296,10 @@ def draw(
     axes.step(*zip(*((e.seconds, q) for e, q in kept), strict=True), where="post", color="black", label="front")
     for each in named:
         quality = next(q for e, q in found if e.name == each.name)
-        axes.scatter([each.seconds], [quality], marker="*", s=200, color="crimson", zorder=3, label=each.name)
+        axes.scatter([each.seconds], [quality], marker="*", s=200, zorder=3, label=each.name)
     axes.set(xscale="log", xlabel="core-seconds for one layer", ylabel="rank correlation with the truth")
-    axes.legend(loc="lower right")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.legend(loc="lower right", fontsize="small")
     figure.savefig(path, dpi=110)
 
 
@@ -281,7 +316,8 @@ def main() -> None:
     measuring.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
     reporting = verbs.add_parser("report", help="tables and a picture of what was measured")
     reporting.add_argument("--network", dest="networks", action="append", help="of the truth; default: all of them")
-    reporting.add_argument("--old", default="", help="name of a proxy that is shown in any case")
+    reporting.add_argument("--show", action="append", default=[], help="name of a proxy that is shown in any case")
+    reporting.add_argument("--groups", type=int, default=4, help="of layers, for the measures without training")
     arguments = parser.parse_args()
     layers = json.loads((arguments.truth / "layers.json").read_text())
     if arguments.verb == "measure":
@@ -299,7 +335,8 @@ def main() -> None:
     reference = next(layer["key"] for layer in layers if layer["origin"] == REFERENCE)
     rows = [row for record in sorted(arguments.out.glob("*.jsonl")) for row in read(record)]
     keys = [layer["key"] for layer in layers]
-    report(truth, layers, list(proxies(rows, reference, keys)), arguments.out, arguments.old)
+    how = LayerConfig(groups=arguments.groups)
+    report(truth, layers, list(proxies(rows, reference, keys)), how, arguments.out, arguments.show)
 
 
 if __name__ == "__main__":
