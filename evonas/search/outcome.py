@@ -196,7 +196,7 @@ class Candidate:
     fingerprint: str
     screened_out: tuple[tuple[Proposal, Rejection], ...] = ()
     prediction: Prediction | None = None
-    counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    counts: Mapping[tuple[str, str], int] = field(default_factory=dict, hash=False)
 
     @property
     def reasons(self) -> Counter[tuple[str, str]]:

@@ -71,7 +71,7 @@ def test_a_wrong_search_file_is_one_line_and_nothing_is_written(
         (("evaluate", "bn-relu", "--settings", "helt_out"), ("no such file", "did you mean 'held_out'?")),
         (("hypernet", "qk_layernorm"), ("is a stability study", "run it with: evonas stability qk_layernorm")),
         (("list", "layer"), ("'layer'", "accepted: layers, searches")),
-        (("schema", "serach"), ("'serach'", "accepted: search, comparison")),
+        (("schema", "serach"), ("'serach'", "accepted: search, certificate, comparison")),
         (("init", "/proc/mine.toml"), ("/proc/mine.toml", "cannot be written")),
         (("schema", "-o", "/proc/schema.json"), ("/proc/schema.json", "cannot be written")),
         (("schema", "-o", "search_spaces"), ("search_spaces", "is a folder")),
