@@ -101,7 +101,7 @@ def all_hurdles(whole: Evaluation) -> list[tuple[Hurdle, ...]]:
     return [(), *product(*choices)]
 
 
-@pytest.mark.parametrize("gate", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("gate", [1, 3, 8, *(pytest.param(gate, marks=pytest.mark.slow) for gate in (2, 5))])
 @pytest.mark.parametrize(
     "trouble",
     [{}, {"low": "a"}, {"low": "b"}, *({"bad_from": step} for step in (1, 3, 5, 7)), {"adversary": 1}],
@@ -149,6 +149,7 @@ def test_the_brute_force_meets_every_kind_of_end() -> None:
     assert ends == {(), *by_itself, *behind}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", [1, 3])
 @pytest.mark.parametrize("trouble", [{}, {"low": "b"}, {"bad_from": 5}], ids=str)
 def test_of_several_learning_rates_what_the_cache_tells_is_what_training_again_gives(
@@ -273,6 +274,7 @@ def test_a_search_with_other_hurdles_trains_what_the_cache_does_not_tell_and_wri
         assert (asked, hits) == ([], len(trained))  # longer evaluations have taken the place of shorter ones
 
 
+@pytest.mark.slow
 def test_a_search_with_several_learning_rates_writes_what_it_would_without_a_cache(tmp_path: Path) -> None:
     rates = ["training.learning_rates=[0.02, 0.2, 0.1]", "budget.evaluations=6"]
     cache = tmp_path / "cache.db"

@@ -66,9 +66,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return made
 
 
-@pytest.mark.parametrize(
-    "kind", [kind if kind == "rungs" else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_two_workers_write_the_same_archive_as_one(kind: str, finished: Callable[[str], Path], tmp_path: Path) -> None:
     search(tmp_path / "two.sqlite", *KINDS[kind], "execution.workers=2")
     assert same_content(finished(kind), tmp_path / "two.sqlite")
