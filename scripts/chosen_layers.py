@@ -17,7 +17,7 @@ from evonas.files import write_text
 from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
 from evonas.search.outcome import Candidate
-from evonas.search.racing import Race
+from evonas.search.racing.race import Race
 from evonas.search.ranking import describe
 
 Row = dict[str, Any]

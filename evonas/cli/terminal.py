@@ -24,8 +24,8 @@ from evonas.runs.interrupt import RunInterruptedError
 
 if TYPE_CHECKING:
     from evonas.report.save import Report
+    from evonas.search.racing.shrinkage import Shrinkage
     from evonas.search.ranking import Entry, Relatives
-    from evonas.search.shrinkage import Shrinkage
 
 FILE_WIDTH = 140
 READABLE = 40  # letters of a formula; with fewer on a line it cannot be read

@@ -16,7 +16,7 @@ from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.lineage import Told, ended, line_of, lineage_table
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Candidate, Evaluation, Remeasurement
-from evonas.search.race_board import RaceBoard
+from evonas.search.racing.board import RaceBoard
 from evonas.search.selection import pareto_front
 
 RATE_OVER = 60.0  # seconds over which evaluations per second are averaged

@@ -22,7 +22,7 @@ from evonas.search.execution import EvaluationJob, Executor, Known, Pending
 from evonas.search.inbox import Inbox
 from evonas.search.making import make_search, require_searchable
 from evonas.search.outcome import Candidate, Evaluation, Remeasurement
-from evonas.search.racing import conditions_text
+from evonas.search.racing.race import conditions_text
 from evonas.search.rungs import Hurdle
 
 WAIT_SECONDS = 0.02  # between looks whether a worker has a result

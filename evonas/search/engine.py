@@ -18,7 +18,7 @@ from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.outcome import Candidate, Evaluation, Origin, Proposal, Rejection, Remeasurement, one_line
 from evonas.search.population import Population
 from evonas.search.protocols import EQUIVALENCE, repeats, silent
-from evonas.search.racing import Race
+from evonas.search.racing.race import Race
 from evonas.search.rungs import STAGE as RUNGS
 from evonas.search.rungs import Hurdle, Ladder, furthest, scores_at
 from evonas.seeding import derive_seed

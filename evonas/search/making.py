@@ -11,7 +11,7 @@ from evonas.search.guide.surrogate import Surrogate
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Evaluation
 from evonas.search.protocols import Screens
-from evonas.search.racing import Race
+from evonas.search.racing.race import Race
 from evonas.search.rungs import Ladder
 from evonas.tasks.architectures import require_blocks
 

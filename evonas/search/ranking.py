@@ -13,9 +13,9 @@ from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
 from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.outcome import Evaluation
-from evonas.search.posterior import Posterior
-from evonas.search.racing import Race
-from evonas.search.shrinkage import Found, Shrinkage, shrinkage
+from evonas.search.racing.posterior import Posterior
+from evonas.search.racing.race import Race
+from evonas.search.racing.shrinkage import Found, Shrinkage, shrinkage
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -3,8 +3,8 @@
 from evonas.graph.genome import Genome
 from evonas.report.board import Board
 from evonas.search.outcome import Evaluation, Remeasurement
-from evonas.search.racing import Race
-from evonas.search.shrinkage import Found, shrinkage
+from evonas.search.racing.race import Race
+from evonas.search.racing.shrinkage import Found, shrinkage
 
 
 class RaceBoard:

@@ -12,8 +12,8 @@ import pytest
 from evonas import config
 from evonas.config import RacingConfig
 from evonas.errors import InputError
-from evonas.search.posterior import posteriors
-from evonas.search.racing import Race, conditions_text
+from evonas.search.racing.posterior import posteriors
+from evonas.search.racing.race import Race, conditions_text
 
 SETTINGS = RacingConfig(every=3, reduction=2.0, elites=0.3)
 

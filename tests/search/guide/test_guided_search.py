@@ -22,10 +22,10 @@ from evonas.search.guide.features import feature_names, features
 from evonas.search.guide.surrogate import Surrogate
 from evonas.search.outcome import Candidate, Evaluation, Rejection, Remeasurement
 from evonas.search.protocols import Screens
-from evonas.search.racing import Race
+from evonas.search.racing.race import Race
 from evonas.search.rungs import Hurdle, Ladder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TINY, LAYER = ROOT / "search_spaces" / "tiny.toml", LayerConfig()
 SETTINGS = EvolutionConfig(
     window=30, tournament=0.2, random_injection=0.3, initial_random=8, look_ahead=3, guide="surrogate", pool=12, refit=8

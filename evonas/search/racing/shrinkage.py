@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from evonas.report.statistics import rank_correlation
-from evonas.search.posterior import Posterior
+from evonas.search.racing.posterior import Posterior
 
 TOP = 10
 

@@ -28,7 +28,7 @@ from evonas.search.outcome import Candidate, Remeasurement
 pytest.importorskip("timm", reason="pip install 'evonas[vision]'")
 pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
 
-TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
+TINY = Path(__file__).parents[3] / "search_spaces" / "tiny.toml"
 SMALL = 'tasks=[{architecture="preact_resnet", width=0.03125, depth=[1], unstrided=1}]'
 RACING = [
     *("protocols.quality.min_accuracy=0.0", "training.learning_rate=0.02", "racing.every=3", "racing.elites=0.5"),

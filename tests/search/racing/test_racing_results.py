@@ -34,12 +34,12 @@ from evonas.search.making import make_search
 from evonas.search.named import find_layer
 from evonas.search.outcome import Candidate, Evaluation, Rejection, Remeasurement
 from evonas.search.population import Population
-from evonas.search.racing import Race
+from evonas.search.racing.race import Race
 from evonas.search.ranking import ranking, relatives, shrinkage_of
 from evonas.search.start import create_run
 
-TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
-KEPT = Path(__file__).parents[2] / "runs" / "kept" / "cifar-s-warm"
+TINY = Path(__file__).parents[3] / "search_spaces" / "tiny.toml"
+KEPT = Path(__file__).parents[3] / "runs" / "kept" / "cifar-s-warm"
 REFERENCE = CATALOGUE["gn-relu"].key
 
 

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from evonas.config import RacingConfig
-from evonas.search.posterior import PRIOR, SHARES, Posterior, Reference, posteriors
-from evonas.search.racing import Race
+from evonas.search.racing.posterior import PRIOR, SHARES, Posterior, Reference, posteriors
+from evonas.search.racing.race import Race
 
 Array = NDArray[np.float64]
 Kind = Callable[[np.random.Generator], Array]  # how the levels of layers are distributed

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from evonas.config import RacingConfig, SearchConfig
-from evonas.search.posterior import Posterior, Reference, posteriors
+from evonas.search.racing.posterior import Posterior, Reference, posteriors
 
 
 @dataclass(slots=True)
