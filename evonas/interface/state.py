@@ -1,7 +1,6 @@
 """How a search stands, as data: what whoever proposes layers to it wants to know."""
 
 import time
-from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
@@ -20,7 +19,7 @@ from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.making import make_search
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Candidate, Evaluation, Rejection
-from evonas.search.ranking import Entry, baselines, ranking, undominated
+from evonas.search.ranking import baselines, ranking, undominated
 
 FORMAT = "evonas-state/1"
 EXAMPLES = 3  # layers for each reason of a rejection
@@ -52,7 +51,7 @@ def state_of(run: RunFolder, count: int = 10) -> dict[str, Any]:
             "budget": _budget(archive, settings, len(records), running=state == RUNNING),
             "space": _space(settings),
             "objectives": _objectives(settings),
-            "window": _window(archive, settings, entries, count),
+            "window": _window(archive, settings, count),
             "rejections": _rejections(archive),
             "tried": [_tried(*record) for record in reversed(records[-count:])],
         }
@@ -105,7 +104,7 @@ def _objectives(settings: SearchConfig) -> dict[str, str]:
     return tasks | {name: f"{each.meaning}, {each.direction}" for name, each in extras.items()}
 
 
-def _window(archive: Archive, settings: SearchConfig, entries: Sequence[Entry], count: int) -> dict[str, Any]:
+def _window(archive: Archive, settings: SearchConfig, count: int) -> dict[str, Any]:
     """Those that can become parents once all recorded results are known to the search."""
     known = archive.baselines()
     trained = (known[name] for name in settings.baselines if name in known and not known[name].rejection)
@@ -113,19 +112,17 @@ def _window(archive: Archive, settings: SearchConfig, entries: Sequence[Entry], 
     for asked, evaluation in archive.in_order():
         search.ask(asked)
         search.tell(asked.index if isinstance(asked, Candidate) else asked, evaluation)
-    levels = {entry.candidate: entry.score for entry in entries}  # members learn theirs when they are chosen
-    found = [(member, levels.get(member.index) or member.mean) for member in search.population]
-    found.sort(key=lambda pair: (-pair[0].steps, -pair[1], pair[0].index))
-    return {"size": len(found), "layers": [_member(*pair) for pair in found[:count]]}
+    found = sorted(search.population, key=lambda member: (-member.steps, -member.mean, member.index))
+    return {"size": len(found), "layers": [_member(member) for member in found[:count]]}
 
 
-def _member(member: Individual, mean: float) -> dict[str, Any]:
+def _member(member: Individual) -> dict[str, Any]:
     return {
         "candidate": member.index,
         **_layer(member.genome),
         "steps": None if member.steps == FULL_TRAINING else member.steps,
         "objectives": dict(member.objectives),
-        "mean": mean,
+        "mean": member.mean,
     }
 
 

@@ -134,7 +134,7 @@ class Inbox:
                 genome, origin = read(self._folder / name)
                 search.propose(genome, origin)
                 LOGGER.info("proposed by %s: %s", origin.by, genome.to_text())
-            except FileNotFoundError:  # somebody has taken it back
+            except FileNotFoundError:  # whoever proposed it has removed it
                 continue
             except InputError as error:
                 self._refuse(name, str(error))

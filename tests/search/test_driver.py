@@ -5,14 +5,12 @@ archive of an uninterrupted run of one worker; successive halving made anew of t
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 from archives import same_content
+from killing import Killed, killed_after
 
 from evonas import config
 from evonas.config import SearchConfig
@@ -185,22 +183,6 @@ def test_a_killed_search_with_rungs_resumes_to_the_archive_of_an_uninterrupted_o
         assert archive.told() == 5
     assert search(path) is Ending.BUDGET
     assert same_content(finished, path)
-
-
-class Killed(BaseException):
-    """As if the process had ended there."""
-
-
-def killed_after(results: int, record: Callable[..., None]) -> Callable[..., None]:
-    """``record``, which ends everything once it has written so many results."""
-    recorded = count(1)
-
-    def record_and_end(self: Archive, *given: Any) -> None:
-        record(self, *given)
-        if next(recorded) == results:
-            raise Killed
-
-    return record_and_end
 
 
 class Failing:

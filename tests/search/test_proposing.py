@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from archives import same_content
+from killing import Killed
 
 from evonas import config
 from evonas.config import EvolutionConfig, SearchConfig
@@ -131,10 +132,6 @@ class Counting:
         if job.gated and a < 0.2:
             return Known(Evaluation(key, 1, rejection=Rejection("quality", "test")))
         return Known(Evaluation(key, 1, objectives={"a": a, "b": b}))
-
-
-class Killed(BaseException):
-    """As if the process had ended there."""
 
 
 class Script:

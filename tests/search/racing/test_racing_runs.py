@@ -6,12 +6,11 @@ that is only told what the archive recorded, in its order, must ask for the same
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 from archives import same_content
+from killing import Killed, killed_after
 
 from evonas import config
 from evonas.config import SearchConfig
@@ -87,22 +86,6 @@ def test_a_killed_race_resumes_to_the_archive_of_an_uninterrupted_one(
         assert archive.told() < 15
     assert search(path, *KINDS[kind]) is Ending.BUDGET
     assert same_content(finished(kind), path)
-
-
-class Killed(BaseException):
-    """As if the process had ended there."""
-
-
-def killed_after(results: int, record: Callable[..., None]) -> Callable[..., None]:
-    """``record``, which ends everything once it has written so many results."""
-    recorded = count(1)
-
-    def record_and_end(self: Archive, *given: Any) -> None:
-        record(self, *given)
-        if next(recorded) == results:
-            raise Killed
-
-    return record_and_end
 
 
 @pytest.mark.parametrize("kind", KINDS)

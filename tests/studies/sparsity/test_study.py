@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from killing import Killed
 from torch import Tensor, nn
 
 from evonas.errors import InputError
@@ -116,10 +117,6 @@ def test_without_options_speed_is_measured_too_and_a_grown_grid_adds(
         assert 0 <= speed["sparse_layers"] <= speed["layers"] <= 14
         assert row["failures"] == {}
     assert rows[0]["speed"] is None
-
-
-class Killed(BaseException):
-    """As if the process had ended there."""
 
 
 def test_a_killed_study_goes_on_to_the_same_result(
