@@ -28,27 +28,20 @@ def chosen(run: RunFolder, times: Sequence[float]) -> Iterator[tuple[Row, Row]]:
     lines = (run.path / "core_seconds.jsonl").read_text().splitlines()
     costs = [row["core_seconds"] for row in map(json.loads, lines) if "baseline" not in row]
     with Archive.open(run.archive_file, read_only=True) as archive:
-        baselines = archive.baselines().values()
+        baselines = list(archive.baselines().values())
         results = list(archive.in_order())
-    reference = next((evaluation.mean for evaluation in baselines if evaluation.mean is not None), None)
     for time in sorted(times):
         count = sum(cost <= time for cost in costs)
-        race, found, candidates = Race(reference=reference), {}, 0
-        for what, evaluation in results[:count]:
-            if isinstance(what, Candidate):
-                candidates += 1
-                if evaluation.mean is not None:
-                    race.found(what.index, what.genome.family, evaluation.mean)
-                    found[what.index] = what.genome.active(), evaluation.mean
-            else:
-                race.ask(what.round, what.candidate)
-                race.tell(what.round, what.candidate, evaluation.mean)
+        told = [result for result in results[:count] if isinstance(result[0], Candidate)]
+        again = [(what.round, what.candidate, e) for what, e in results[:count] if not isinstance(what, Candidate)]
+        found = {what.index: (what.genome.active(), e.mean) for what, e in told if e.mean is not None}
+        race = Race.recorded(baselines, ((n, genome.family, mean) for n, (genome, mean) in found.items()), again)
         if not found:
             continue
         best = race.order()[0]
         genome, score = found[best]
         belief = race.beliefs()[best]
-        facts = {"run": run.path.name, "core_seconds": time, "candidates": candidates, "trained_in_full": len(found)}
+        facts = {"run": run.path.name, "core_seconds": time, "candidates": len(told), "trained_in_full": len(found)}
         facts |= {"candidate": best, "found": score, "posterior": belief.mean, "measurements": belief.measurements}
         origin = f"{run.path.name} after {time:g} core-seconds"
         layer = {"origin": origin, **describe(genome), "batch_statistics": genome.uses_batch_statistics}

@@ -83,7 +83,7 @@ class Entry:
     @property
     def group(self) -> str:
         """Equal for relatives, see ``Genome.family``; a layer that cannot be read has none."""
-        return self.evaluation.key if isinstance(self.layer, UnreadLayer) else self.layer.family
+        return _family(self.layer, self.evaluation)
 
     @property
     def missing(self) -> str:
@@ -169,14 +169,8 @@ def ranking(run: RunFolder, count: int | None = None) -> list[Entry]:
             for rank, (candidate, text, evaluation) in enumerate(scored[:count], 1)
         ]
     layers = {candidate: _read(run, 0, text) for candidate, text, _ in scored}
-    race = Race(reference=next((evaluation.mean for evaluation in known if evaluation.mean is not None), None))
-    for candidate, _, evaluation in scored:
-        layer = layers[candidate]
-        family = evaluation.key if isinstance(layer, UnreadLayer) else layer.family
-        race.found(candidate, family, evaluation.mean or 0.0)
-    for round_, index, evaluation in measured:
-        race.ask(round_, index)
-        race.tell(round_, index, evaluation.mean)
+    found = ((index, _family(layers[index], evaluation), evaluation.mean or 0.0) for index, _, evaluation in scored)
+    race = Race.recorded(known, found, measured)
     beliefs, order = race.beliefs(), race.order()
     scores = {candidate: (text, evaluation) for candidate, text, evaluation in scored}
     return [
@@ -194,6 +188,11 @@ def shrinkage_of(entries: Sequence[Entry]) -> Shrinkage | None:
             if entry.posterior is not None and entry.evaluation.mean is not None
         ]
     )
+
+
+def _family(layer: "Genome | UnreadLayer", evaluation: Evaluation) -> str:
+    """Equal for relatives; a layer that cannot be read has none."""
+    return evaluation.key if isinstance(layer, UnreadLayer) else layer.family
 
 
 def _read(run: RunFolder, rank: int, text: str) -> Genome | UnreadLayer:

@@ -13,11 +13,13 @@ more resources are given from rung to rung; here, further independent measuremen
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Self
 
 from evonas.config import RacingConfig, SearchConfig
+from evonas.search.outcome import Evaluation
 from evonas.search.racing.posterior import Posterior, Reference, posteriors
 
 
@@ -55,6 +57,28 @@ class Race:
         self._finished: defaultdict[int, list[str]] = defaultdict(list)
         self._references: dict[int, float | None] = {}  # by round, None until told
         self._beliefs: dict[str, Posterior] | None = None
+
+    @classmethod
+    def recorded(
+        cls,
+        baselines: Iterable[Evaluation],
+        found: Iterable[tuple[int, str, float]],
+        measured: Iterable[tuple[int, int | None, Evaluation]],
+    ) -> Self:
+        """The race that an archive holds: what is believed, not what is to be measured next.
+
+        Args:
+            baselines: in the order of the configuration; the first that was trained to the end is the reference.
+            found: index, family and score of scored candidates.
+            measured: round, candidate (None: the reference) and evaluation of measurements, in their order.
+        """
+        race = cls(reference=next((evaluation.mean for evaluation in baselines if evaluation.mean is not None), None))
+        for candidate, family, score in found:
+            race.found(candidate, family, score)
+        for round_, index, evaluation in measured:
+            race.ask(round_, index)
+            race.tell(round_, index, evaluation.mean)
+        return race
 
     def found(self, candidate: int, family: str, score: float) -> None:
         """Take the score of a candidate in the search."""
