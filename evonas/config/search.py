@@ -190,11 +190,13 @@ class EvolutionConfig(Section):
     winner: Literal["pareto", "average"] = "pareto"
     """Who wins a tournament: a random layer of its Pareto front, `pareto`; or the best mean score, `average`."""
     random_injection: Fraction = 0.5
-    """Share of proposals that are drawn at random instead of mutated. Few of them pass the screens, so that there are
-    fewer among the candidates; with a guide it is the share of its pools."""
+    """Share of candidates that are drawn at random instead of made from parents; with a guide, share of its pools."""
     point_mutation: Fraction = 0.0
     """Share of mutations that change one operation or input of a node; the others draw the whole node anew, as
     published."""
+    crossover: Fraction = 0.0
+    """Share of children that are made of two parents, a part of one being put into the other. The others are mutants,
+    as published."""
     initial_random: PositiveInt = 20
     """Candidates drawn at random before the first tournament."""
     look_ahead: PositiveInt = 16

@@ -134,11 +134,22 @@ class SearchSpace:
         if problems:
             raise InputError("genome", "; ".join(problems))
         missing = self.intermediate_nodes - (len(genome.nodes) - NUM_INITIAL)
-        moved = (
-            Node(n.op, tuple(i if i < NUM_INITIAL else i + missing for i in n.inputs), n.axes)
-            for n in genome.nodes[NUM_INITIAL:]
-        )
-        return Genome(INITIAL + (Node("neg", (0,)),) * missing + tuple(moved))
+        return Genome(_behind((Node("neg", (0,)),) * missing, genome))
+
+    def filled(self, genome: Genome, rng: random.Random) -> Genome:
+        """The same layer with as many intermediate nodes as the space has: random ones before the layer's own."""
+        stop = NUM_INITIAL + self.intermediate_nodes - (len(genome.nodes) - NUM_INITIAL)
+        unused = [self.sample_node(position, rng) for position in range(NUM_INITIAL, stop)]
+        return Genome.trusted(_behind(tuple(unused), genome))
+
+
+def _behind(unused: tuple[Node, ...], genome: Genome) -> tuple[Node, ...]:
+    """The nodes of a layer with unused ones between the initial ones and its own."""
+    moved = (
+        Node(n.op, tuple(i if i < NUM_INITIAL else i + len(unused) for i in n.inputs), n.axes)
+        for n in genome.nodes[NUM_INITIAL:]
+    )
+    return INITIAL + unused + tuple(moved)
 
 
 def _below(count: int, bits: Callable[[int], int]) -> int:

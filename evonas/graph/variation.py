@@ -1,9 +1,9 @@
-"""Mutation of genomes. There is no crossover."""
+"""How layers give rise to others: mutation of one, and crossover of two."""
 
 import random
 
 from evonas.graph.genome import Genome
-from evonas.graph.node import NUM_INITIAL, Node
+from evonas.graph.node import INITIAL, NUM_INITIAL, Node
 from evonas.graph.primitive import PRIMITIVES
 from evonas.graph.space import SearchSpace
 
@@ -30,6 +30,49 @@ def mutate(genome: Genome, space: SearchSpace, rng: random.Random, *, point: flo
     node = _changed_in_one_point(old, position, space, rng) if small else space.sample_node(position, rng)
     nodes = (*genome.nodes[:position], node, *genome.nodes[position + 1 :])
     return Genome.trusted(nodes), f"node {position}: {_show(old)} -> {_show(node)}"
+
+
+def cross(genome: Genome, donor: Genome, space: SearchSpace, rng: random.Random) -> tuple[Genome, str] | None:
+    """A child with a part of another layer in it, and what was done; None if it has more nodes than the space allows.
+
+    The part p is what a random active node of the donor computes, as a function of the donor's input. It is put at s,
+    a random active node of the parent or its input. By a fair coin s is replaced by p(x), or by p(s); where s is the
+    input or the output, it is p(s). With x / rms(x) as parent and max(x, 0) as donor, max(x / rms(x), 0) is such a
+    child. Nodes that are left over are drawn at random and are not used.
+
+    Args:
+        genome: the parent.
+        donor: where the part is from.
+        space: how many nodes there may be, and where those left over are from.
+        rng: what draws.
+
+    Source: Koza 1992, subtree crossover, here of graphs; p(s) is ours.
+    """
+    output = len(genome.nodes) - 1
+    place = rng.choice([p for p in genome.active_positions if p == 0 or p >= NUM_INITIAL])
+    root = rng.choice([p for p in donor.active_positions if p >= NUM_INITIAL])
+    composed = place in (0, output) or rng.random() < 0.5
+    nodes = list(INITIAL)
+    known = {position: position for position in range(NUM_INITIAL)}
+    argument = _copied(genome, place, known, nodes) if composed else 0
+    known[place] = _copied(
+        donor, root, {position: position for position in range(1, NUM_INITIAL)} | {0: argument}, nodes
+    )
+    _copied(genome, output, known, nodes)
+    if len(nodes) - NUM_INITIAL > space.intermediate_nodes:
+        return None
+    said = f"node {root} of the donor {'put after' if composed else 'in place of'} node {place}"
+    return space.filled(Genome.trusted(tuple(nodes)), rng), said
+
+
+def _copied(source: Genome, position: int, known: dict[int, int], nodes: list[Node]) -> int:
+    """Append what a node depends on, itself last, but for what is known; where it stands then."""
+    if position not in known:
+        node = source.nodes[position]
+        inputs = tuple([_copied(source, i, known, nodes) for i in node.inputs])
+        nodes.append(Node(node.op, inputs, node.axes))
+        known[position] = len(nodes) - 1
+    return known[position]
 
 
 def _changed_in_one_point(node: Node, position: int, space: SearchSpace, rng: random.Random) -> Node:

@@ -2,14 +2,15 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
+from itertools import islice
 
 from evonas.config import EvolutionConfig
 from evonas.errors import InputError, first_line
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
-from evonas.graph.variation import mutate
+from evonas.graph.variation import cross, mutate
 from evonas.search import selection
 from evonas.search.guide.pool import STAGE as GUIDE
 from evonas.search.guide.pool import Pool
@@ -29,7 +30,7 @@ OnProposal = Callable[[int], None]
 
 _OF_THE_MOMENT = (EQUIVALENCE, GUIDE, "execution")  # stages of rejections that are not of the layer alone
 MOST_VERDICTS = 100_000  # kept at a time; a guided search screens hundreds of proposals for each candidate
-PATIENCE = 100  # proposals of one kind, random or mutants, for a place in a pool
+PATIENCE = 100  # proposals of one kind, random or of parents, for one place: few random ones pass
 
 
 def _nothing(_: int) -> None:
@@ -272,9 +273,8 @@ class Search:
             out, counts = [*out, *pool.screened_out], pool.counts
             if chosen is not None:
                 return Candidate(self._asked, *chosen, tuple(out), pool.prediction, counts)
-        for _ in range(self._settings.max_proposals):
+        for proposal in self._proposals(rng):
             on_proposal(len(out))
-            proposal = self._propose(rng, first=not out)
             verdict = self._judge(proposal)
             if isinstance(verdict, str):
                 return Candidate(self._asked, proposal, verdict, tuple(out), counts=counts)
@@ -306,12 +306,10 @@ class Search:
 
     def _pool(self, rng: random.Random, on_proposal: OnProposal) -> Pool:
         """Proposals that pass the screens, among which the share of random ones is ``random_injection``."""
-        pool, settings = Pool(), self._settings
-        while len(pool.members) < settings.pool and pool.proposed < settings.max_proposals:
-            fresh = not self._population.members or rng.random() < settings.random_injection
-            for _ in range(PATIENCE):  # few random ones pass: one look at each draw would leave hardly any of them
+        pool = Pool()
+        while len(pool.members) < self._settings.pool and pool.proposed < self._settings.max_proposals:
+            for proposal in self._of_a_kind(rng):
                 on_proposal(pool.proposed)
-                proposal = self._random(rng) if fresh else self._mutant(rng)
                 if pool.take(proposal, self._screened(proposal)):
                     break
         return pool
@@ -348,20 +346,34 @@ class Search:
             return silent(first) if first == proposal.parent else repeats(first)
         return verdict
 
-    def _propose(self, rng: random.Random, *, first: bool) -> Proposal:
-        settings = self._settings
-        if first and self._asked < len(self._initial):
-            return Proposal(self._initial[self._asked], None, "initial")
-        young = self._asked < settings.initial_random or not self._population.members
-        if young or rng.random() < settings.random_injection:
-            return self._random(rng)
-        return self._mutant(rng)
+    def _proposals(self, rng: random.Random) -> Iterator[Proposal]:
+        """``max_proposals`` proposals for one candidate."""
+        left = self._settings.max_proposals
+        if self._asked < len(self._initial):
+            yield Proposal(self._initial[self._asked], None, "initial")
+            left -= 1
+        while left > 0:
+            yield from islice(self._of_a_kind(rng), left)
+            left -= PATIENCE
+
+    def _of_a_kind(self, rng: random.Random) -> Iterator[Proposal]:
+        """Proposals that are all random or all children of parents: shares are then those of the ones that pass."""
+        young = self._asked < self._settings.initial_random or not self._population.members
+        fresh = young or rng.random() < self._settings.random_injection
+        crossed = not fresh and self._settings.crossover > 0 and rng.random() < self._settings.crossover
+        for _ in range(PATIENCE):
+            yield self._random(rng) if fresh else self._child(rng, crossed=crossed)
 
     def _random(self, rng: random.Random) -> Proposal:
         return Proposal(self._space.sample(rng), None, "random")
 
-    def _mutant(self, rng: random.Random) -> Proposal:
+    def _child(self, rng: random.Random, *, crossed: bool) -> Proposal:
         parent = self._population.parent(rng, self._levels)
+        if crossed:
+            donor = self._population.parent(rng, self._levels)
+            if (made := cross(parent.genome, donor.genome, self._space, rng)) is not None:
+                child, operator = made
+                return Proposal(child, parent.index, f"{operator}, donor {donor.index}")
         child, operator = mutate(parent.genome, self._space, rng, point=self._settings.point_mutation)
         return Proposal(child, parent.index, operator)
 

@@ -1,7 +1,7 @@
-"""Mutation.
+"""Mutation and crossover.
 
 Oracles: the definition (one intermediate node is drawn anew), the share of mutations that must hit an inactive
-node, and a permanent digest of what a seed gives.
+node, all children of two small parents as written by hand, and a permanent digest of what a seed gives.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.node import NUM_INITIAL
 from evonas.graph.space import SearchSpace
-from evonas.graph.variation import mutate
+from evonas.graph.variation import cross, mutate
 
 FULL = SearchSpace()
 
@@ -107,3 +107,38 @@ def test_thirty_samples_and_mutations_of_seed_one_are_permanent() -> None:
         child, said = mutate(genome, FULL, rng)
         lines += [genome.to_text(), child.to_text(), child.key, said]
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] == "3cbec7ec01138691"
+
+
+def test_crossover_puts_a_part_of_one_layer_into_another(rng: random.Random) -> None:
+    parent, donor = (FULL.padded(Genome.from_formula(text)) for text in ("x / rms[hw](x)", "max(x, 0)"))
+    written = {
+        "max(x, 0) / rms[hw](max(x, 0))": "after node 0",
+        "max(x / rms[hw](x), 0)": "after node 13",
+        "x / max(rms[hw](x), 0)": "after node 12",
+        "x / max(x, 0)": "in place of node 12",
+    }
+    children = [cross(parent, donor, FULL, rng) for _ in range(200)]
+    found = {child.key: said for child, said in filter(None, children)}
+    keys = {Genome.from_formula(text).key: f"node 13 of the donor {said}" for text, said in written.items()}
+    assert {key: said.replace("put after", "after") for key, said in found.items()} == keys
+
+
+@given(st.integers(0, 1000))
+def test_children_of_two_are_of_the_space_and_none_if_they_are_too_large(seed: int) -> None:
+    space, rng = SearchSpace(intermediate_nodes=5), random.Random(seed)
+    parent, donor = space.sample(rng), space.sample(rng)
+    before = parent.to_text(), donor.to_text()
+    for _ in range(20):
+        made = cross(parent, donor, space, rng)
+        if made is not None:
+            assert len(made[0].nodes) == len(parent.nodes)
+            assert space.violations(Genome(made[0].nodes)) == ()  # Genome(...) checks every node
+    assert (parent.to_text(), donor.to_text()) == before
+
+
+def test_what_two_large_parents_have_together_is_too_much() -> None:
+    space = SearchSpace(intermediate_nodes=3)
+    large = Genome.from_formula("tanh(sigmoid(abs(x)))")
+    made = [cross(large, large, space, random.Random(seed)) for seed in range(100)]
+    assert None in made
+    assert any(made)

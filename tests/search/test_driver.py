@@ -92,6 +92,7 @@ def test_under_the_defaults_a_slow_machine_searches_as_a_fast_one_does(
 RUNGS = [
     "rungs.steps=[3, 6]",
     "rungs.reduction=1.5",
+    "evolution.random_injection=0.1",
     "training.steps=10",
     "training.learning_rate=0.02",
     "protocols.quality.min_accuracy=0.0",

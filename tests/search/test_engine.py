@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from scipy import stats
 
 from evonas.config import EvolutionConfig, LayerConfig, ProtocolsConfig, RungsConfig
 from evonas.graph.catalogue import CATALOGUE
@@ -229,6 +230,35 @@ def test_after_the_first_random_layers_children_have_parents_from_the_window() -
     assert silent_ones > 20
 
 
+def test_the_share_of_random_layers_is_one_of_candidates_though_few_random_ones_pass() -> None:
+    settings = SETTINGS.model_copy(update={"random_injection": 0.4})
+    asked = run(Search(SPACE, settings, 1, Screens(ProtocolsConfig(), LayerConfig())), 150)[6:]
+    random_ones = sum(candidate.proposal.operator == "random" for candidate in asked)
+    assert stats.binomtest(random_ones, len(asked), 0.4).pvalue > 0.01
+    tried = [out.operator == "random" for candidate in asked for out, _ in candidate.screened_out]
+    assert sum(tried) / len(tried) > 0.45  # more of the random ones fail the screens
+
+
+def test_children_of_two_have_a_parent_and_a_donor_from_the_window_and_replay() -> None:
+    settings = SETTINGS.model_copy(update={"crossover": 0.5})
+    asked = run(new_search(1, settings), 80)
+    crossed = [candidate for candidate in asked if "donor" in candidate.proposal.operator]
+    others = [c for c in asked if c.proposal.parent is not None and c not in crossed]
+    assert min(len(crossed), len(others)) > 10
+    for candidate in crossed:
+        donor = int(candidate.proposal.operator.rpartition(" ")[2])
+        for one in (donor, candidate.proposal.parent):
+            assert one is not None
+            assert one < candidate.index - 2
+            assert evaluation(asked[one]).objectives
+    again = new_search(1, settings)
+    for candidate in asked[:40]:
+        again.ask(candidate)
+        if not again.may_ask:
+            again.tell(again.told, evaluation(asked[again.told]))
+    assert again.ask() == asked[40]
+
+
 RUNGS = RungsConfig(steps=(10, 20, 40), reduction=2.0, window=12)
 REFERENCE = Evaluation(
     "r", 1, objectives={"a": 1.0, "b": 1.0}, rungs=dict.fromkeys("ab", ((10, 0.5), (20, 0.6), (40, 0.8)))
@@ -432,7 +462,7 @@ def test_permanence() -> None:
     search = new_search(1, SETTINGS, Screens(ProtocolsConfig(), LayerConfig()))
     asked = run(search, 30)
     lines = [f"{c.index} {c.proposal.parent} {c.genome.to_text()}" for c in asked]
-    assert hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] == "6efa3d7254b54a7a"
+    assert hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] == "76a8d77a8d17986f"
 
 
 def test_permanence_of_nsga2() -> None:
@@ -450,4 +480,4 @@ def test_permanence_of_nsga2() -> None:
             search.tell(candidate.index, replace(found, objectives=coarse))
         lines = [f"{c.index} {c.proposal.parent} {c.genome.to_text()}" for c in asked]
         digests.append(hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16])
-    assert digests == ["e5bdeda2c9a4b4e0", "f4a6b7e20092c7c2"]
+    assert digests == ["244162207a12209c", "3323736b6eb59dfe"]

@@ -23,7 +23,6 @@ TREES = 100
 Levels = Callable[[], Mapping[int, float]]
 
 LATEST = 1000  # evaluated layers that the trees are fitted to, and as many rejected ones
-GOOD = 0.8  # improvement is over this quantile of the targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +100,12 @@ class Surrogate:
         targets = np.array(rarity(levels[first:]))
         trees = ExtraTreesRegressor(TREES, max_features=0.5, random_state=self._seed, n_jobs=1)
         trees.fit(np.concatenate([*good, bad]), np.concatenate([targets, np.zeros(len(bad))]))
-        return _Forest(results, [tree.tree_ for tree in trees.estimators_], float(np.quantile(targets, GOOD)))
+        return _Forest(results, [tree.tree_ for tree in trees.estimators_], float(targets.max()))
 
 
 @dataclass(frozen=True, slots=True)
 class _Forest:
-    """Trees fitted to so many results, and the target over which improvement is expected."""
+    """Trees fitted to so many results, and the greatest target, over which improvement is expected."""
 
     results: int
     trees: Sequence[Any]

@@ -28,7 +28,15 @@ from evonas.search.rungs import Hurdle, Ladder
 ROOT = Path(__file__).parents[3]
 TINY, LAYER = ROOT / "search_spaces" / "tiny.toml", LayerConfig()
 SETTINGS = EvolutionConfig(
-    window=30, tournament=0.2, random_injection=0.3, initial_random=8, look_ahead=3, guide="surrogate", pool=12, refit=8
+    window=30,
+    tournament=0.2,
+    random_injection=0.3,
+    crossover=0.3,
+    initial_random=8,
+    look_ahead=3,
+    guide="surrogate",
+    pool=12,
+    refit=8,
 )
 REFERENCE = Evaluation("reference", objectives={"a": 1.0}, rungs={"a": ((5, 1.0),)})
 SPACES = {
