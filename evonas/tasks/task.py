@@ -1,6 +1,6 @@
 """A task: a network with places for layers, data, a loss and a metric."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evonas.config import DataConfig, TaskConfig
+from evonas.config import DataConfig, TaskConfig, TrainingConfig
 from evonas.seeding import derive_seed
 from evonas.tasks import architectures, data
 from evonas.training.modes import evaluating, seeded
@@ -28,9 +28,16 @@ class Task:
         build: from a seed to a freshly initialized network with its own normalizations and activations.
         batches: from a seed to training batches without end.
         loss: from a network and a batch to a scalar.
-        metric: from a network in evaluation mode to a number, larger is better.
+        metric: from a network in evaluation mode to a number, larger is better; or to several by name, of which the
+            first is the score and the others are reported beside it.
         norms: patterns of the modules that a layer takes the place of, see ``evonas.replace_modules``; none if it goes
             by call site, through ``torch.fx``.
+        parts: names of submodules in which a layer is put by call site, each traced by itself; none if the network is
+            traced as a whole.
+        optimizer: from a network to the optimizer that trains it; none if it is that of ``[training]``.
+        after_step: called with the network after each optimizer step and the number of steps so far.
+        curves: from a trained network to values over steps, by name, beside its loss.
+        pictures: from a trained network to PNG files, by name.
         resized: from a batch size to the same task with batches of that size; none if there is only one size.
         shifted: as ``metric``, on scoring data that were corrupted; none if there are no such data.
     """
@@ -39,8 +46,13 @@ class Task:
     build: Callable[[int], nn.Module]
     batches: Callable[[int], Iterator[Any]]
     loss: Callable[[nn.Module, Any], Tensor]
-    metric: Callable[[nn.Module], float]
+    metric: Callable[[nn.Module], float | Mapping[str, float]]
     norms: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    optimizer: Callable[[nn.Module, TrainingConfig], torch.optim.Optimizer] | None = None
+    after_step: Callable[[nn.Module, int], None] | None = None
+    curves: Callable[[nn.Module], Mapping[str, Sequence[tuple[int, float]]]] | None = None
+    pictures: Callable[[nn.Module], Mapping[str, bytes]] | None = None
     resized: "Callable[[int], Task] | None" = None
     shifted: Callable[[nn.Module], float] | None = None
 
