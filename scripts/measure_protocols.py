@@ -31,8 +31,7 @@ from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.outcome import Rejection
 from evonas.search.protocols import Screens, fingerprint
 from evonas.search.training import task_optimizer
-from evonas.surgery.install import with_layer
-from evonas.tasks.task import Task
+from evonas.tasks.task import Task, placed
 from evonas.training.fit import StopReason, fit
 
 Facts = dict[str, str]  # what is known of a layer before it is trained: origin, and for one screened out by what
@@ -149,7 +148,7 @@ def measure(genome: Genome, evaluator: Evaluator) -> dict[str, Any]:
 
 
 def _train(genome: Genome, task: Task, evaluator: Evaluator) -> tuple[dict[str, float], list[float], int | None]:
-    model = with_layer(task.build(evaluator.seed), genome, evaluator.layer, task.norms).train()
+    model = placed(task, task.build(evaluator.seed), genome, evaluator.layer).train()
     optimizer, batches = task_optimizer(model, evaluator.training), task.batches(evaluator.seed)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, evaluator.training.steps)
     scores: dict[str, float] = {}

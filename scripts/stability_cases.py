@@ -26,7 +26,7 @@ from evonas.runs.workers import Failure, Workers
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.named import find_layer
 from evonas.search.training import task_optimizer
-from evonas.surgery.install import with_layer
+from evonas.tasks.task import placed
 from evonas.training.fit import StopReason, fit
 
 EARLY, AVERAGED = 100, 20
@@ -85,7 +85,7 @@ def train(evaluator: Evaluator, job: dict[str, Any]) -> dict[str, Any]:
     genome, task = Genome.from_text(job["text"]), evaluator.tasks[0]
     settings = evaluator.training
     settings = settings.at_rate(job["rate"] * settings.rates[0])
-    model = with_layer(task.build(job["seed"]), genome, evaluator.layer, task.norms).train()
+    model = placed(task, task.build(job["seed"]), genome, evaluator.layer).train()
     optimizer, batches = task_optimizer(model, settings), task.batches(job["seed"])
     losses: list[float] = []
     early = None

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 from evonas.compare.trials import TrialResults
+from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.report.statistics import (
     Difference,
@@ -18,7 +19,7 @@ from evonas.report.statistics import (
     smallest_gain,
     summary,
 )
-from evonas.search.outcome import Rejection
+from evonas.search.outcome import Findings, Rejection
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ class Standing:
         rank: 1 is the best of those that are ranked; 0 for baselines that were not asked for.
         scores: by task and seed.
         rates: the learning rate of each score, where there were several to choose from.
+        findings: what else is known of the trained network of each task and seed.
         failures: why a task and seed has no score.
         tasks: mean and deviation over seeds of each task that has a score.
         mean: of the means over tasks, over the seeds that have all tasks; None if no seed has.
@@ -64,6 +66,7 @@ class Standing:
     rank: int
     scores: Mapping[TaskSeed, float]
     rates: Mapping[TaskSeed, float]
+    findings: Mapping[TaskSeed, Findings]
     failures: Mapping[TaskSeed, Rejection]
     tasks: Mapping[str, Summary]
     mean: Summary | None
@@ -82,6 +85,8 @@ class Standing:
             "tasks": {task: asdict(found) for task, found in self.tasks.items()},
             "scores": nested(self.scores),
             "rates": nested(self.rates),
+            "figures": nested({cell: dict(found.figures) for cell, found in self.findings.items()}),
+            "curves": nested({cell: dict(found.curves) for cell, found in self.findings.items()}),
             "failures": {task: {n: asdict(r) for n, r in each.items()} for task, each in nested(self.failures).items()},
             "differences": {name: asdict(found) for name, found in self.differences.items()},
         }
@@ -145,6 +150,7 @@ def compare(
                 rank=layers.index(contender.name) + 1 if contender.ranked else 0,
                 scores=own,
                 rates=_rates_of(results, contender),
+                findings=_findings_of(results, contender),
                 failures=failures[contender.name],
                 tasks=summaries[contender.name],
                 mean=summary(means) if means else None,
@@ -165,6 +171,11 @@ def _rates_of(results: TrialResults, contender: Contender) -> dict[TaskSeed, flo
     return {cell: rate for cell, trial in trials.items() for rate in trial.rates.values()}
 
 
+def _findings_of(results: TrialResults, contender: Contender) -> dict[TaskSeed, Findings]:
+    trials = results[contender.genome.key]
+    return {cell: found for cell, trial in trials.items() for found in trial.findings.values()}
+
+
 def _failures_of(results: TrialResults, contender: Contender) -> dict[TaskSeed, Rejection]:
     trials = results[contender.genome.key]
     return {cell: trial.rejection for cell, trial in trials.items() if trial.rejection is not None}
@@ -174,6 +185,20 @@ def _summaries(scores: Scores, failures: Mapping[TaskSeed, Rejection], tasks: Se
     own = {task: [value for (name, _), value in scores.items() if name == task] for task in tasks}
     failed = Counter(task for task, _ in failures)
     return {task: replace(summary(values), failed=failed[task]) for task, values in own.items() if values}
+
+
+def known_names(comparison: Comparison) -> dict[str, str]:
+    """What pictures call the layers: the catalogue's name if there is one, else their own without the run's folders.
+
+    Where two would be called the same, they keep their own names.
+    """
+    contenders = [standing.contender for standing in comparison.standings]
+    catalogue = {genome.key: name for name, genome in CATALOGUE.items()}
+    short = {
+        c.name: c.name if c.baseline else catalogue.get(c.genome.key, c.name.rpartition("/")[2]) for c in contenders
+    }
+    counts = Counter(short.values())
+    return {name: shown if counts[shown] == 1 else name for name, shown in short.items()}
 
 
 def failure_text(rejection: Rejection) -> str:

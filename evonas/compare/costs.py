@@ -11,9 +11,9 @@ from evonas.config import LayerConfig
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.layer.lower import lower
-from evonas.surgery.install import install_layers, with_layer
+from evonas.surgery.install import install_layers
 from evonas.surgery.sites import NormActSite
-from evonas.tasks.task import Task
+from evonas.tasks.task import Task, placed
 from evonas.training.timing import relative_time
 
 
@@ -41,7 +41,7 @@ class NetworkCost:
 def network_cost(task: Task, genome: Genome, layer: LayerConfig, seed: int) -> NetworkCost:
     """Measure a layer on a task: times side by side, medians over rounds; the rest is exact."""
     batch = next(task.batches(seed))
-    evolved = with_layer(task.build(seed), genome, layer, task.norms)
+    evolved = placed(task, task.build(seed), genome, layer)
     native = task.build(seed) if task.norms else install_layers(task.build(seed), _native)
     device = next(evolved.parameters()).device
     training, reference = (_training_pass(task, model, batch) for model in (evolved, native))

@@ -1,18 +1,17 @@
 """What a comparison of layers reports: scores, differences to baselines, trials and costs, as tables and pictures."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from evonas.compare.comparison import Comparison, Contender, Standing, failure_text
+from evonas.compare.comparison import Comparison, Contender, Standing, failure_text, known_names
+from evonas.compare.figures import draw_figures, figure_tables, images_of
 from evonas.compare.result import LayerTask, Matrix
-from evonas.graph.catalogue import CATALOGUE
 from evonas.report.board import HParam
 from evonas.report.pictures import HeatCell, IntervalRow, draw_heatmap, draw_intervals, draw_panels
-from evonas.report.save import Report, RunLog
+from evonas.report.save import Report, RunLog, slug
 from evonas.report.statistics import Interval, finite_summary, mean_over_tasks
 from evonas.report.table import Datum, Table, written
 
@@ -45,10 +44,12 @@ def matrix_report(matrix: Matrix) -> Report:
         pictures["differences"] = draw_comparison(matrix.comparison, title=f"Layers ({matrix.data})")
     if (by_size := draw_batch_sizes(matrix)) is not None:
         pictures["batch_sizes"] = by_size
+    pictures |= dict(draw_figures(matrix.comparison))
     report = comparison_report(matrix.title, matrix.comparison, matrix.as_json())
     return replace(
         report,
-        tables=[*report.tables, _costs(matrix)],
+        tables=[*report.tables, *figure_tables(matrix.comparison), _costs(matrix)],
+        images=dict(images_of(matrix.comparison)),
         runs=_trials(matrix.comparison, matrix.costs),
         pictures=pictures,
         logs=dict(_logs(matrix)),
@@ -168,7 +169,7 @@ def _logs(matrix: Matrix) -> Iterator[tuple[str, RunLog]]:
             settings = matrix.columns[task]
             hparams: dict[str, HParam] = {"layer": name, "task": task, "data": settings.learned_from}
             hparams |= {"steps": settings.training.steps, "batch size": settings.training.batch_size}
-            yield f"{_slug(name)}/{_slug(task)}", RunLog(hparams, metrics)
+            yield f"{slug(name)}/{slug(task)}", RunLog(hparams, metrics)
 
 
 def draw_comparison(comparison: Comparison, *, highlighted: Sequence[str] = (), title: str = "Layers") -> Figure:
@@ -211,20 +212,6 @@ def _label(contender: Contender, name: str) -> str:
     """The name, with the formula where people may not know it."""
     formula = contender.genome.active().formula()
     return name if contender.baseline or contender.name == formula else f"{name}  {formula}"
-
-
-def known_names(comparison: Comparison) -> dict[str, str]:
-    """What pictures call the layers: the catalogue's name if there is one, else their own without the run's folders.
-
-    Where two would be called the same, they keep their own names.
-    """
-    contenders = [standing.contender for standing in comparison.standings]
-    catalogue = {genome.key: name for name, genome in CATALOGUE.items()}
-    short = {
-        c.name: c.name if c.baseline else catalogue.get(c.genome.key, c.name.rpartition("/")[2]) for c in contenders
-    }
-    counts = Counter(short.values())
-    return {name: shown if counts[shown] == 1 else name for name, shown in short.items()}
 
 
 def draw_matrix(matrix: Matrix) -> Figure:
@@ -277,7 +264,3 @@ def draw_batch_sizes(matrix: Matrix) -> Figure | None:
                 series.setdefault(names[standing.contender.name], []).append(means.at(size))
     words: dict[str, Any] = {"xlabel": "batch size", "ylabel": "mean score", "better": 1, "logx": 2, "ticks": True}
     return draw_panels({"": series}, title=f"Layers by batch size ({matrix.data})", **words)
-
-
-def _slug(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in name)[:60]

@@ -4,6 +4,7 @@ A trial is an ungated evaluation of one layer on one task under one seed. So a l
 cell alone, and a stopped run loses no more than the trials that were under way.
 """
 
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -20,10 +21,10 @@ from evonas.runs.jobs import Jobs, run_jobs
 from evonas.runs.progress import JobProgress
 from evonas.runs.store import Outcome, Store
 from evonas.search.evaluator import Evaluator, evaluator_from_config
-from evonas.search.outcome import Evaluation, Rejection
-from evonas.surgery.install import with_layer
+from evonas.search.outcome import Evaluation, Findings, Rejection
 from evonas.tasks.from_config import task_names
 from evonas.tasks.sources import digests_of
+from evonas.tasks.task import placed
 
 Columns = Mapping[str, SearchConfig]  # by name, one task each
 TrialResults = Mapping[str, Mapping[TaskSeed, Evaluation]]  # by layer key
@@ -207,7 +208,7 @@ def do_cell(spec: CellSpec, _needed: Mapping[CellSpec, Any]) -> dict[str, Any]:
     evaluator, genome = spec.evaluator(), Genome.from_text(spec.genome)
     if isinstance(spec, CostSpec):
         return asdict(network_cost(evaluator.tasks[0], genome, evaluator.layer, spec.seed))
-    found = evaluator(genome, gated=False, seed=spec.seed)
+    found = evaluator(genome, gated=False, seed=spec.seed, findings=True)
     rejection = found.rejection
     if rejection is not None and rejection.stage == "execution":
         raise RuntimeError(rejection.detail or rejection.reason)
@@ -216,7 +217,20 @@ def do_cell(spec: CellSpec, _needed: Mapping[CellSpec, Any]) -> dict[str, Any]:
         "objectives": dict(found.objectives),
         "rejection": rejection and asdict(rejection),
         "rates": dict(found.rates),
+        "findings": {task: _written(each) for task, each in found.findings.items()},
     }
+
+
+def _written(findings: Findings) -> dict[str, Any]:
+    """Findings fit for JSON; pictures are texts in base 64."""
+    pictures = {name: b64encode(picture).decode() for name, picture in findings.pictures.items()}
+    return {"figures": dict(findings.figures), "curves": dict(findings.curves), "pictures": pictures}
+
+
+def _read(written: Mapping[str, Any]) -> Findings:
+    curves = {name: tuple((step, value) for step, value in points) for name, points in written["curves"].items()}
+    pictures = {name: b64decode(picture) for name, picture in written["pictures"].items()}
+    return Findings(written["figures"], curves, pictures)
 
 
 def read_by(spec: CellSpec) -> Mapping[str, str]:
@@ -231,8 +245,11 @@ def evaluation_of(spec: CellSpec, outcome: Outcome) -> Evaluation:
         return Evaluation(spec.key, spec.seed, seconds=outcome.seconds, rejection=rejection)
     value = outcome.value
     rejected = Rejection(**value["rejection"]) if value["rejection"] else None
-    rates = value.get("rates", {})  # which results of earlier versions lack
-    return Evaluation(spec.key, spec.seed, value["steps"], outcome.seconds, value["objectives"], rejected, rates=rates)
+    rates = value.get("rates", {})  # which results of earlier versions lack, as they do findings
+    found = {task: _read(each) for task, each in value.get("findings", {}).items()}
+    return Evaluation(
+        spec.key, spec.seed, value["steps"], outcome.seconds, value["objectives"], rejected, rates=rates, findings=found
+    )
 
 
 def _require_trainable(columns: Columns, places: Mapping[str, Collection[Genome]]) -> None:
@@ -243,6 +260,6 @@ def _require_trainable(columns: Columns, places: Mapping[str, Collection[Genome]
             network = task.build(column.seed)
             for layer in {layer.layouts: layer for layer in layers}.values():
                 try:
-                    with_layer(network, layer, column.layer, task.norms)
+                    placed(task, network, layer, column.layer)
                 except InputError as error:
                     raise error.at(f"{layer.formula()} on {name}") from None

@@ -20,22 +20,30 @@ class LayerConfig(Section):
     """Guard inside roots, divisions and logarithms."""
     momentum: Fraction = 0.1
     """Weight of the newest batch in the running values that batch statistics keep for evaluation."""
+    bare: Literal["affine", "norm"] = "affine"
+    """What becomes of a network's norms of maps that no activation follows: scale and shift alone, `affine`, or the
+    network's own `norm` stays."""
+
+
+SCENES = ("garments", "coco")
 
 
 class DataConfig(Section):
-    """``[data]``: labelled images."""
+    """``[data]``: labelled images, or scenes with objects."""
 
-    name: Literal["digits", "fashion_mnist", "cifar10", "npz"] = "digits"
-    """Which images: `digits` of scikit-learn, `fashion_mnist`, `cifar10`, or `npz`, a file of your own."""
+    name: Literal["digits", "fashion_mnist", "cifar10", "npz", "garments", "coco"] = "digits"
+    """Which images: `digits` of scikit-learn, `fashion_mnist`, `cifar10`, or `npz`, a file of your own. Which scenes,
+    for instance segmentation: `garments`, Fashion-MNIST's pasted on photographs, or `coco`, a folder of your own."""
     path: str = ""
-    """File or folder of the data. Empty: for `fashion_mnist` the place of Debian's package, for `cifar10` the folder
-    `data`."""
+    """File or folder of the data. Empty: for `fashion_mnist` and `garments` the place of Debian's package, for
+    `cifar10` the folder `data`."""
     size: Annotated[int, Field(ge=0)] = 0
-    """Images are average-pooled to this height and width. 0 keeps them as they are."""
+    """Images are average-pooled to this height and width, scenes scaled to it. 0 keeps images as they are; scenes have
+    128."""
     train: Annotated[int, Field(ge=0)] = 0
-    """How many images train. 0: all of the training split that validation leaves."""
+    """How many images train. 0: all of the training split that validation leaves; 2,000 scenes of `garments`."""
     validation: Annotated[int, Field(ge=0)] = 0
-    """How many images are cut from the training split for validation. 0: a fifth."""
+    """How many images are cut from the training split for validation. 0: a fifth; 200 scenes of `garments`."""
     crop: Annotated[int, Field(ge=0)] = 0
     """Height and width of random crops to train on; validation sees whole images. 0: no crops."""
     flip: bool = False
@@ -47,7 +55,12 @@ class DataConfig(Section):
     @property
     def title(self) -> str:
         """What people know the data set by: a file by its name."""
-        return Path(self.path).stem if self.name == "npz" else self.name
+        return Path(self.path).stem if self.name in ("npz", "coco") else self.name
+
+    @property
+    def has_scenes(self) -> bool:
+        """Whether these are scenes with objects, and not labelled images."""
+        return self.name in SCENES
 
 
 class TextConfig(Section):
@@ -94,6 +107,12 @@ class TrainingConfig(Section):
     """How the learning rate goes on after the warm-up: it stays `constant`, or falls like a `cosine` to 0."""
     warmup: Count = 0
     """Steps at the beginning in which the learning rate rises."""
+    accumulate: PositiveInt = 1
+    """Batches of one step, whose gradients are averaged: for batches that do not fit into memory."""
+    autocast: bool = False
+    """Whether convolutions and matrix products compute in bfloat16, which a GPU does several times faster."""
+    channels_last: bool = False
+    """Whether maps lie in memory with their channels last, which convolutions on a GPU prefer."""
 
     @model_validator(mode="after")
     def _rates_agree(self) -> Self:
@@ -122,14 +141,25 @@ class TrainingConfig(Section):
 
 
 ARCHITECTURES = ("preact_resnet", "mobilenet_v2", "efficientnet", "densenet", "all_cnn")
+DETECTORS = (
+    *("maskrcnn-resnet18-fpn", "maskrcnn-resnet50-fpn", "maskrcnn-spinenet49s", "maskrcnn-spinenet49"),
+    *("maskrcnn-spinenet96", "maskrcnn-spinenet143", "maskrcnn-spinenet190"),
+)
+GENERATORS = ("biggan-32", "biggan-64", "biggan-128")
 LIBRARIES = ("timm", "torchvision")
+SCALED = {  # by key, the networks that it scales
+    "width": (*ARCHITECTURES, *DETECTORS, *GENERATORS),
+    "depth": ARCHITECTURES,
+    "head": (*ARCHITECTURES, *DETECTORS),
+}
 
 
 def _architecture(name: str) -> str:
     library, _, model = name.partition(":")
-    if name and name not in ARCHITECTURES and not (library in LIBRARIES and model):
+    known = (*ARCHITECTURES, *DETECTORS, *GENERATORS)
+    if name and name not in known and not (library in LIBRARIES and model):
         others = " or ".join(f"{library}:NAME" for library in LIBRARIES)
-        raise PydanticCustomError("architecture", "{names}", {"names": f"{', '.join(ARCHITECTURES)}, {others}"})
+        raise PydanticCustomError("architecture", "{names}", {"names": f"{', '.join(known)}, {others}"})
     return name
 
 
@@ -141,7 +171,8 @@ class TaskConfig(Section):
 
     architecture: Annotated[str, AfterValidator(_architecture)] = ""
     """A network for images: `preact_resnet`, `mobilenet_v2`, `efficientnet`, `densenet` or `all_cnn`, scaled by the
-    keys below; or `timm:NAME`, `torchvision:NAME` as they are."""
+    keys below; `timm:NAME`, `torchvision:NAME` as they are; for instance segmentation `maskrcnn-resnet18-fpn`,
+    `maskrcnn-spinenet49` and others; for image synthesis `biggan-32`, `biggan-64`, `biggan-128`."""
     task: Annotated[str, Field(pattern=r"^$|^[\w.]+:\w+$")] = ""
     """Instead of an architecture: a task of your own, the function `package.module:function`."""
     transformer: str = ""
@@ -153,11 +184,13 @@ class TaskConfig(Section):
     """Name of the task in tables and as an objective. Empty: that of the network; needed where a network appears twice.
     """
     width: Positive = 1.0
-    """Channels against the published network; of densenet, growth rate and stem."""
+    """Channels against the published network; of densenet, growth rate and stem; of Mask R-CNN, those of the backbone.
+    """
     depth: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """Blocks of each stage: a shorter list drops the later stages, and 0 drops a stage. Empty: as published."""
     head: PositiveInt | None = None
-    """Channels of the last 1x1 convolution of mobilenet_v2 and efficientnet. Not set: as published."""
+    """Channels of the last 1x1 convolution of mobilenet_v2 and efficientnet, or of the pyramid and the heads of
+    Mask R-CNN. Not set: as published."""
     unstrided: Annotated[int, Field(ge=0)] = 2
     """How many of the first reductions of the image size are left out, which small images need."""
 
@@ -168,10 +201,10 @@ class TaskConfig(Section):
             accepted = "an architecture, a transformer or a task, one of them"
             raise InputError("", f"has {' and '.join(given) or 'neither'}", accepted=accepted)
         fields = type(self).model_fields
-        scaled = [key for key in ("width", "depth", "head") if getattr(self, key) != fields[key].default]
-        if scaled and self.architecture not in ARCHITECTURES:
-            found = f"scales {getattr(self, given[0])}, which is taken as it is"
-            raise InputError(scaled[0], found, accepted=f"only {', '.join(ARCHITECTURES)} are scaled")
+        for key, names in SCALED.items():
+            if getattr(self, key) != fields[key].default and self.architecture not in names:
+                found = f"scales {getattr(self, given[0])}, whose {key} is its own"
+                raise InputError(key, found, accepted=f"only {', '.join(names)} have it")
         return self
 
     @property

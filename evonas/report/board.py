@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -96,6 +97,13 @@ class Board:
 
         # not add_figure, which goes through pyplot's global state
         self._writer.add_image(tag, to_array(figure), step, dataformats="HWC")
+
+    def image(self, tag: str, png: bytes, step: int) -> None:
+        """Show a PNG file."""
+        from matplotlib.image import imread
+
+        pixels = imread(BytesIO(png), format="png")
+        self._writer.add_image(tag, pixels, step, dataformats="HWC" if pixels.ndim == 3 else "HW")
 
     def charts(self, layout: Layout) -> None:
         """Say which curves share a chart of the tab CUSTOM SCALARS: by section and title, the tags of its lines.

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evonas.files import write_text
+from evonas.files import write_text, write_whole
 from evonas.report.board import Board, HParam
 from evonas.report.table import Table
 
@@ -43,6 +44,7 @@ class Report:
         details: further tables and paragraphs of ``results.md``.
         runs: a row for each run, for ``results.csv``.
         pictures: by name of the file.
+        images: PNG files that exist already, by the path of the file without its ending.
         logs: what TensorBoard shows of each run, by the run's folder.
         failures: what failed, a line each.
     """
@@ -54,6 +56,7 @@ class Report:
     details: Sequence[Table | str] = ()
     runs: Table | None = None
     pictures: Mapping[str, "Figure"] = field(default_factory=dict)
+    images: Mapping[str, bytes] = field(default_factory=dict)
     logs: Mapping[str, RunLog] = field(default_factory=dict)
     failures: Sequence[str] = ()
 
@@ -101,11 +104,24 @@ def write_report(folder: Path, report: Report, stem: str) -> list[Path]:
         from evonas.report.pictures import to_png
     for name, figure in report.pictures.items():
         to_png(figure, folder / f"{name}.png")
-    return [folder / name for name in (*texts, *(f"{name}.png" for name in report.pictures))]
+    for name, image in report.images.items():
+        write_whole(folder / f"{name}.png", partial(_write_bytes, image))
+    return [folder / name for name in (*texts, *(f"{name}.png" for name in (*report.pictures, *report.images)))]
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def show_report(board: Board, report: Report, tag: str, step: int) -> None:
     """Put the pictures and the text on a board."""
     for name, figure in report.pictures.items():
         board.figure(name, figure, step)
+    for name, image in report.images.items():
+        board.image(name, image, step)
     board.text(tag, report.markdown(), step)
+
+
+def slug(name: str) -> str:
+    """A name as a part of the name of a file."""
+    return "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in name)[:60]

@@ -9,7 +9,6 @@ from itertools import count, pairwise
 
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_map
 
 from evonas.config import LayerConfig, ProtocolsConfig, SearchConfig, TrainingConfig
 from evonas.errors import InputError, first_line
@@ -22,15 +21,13 @@ from evonas.search.outcome import Evaluation, Rejection
 from evonas.search.rates import TaskTrainings, halving_steps
 from evonas.search.rungs import Hurdle, late_loss
 from evonas.search.small_batch import small_batch_score
-from evonas.search.training import OnStep, Step, Training, unobserved
-from evonas.surgery.install import layout_in, with_layer
+from evonas.search.training import OnStep, Step, Training, thinned, unobserved
+from evonas.surgery.install import layout_in
 from evonas.tasks.from_config import tasks_from_config
-from evonas.tasks.task import Task
+from evonas.tasks.task import Task, first_samples, placed, score_of
 from evonas.training.device import find_device
 from evonas.training.fit import StopReason
 from evonas.training.topk import inner_linear_layers, sparse_inputs
-
-TRACE_POINTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +70,7 @@ class Evaluator:
         gated: bool = True,
         hurdles: Sequence[Hurdle] = (),
         seed: int | None = None,
+        findings: bool = False,
         on_step: OnStep = unobserved,
     ) -> Evaluation:
         """Evaluate one genome.
@@ -84,11 +82,12 @@ class Evaluator:
             gated: whether the quality gate, the stability protocol and the hurdles apply.
             hurdles: what it must reach at the rungs to be trained further.
             seed: stands in for the evaluator's own.
+            findings: whether the tasks' figures, curves and pictures are wanted.
             on_step: called at every step of all trainings. To end the evaluation it may raise anything but a
                 ``RuntimeError``.
         """
         if seed is not None:
-            return replace(self, seed=seed)(genome, gated=gated, hurdles=hurdles, on_step=on_step)
+            return replace(self, seed=seed)(genome, gated=gated, hurdles=hurdles, findings=findings, on_step=on_step)
         started, several = time.perf_counter(), len(self.training.rates) > 1
         settings = (self.training, self.layer, self.seed)
         trainings = [TaskTrainings.of(task, genome, *settings, on_step) for task in self.tasks]
@@ -112,11 +111,12 @@ class Evaluator:
             seconds=time.perf_counter() - started,
             objectives=objectives,
             rejection=rejection,
-            traces={t.task.name: _thinned(t.best.losses, self.training.steps) for t in trainings if t.steps},
+            traces={t.task.name: thinned(t.best.losses, self.training.steps) for t in trainings if t.steps},
             rungs={t.task.name: tuple(t.rungs.items()) for t in trainings if t.rungs},
             extras=extras,
             compiled=compiler.outcome,
             rates={t.task.name: t.best.settings.learning_rate for t in trainings} if several and objectives else {},
+            findings={t.task.name: t.best.findings() for t in trainings} if findings and objectives else {},
         )
 
     def _extras(self, trained: Training) -> dict[str, float]:
@@ -142,7 +142,7 @@ class Evaluator:
             if not sparsity:
                 return trained.score()
             with sparse_inputs(inner_linear_layers(trained.network), sparsity):
-                return trained.task.metric(trained.network)
+                return score_of(trained.task.metric(trained.network))
 
         def shifted_metric() -> float:
             return trained.task.shifted(trained.network) if trained.task.shifted else math.nan
@@ -166,8 +166,8 @@ class Evaluator:
         settings, task = self.protocols.stability, self.tasks[0]
         if not settings.steps:
             return None
-        model = with_layer(task.build(self.seed), genome, self.layer, task.norms).train()
-        batch = tree_map(lambda tensor: tensor[: settings.batch_size], next(task.batches(self.seed)))
+        model = placed(task, task.build(self.seed), genome, self.layer).train()
+        batch = first_samples(next(task.batches(self.seed)), settings.batch_size)
         taken = count()
 
         def loss() -> Tensor:
@@ -276,12 +276,3 @@ def evaluators_from_config(config: SearchConfig) -> tuple[Evaluator, ...]:
         evaluators.append(replace(search, tasks=own, training=training, rungs=(), objectives=()))
         done += len(each.tasks)
     return tuple(evaluators)
-
-
-def _thinned(losses: list[float], total: int) -> tuple[tuple[int, float], ...]:
-    """A few (step, loss) points of a training of ``total`` steps; a shorter one has the first of them.
-
-    Losses that are not numbers are left out, JSON has no name for them.
-    """
-    every = max(1, total // TRACE_POINTS)
-    return tuple((i + 1, v) for i, v in enumerate(losses) if (i + 1) % every == 0 and abs(v) < float("inf"))

@@ -34,6 +34,21 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Findings:
+    """What a task reports of a trained network beside its score.
+
+    Attributes:
+        figures: further metrics, by name.
+        curves: values over training steps, by name.
+        pictures: PNG files, by name.
+    """
+
+    figures: Mapping[str, float]
+    curves: Mapping[str, tuple[tuple[int, float], ...]]
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """How one layer did under one seed: objectives or a rejection, never both.
 
@@ -51,6 +66,7 @@ class Evaluation:
             A latency is not reproducible.
         compiled: how compiling its layers went: not tried (""), ``COMPILED``, or why it failed.
         rates: per task, the learning rate with which it got its score; empty where there was only one to choose.
+        findings: per task, what else is known of the trained network, where it was asked for; no archive keeps it.
     """
 
     key: str
@@ -64,6 +80,7 @@ class Evaluation:
     extras: Mapping[str, float] = field(default_factory=dict)
     compiled: str = ""
     rates: Mapping[str, float] = field(default_factory=dict)
+    findings: "Mapping[str, Findings]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, kind, remedy in (

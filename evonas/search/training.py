@@ -2,23 +2,23 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from evonas.config import LayerConfig, QualityConfig, TrainingConfig
 from evonas.graph.genome import Genome
-from evonas.search.outcome import Rejection
+from evonas.search.outcome import Findings, Rejection
 from evonas.search.rungs import Hurdle, likelihood
-from evonas.surgery.install import with_layer
-from evonas.tasks.task import Task
+from evonas.tasks.task import Task, placed, score_of
 from evonas.training.fit import StopReason, fit
 
 ADAM_BETAS = (0.9, 0.95)
+TRACE_POINTS = 20
 
 
 def task_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Optimizer:
@@ -61,6 +61,7 @@ class Step:
 
 
 OnStep = Callable[[Step], None]
+Points = tuple[tuple[int, float], ...]
 
 
 def unobserved(_: Step) -> None:
@@ -81,6 +82,7 @@ class Training:
     rungs: dict[int, float] = field(default_factory=dict)
     stop: StopReason = StopReason.COMPLETED
     seconds: float = 0.0
+    figures: Mapping[str, float] = field(default_factory=dict)
     _model: nn.Module | None = None
     _optimizer: torch.optim.Optimizer | None = None
     _schedule: torch.optim.lr_scheduler.LRScheduler | None = None
@@ -92,8 +94,10 @@ class Training:
         """The network with the layer in it, built on first use."""
         if self._model is None:
             fresh = self.task.build(self.seed)
-            self._model = with_layer(fresh, self.genome, self.layer, self.task.norms).train()
-            self._optimizer = task_optimizer(self._model, self.settings)
+            self._model = placed(self.task, fresh, self.genome, self.layer).train()
+            if self.settings.channels_last:
+                self._model = self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._optimizer = (self.task.optimizer or task_optimizer)(self._model, self.settings)
             self._schedule = _schedule(self._optimizer, self.settings)
             self._batches = self.task.batches(self.seed)
         return self._model
@@ -112,14 +116,25 @@ class Training:
         assert self._batches is not None
         assert self._optimizer is not None
         started, done = time.perf_counter(), len(self.losses) + 1
+
+        def loss(batch: Any) -> Tensor:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.autocast):
+                return self.task.loss(model, batch)
+
+        def after_step(step: int, _: Tensor) -> None:
+            if self.task.after_step is not None:
+                self.task.after_step(model, done + step)
+            self.on_step(Step(self.task.name, done + step, self.settings.steps))
+
         trace = fit(
-            lambda batch: self.task.loss(model, batch),
+            loss,
             self._batches,
             self._optimizer,
             steps=steps,
             schedule=self._schedule,
-            after_step=lambda step, _: self.on_step(Step(self.task.name, done + step, self.settings.steps)),
+            after_step=after_step,
             check_every=10,
+            accumulate=self.settings.accumulate,
         )
         self.seconds += time.perf_counter() - started
         self.losses.extend(trace.losses)
@@ -129,8 +144,19 @@ class Training:
         """The metric at the current step, computed once."""
         if self._scored_at is None or self._scored_at[0] != len(self.losses):
             self.on_step(Step(self.task.name, what="scoring"))
-            self._scored_at = (len(self.losses), self.task.metric(self.network))
+            found = self.task.metric(self.network)
+            self.figures = found if isinstance(found, Mapping) else {}
+            self._scored_at = (len(self.losses), score_of(found))
         return self._scored_at[1]
+
+    def findings(self) -> Findings:
+        """What the task reports of its trained network beside the score; the losses are a curve too."""
+        self.score()
+        task, network = self.task, self.network
+        curves: dict[str, Points] = {"training loss": thinned(self.losses, len(self.losses))}
+        if task.curves is not None:
+            curves |= {name: tuple(found) for name, found in task.curves(network).items()}
+        return Findings(dict(self.figures), curves, dict(task.pictures(network)) if task.pictures else {})
 
     def diverged(self, stage: str) -> Rejection | None:
         """A rejection if the loss left the numbers."""
@@ -141,7 +167,7 @@ class Training:
     def at_rung(self, hurdle: Hurdle | None) -> Rejection | None:
         """Note the score at a rung; a rejection if it is behind on this task."""
         steps = len(self.losses)
-        self.rungs[steps] = likelihood(self.losses)
+        self.rungs[steps] = self.score() if self.task.rung_by_metric else likelihood(self.losses)
         return hurdle.stopped_on(self.task.name, self.rungs[steps]) if hurdle else None
 
     def rejected_by_quality(self, settings: QualityConfig) -> Rejection | None:
@@ -166,3 +192,12 @@ def _schedule(
         return 1.0 if settings.schedule == "constant" else (1 + math.cos(math.pi * progress)) / 2
 
     return LambdaLR(optimizer, factor)
+
+
+def thinned(losses: Sequence[float], total: int) -> tuple[tuple[int, float], ...]:
+    """A few (step, loss) points of a training of ``total`` steps; a shorter one has the first of them.
+
+    Losses that are not numbers are left out, JSON has no name for them.
+    """
+    every = max(1, total // TRACE_POINTS)
+    return tuple((i + 1, v) for i, v in enumerate(losses) if (i + 1) % every == 0 and abs(v) < float("inf"))

@@ -124,6 +124,9 @@ def load_arrays(config: DataConfig, *, test: bool = False) -> tuple[Images, Labe
     Raises:
         InputError: naming the file or package that is missing and how to get it, or what is wrong with the arrays.
     """
+    if config.has_scenes:
+        accepted = "digits, fashion_mnist, cifar10 or npz for this network"
+        raise InputError("data.name", f"{config.name} are scenes with objects", accepted=accepted)
     readers = {"digits": _digits, "fashion_mnist": _fashion_mnist, "cifar10": _cifar10, "npz": _npz}
     images, labels = readers[config.name](config.path, test)
     _require_labelled_images(f"data.path: {config.path or config.name}", images, labels)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evonas.config import DataConfig, TaskConfig, TrainingConfig
+from evonas.config import DataConfig, LayerConfig, TaskConfig, TrainingConfig
+from evonas.graph.genome import Genome
 from evonas.seeding import derive_seed
+from evonas.surgery.install import with_layer
 from evonas.tasks import architectures, data
 from evonas.training.modes import evaluating, seeded
 
@@ -32,8 +34,11 @@ class Task:
             first is the score and the others are reported beside it.
         norms: patterns of the modules that a layer takes the place of, see ``evonas.replace_modules``; none if it goes
             by call site, through ``torch.fx``.
+        put: from a network, a layer and how it is lowered to a copy with the layer in it; none if ``norms`` or
+            ``parts`` say where it goes.
         parts: names of submodules in which a layer is put by call site, each traced by itself; none if the network is
             traced as a whole.
+        rung_by_metric: whether the score at a rung is the metric, as where the loss says little; else the likelihood.
         optimizer: from a network to the optimizer that trains it; none if it is that of ``[training]``.
         after_step: called with the network after each optimizer step and the number of steps so far.
         curves: from a trained network to values over steps, by name, beside its loss.
@@ -48,13 +53,26 @@ class Task:
     loss: Callable[[nn.Module, Any], Tensor]
     metric: Callable[[nn.Module], float | Mapping[str, float]]
     norms: tuple[str, ...] = ()
+    put: Callable[[nn.Module, Genome, LayerConfig], nn.Module] | None = None
     parts: tuple[str, ...] = ()
+    rung_by_metric: bool = False
     optimizer: Callable[[nn.Module, TrainingConfig], torch.optim.Optimizer] | None = None
     after_step: Callable[[nn.Module, int], None] | None = None
     curves: Callable[[nn.Module], Mapping[str, Sequence[tuple[int, float]]]] | None = None
     pictures: Callable[[nn.Module], Mapping[str, bytes]] | None = None
     resized: "Callable[[int], Task] | None" = None
     shifted: Callable[[nn.Module], float] | None = None
+
+
+def placed(task: Task, network: nn.Module, genome: Genome, layer: LayerConfig) -> nn.Module:
+    """A copy of a task's network with a layer wherever the task says.
+
+    Raises:
+        InputError: the layer cannot stand there.
+    """
+    if task.put is not None:
+        return task.put(network, genome, layer)
+    return with_layer(network, genome, layer, task.norms)
 
 
 def classification(
@@ -70,6 +88,18 @@ def classification(
         metric=partial(accuracy, images.scoring),
         resized=cache(lambda size: classification(task, images, section, size, device)),
     )
+
+
+def score_of(found: float | Mapping[str, float]) -> float:
+    """The score among what a task's ``metric`` gives."""
+    return next(iter(found.values())) if isinstance(found, Mapping) else found
+
+
+def first_samples(batch: Any, count: int) -> Any:
+    """The first samples of a batch: of tensors the first rows, of lists the first entries, of tuples both."""
+    if isinstance(batch, tuple):
+        return tuple(first_samples(part, count) for part in batch)
+    return batch[:count] if isinstance(batch, Tensor | list) else batch
 
 
 def initialized(make: Callable[[], Model], seed: int) -> Model:

@@ -14,8 +14,7 @@ from evonas.graph.space import SearchSpace
 from evonas.search.objectives import MeasurementContext, Objective, register_objective
 from evonas.search.outcome import Rejection
 from evonas.search.protocols import Protocol, register_protocol
-from evonas.surgery.install import with_layer
-from evonas.tasks.task import Task
+from evonas.tasks.task import Task, placed, score_of
 from evonas.testing.sentences import require, saying
 
 LAYERS = ("bn-relu", "gn-relu", "evonorm-s0")
@@ -97,7 +96,7 @@ def check_task(task: Task, layer: str = "gn-relu") -> None:
     require(not _equal(first, other), f"The task {name!r} gives the same batches whatever the seed.")
     genome = CATALOGUE["rmsnorm" if task.norms else layer]
     with saying(f"The network of the task {name!r} takes no layers"):
-        model = with_layer(task.build(1), genome, LayerConfig(), task.norms).train()
+        model = placed(task, task.build(1), genome, LayerConfig()).train()
     with saying(f"The task {name!r} cannot be trained"):
         loss = task.loss(model, next(task.batches(1)))
         loss.backward()
@@ -105,7 +104,7 @@ def check_task(task: Task, layer: str = "gn-relu") -> None:
     trained = [parameter for parameter in model.parameters() if parameter.grad is not None]
     require(trained, f"The loss of the task {name!r} has no gradient.")
     with saying(f"The task {name!r} cannot be scored"):
-        scores = [task.metric(model.eval()) for _ in range(2)]
+        scores = [score_of(task.metric(model.eval())) for _ in range(2)]
     require(math.isfinite(scores[0]), f"The metric of the task {name!r} is {scores[0]!r}, no finite number.")
     require(scores[0] == scores[1], f"The metric of the task {name!r} gives {scores} for one network.")
 

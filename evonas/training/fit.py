@@ -36,6 +36,7 @@ def fit(
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
     after_step: Callable[[int, Tensor], None] | None = None,
     check_every: int = 1,
+    accumulate: int = 1,
 ) -> Trace:
     """Take ``steps`` optimizer steps; call again with the same iterator, optimizer and schedule to go on.
 
@@ -47,6 +48,7 @@ def fit(
         schedule: stepped once after each step.
         after_step: called with the step's number (from 0) and its detached loss, e.g. for a proximal step or a probe.
         check_every: how often the loss is looked at; on a GPU a larger number saves synchronizations.
+        accumulate: batches of one step, whose gradients are averaged.
 
     Returns:
         The trace; a loss that is not finite stops the training at the next check.
@@ -54,12 +56,16 @@ def fit(
     losses: list[Tensor] = []
     for step in range(steps):
         optimizer.zero_grad(set_to_none=True)
-        value = loss(next(batches))
-        value.backward()
+        total: Tensor | float = 0.0
+        for _ in range(accumulate):
+            value = loss(next(batches)) / accumulate
+            value.backward()
+            total = total + value.detach()
         optimizer.step()
         if schedule is not None:
             schedule.step()
-        losses.append(value.detach())
+        assert isinstance(total, Tensor)
+        losses.append(total)
         if after_step is not None:
             after_step(step, losses[-1])
         if (step + 1) % check_every == 0 and not torch.stack(losses[-check_every:]).isfinite().all():

@@ -68,7 +68,8 @@ class Made:
         self.trained: list[tuple[str, int, float, str, int]] = []
 
     def of(self, spec: CellSpec) -> Callable[..., Evaluation]:
-        def evaluate(genome: Genome, *, gated: bool, seed: int) -> Evaluation:
+        def evaluate(genome: Genome, *, gated: bool, seed: int, findings: bool) -> Evaluation:
+            assert findings
             assert not gated
             name = "bn-relu" if genome.key == BN.key else "evonorm-s0"
             training = spec.training

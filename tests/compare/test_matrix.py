@@ -16,9 +16,8 @@ from torch import nn
 
 from evonas import config
 from evonas.compare.columns import DESK, columns_of, contenders_of, find_data, find_task
-from evonas.compare.comparison import Contender, compare
+from evonas.compare.comparison import Contender, compare, known_names
 from evonas.compare.costs import kept_bytes, network_cost
-from evonas.compare.report import known_names
 from evonas.config import DataConfig, TaskConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE

@@ -45,7 +45,8 @@ class Made:
     def of(self, spec: CellSpec) -> Callable[..., Evaluation]:
         """The evaluator of a task."""
 
-        def evaluate(genome: Genome, *, gated: bool, seed: int) -> Evaluation:
+        def evaluate(genome: Genome, *, gated: bool, seed: int, findings: bool) -> Evaluation:
+            assert findings
             assert not gated
             self.trained.append((spec.task.architecture, genome.key, seed))
             return self.answer(spec.task.architecture, genome, seed)

@@ -23,8 +23,9 @@ from evonas.config import LayerConfig, ProtocolsConfig, QualityConfig, TrainingC
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
-from evonas.search.evaluator import TRACE_POINTS, Evaluator, evaluator_from_config
+from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.outcome import COMPILED, Evaluation, Rejection
+from evonas.search.training import TRACE_POINTS
 from evonas.surgery.install import with_layer
 from evonas.tasks.task import Task
 

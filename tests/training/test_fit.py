@@ -160,3 +160,20 @@ def test_batches_are_drawn_one_a_step_and_no_further() -> None:
     weight = nn.Parameter(torch.zeros(()))
     fit(lambda batch: weight * batch, numbers, torch.optim.SGD([weight], lr=0.1), steps=5)
     assert next(numbers) == 5
+
+
+def test_accumulated_batches_are_one_step_on_all_their_samples() -> None:
+    def joined() -> Iterator[Pair]:
+        parts = pairs()
+        while True:
+            inputs, targets = zip(*(next(parts) for _ in range(4)), strict=True)
+            yield torch.cat(inputs), torch.cat(targets)
+
+    found = []
+    for batches, accumulate in ((pairs(), 4), (joined(), 1)):
+        weights = start()
+        optimizer = torch.optim.SGD([weights], lr=0.1)
+        trace = fit(lambda b, w=weights: mean_square(w, b), batches, optimizer, steps=5, accumulate=accumulate)
+        found.append((weights.detach(), torch.tensor(trace.losses)))
+    for several, one in zip(*found, strict=True):
+        assert torch.allclose(several, one, rtol=1e-6)

@@ -18,7 +18,7 @@ from evonas.runs.jobs import Jobs, run_jobs
 from evonas.runs.progress import JobProgress
 from evonas.runs.store import Outcome, Store
 from evonas.search.evaluator import evaluator_from_config
-from evonas.surgery.install import with_layer
+from evonas.tasks.task import placed
 
 CODE = ("search", "compare/trials.py")
 CHOOSING, SCORING = "validation", "test"
@@ -75,7 +75,7 @@ def network_sizes(settings: CertificateConfig, ladder: Ladder, contenders: Seque
         network = task.build(settings.seed)
         for each in contenders:
             try:
-                with_layer(network, each.genome, settings.layer, task.norms)
+                placed(task, network, each.genome, settings.layer)
             except InputError as error:
                 raise error.at(f"{each.name} in {place.network}") from None
         found[place] = sum(parameter.numel() for parameter in network.parameters())
