@@ -1,7 +1,8 @@
 """What a layer costs in a whole network, relative to batch normalization and ReLU of torch in the same places."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from evonas.config import LayerConfig
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.layer.lower import lower
-from evonas.surgery.install import install_layers
+from evonas.surgery.install import Bare, install_layers
 from evonas.surgery.sites import NormActSite
 from evonas.tasks.task import Task, placed
 from evonas.training.timing import relative_time
@@ -40,38 +41,44 @@ class NetworkCost:
 
 def network_cost(task: Task, genome: Genome, layer: LayerConfig, seed: int) -> NetworkCost:
     """Measure a layer on a task: times side by side, medians over rounds; the rest is exact."""
-    batch = next(task.batches(seed))
-    evolved = placed(task, task.build(seed), genome, layer)
-    native = task.build(seed) if task.norms else install_layers(task.build(seed), _native)
+    stream = task.batches(seed)
+    batches = [next(stream) for _ in range(task.cycle)]
+    evolved, native = placed(task, task.build(seed), genome, layer), task.build(seed)
+    if task.put is not None:
+        native = placed(task, native, CATALOGUE["bn-relu"], layer)
+    elif not task.norms:
+        native = install_layers(native, partial(_native, layer.bare), task.parts)
     device = next(evolved.parameters()).device
-    training, reference = (_training_pass(task, model, batch) for model in (evolved, native))
+    training, reference = (_training_pass(task, model, batches) for model in (evolved, native))
     memory, of_reference = kept_bytes(evolved, training), kept_bytes(native, reference)
     return NetworkCost(
         parameters=sum(parameter.numel() for parameter in evolved.parameters()),
         training=relative_time(training, reference, device),
-        inference=relative_time(_inference_pass(task, evolved, batch), _inference_pass(task, native, batch), device),
+        inference=relative_time(*(_inference_pass(task, model, batches) for model in (evolved, native)), device),
         memory=memory,
         relative_memory=memory / max(of_reference, 1),
     )
 
 
-def _native(site: NormActSite) -> nn.Module | None:
+def _native(bare: Bare, site: NormActSite) -> nn.Module | None:
     channels = site.num_features
-    if site.layout == "btd":
+    if site.layout == "btd" or (site.act is None and bare == "norm"):
         return None
     affine = lower(CATALOGUE["bn-relu"], channels, act=False)  # as an evolved layer without activation
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if site.act else affine
 
 
-def _training_pass(task: Task, model: nn.Module, batch: Any) -> Callable[[], object]:
+def _training_pass(task: Task, model: nn.Module, batches: Sequence[Any]) -> Callable[[], object]:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return lambda: torch.autograd.grad(task.loss(model.train(), batch), trained, allow_unused=True)
+    return lambda: [
+        torch.autograd.grad(task.loss(model.train(), batch), trained, allow_unused=True) for batch in batches
+    ]
 
 
-def _inference_pass(task: Task, model: nn.Module, batch: Any) -> Callable[[], object]:
+def _inference_pass(task: Task, model: nn.Module, batches: Sequence[Any]) -> Callable[[], object]:
     @torch.no_grad()
-    def run() -> Tensor:
-        return task.loss(model.eval(), batch)
+    def run() -> list[Tensor]:
+        return [task.loss(model.eval(), batch) for batch in batches]
 
     return run
 

@@ -34,6 +34,7 @@ class Task:
             first is the score and the others are reported beside it.
         norms: patterns of the modules that a layer takes the place of, see ``evonas.replace_modules``; none if it goes
             by call site, through ``torch.fx``.
+        cycle: batches of a round, where they are of several kinds that take turns.
         put: from a network, a layer and how it is lowered to a copy with the layer in it; none if ``norms`` or
             ``parts`` say where it goes.
         parts: names of submodules in which a layer is put by call site, each traced by itself; none if the network is
@@ -53,6 +54,7 @@ class Task:
     loss: Callable[[nn.Module, Any], Tensor]
     metric: Callable[[nn.Module], float | Mapping[str, float]]
     norms: tuple[str, ...] = ()
+    cycle: int = 1
     put: Callable[[nn.Module, Genome, LayerConfig], nn.Module] | None = None
     parts: tuple[str, ...] = ()
     rung_by_metric: bool = False
@@ -72,7 +74,7 @@ def placed(task: Task, network: nn.Module, genome: Genome, layer: LayerConfig) -
     """
     if task.put is not None:
         return task.put(network, genome, layer)
-    return with_layer(network, genome, layer, task.norms)
+    return with_layer(network, genome, layer, task.norms, parts=task.parts, bare=layer.bare)
 
 
 def classification(

@@ -1,0 +1,130 @@
+"""Oracles: torchvision's own Mask R-CNN with norms, and the state of a network before surgery."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evonas.config import LayerConfig
+from evonas.errors import InputError
+from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.genome import Genome
+from evonas.layer.lower import NormActLayer
+from evonas.surgery.install import with_layer
+from evonas.surgery.sites import norm_act_sites
+from evonas.tasks.detection.maskrcnn import MASKRCNNS, PARTS, build_maskrcnn
+
+pytest.importorskip("torchvision", reason="pip install 'evonas[detection]'")
+
+S0, B0 = CATALOGUE["evonorm-s0"], CATALOGUE["evonorm-b0"]
+
+
+def small(name: str = "maskrcnn-resnet18-fpn", size: int = 64) -> nn.Module:
+    torch.manual_seed(1)
+    return build_maskrcnn(name, num_classes=3, image_size=size, width=0.125, head=8)
+
+
+def scenes(count: int, size: int) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    """Bright and dark squares on noise, one of each a scene, with exact masks."""
+    generator = torch.Generator().manual_seed(1)
+    images, targets = [], []
+    for _ in range(count):
+        image, masks, boxes = 0.3 * torch.rand(3, size, size, generator=generator) + 0.35, [], []
+        for value in (1.0, 0.0):
+            side = size // 3
+            x, y = torch.randint(0, size - side, (2,), generator=generator).tolist()
+            image[:, y : y + side, x : x + side] = value
+            mask = torch.zeros(size, size, dtype=torch.uint8)
+            mask[y : y + side, x : x + side] = 1
+            masks = [earlier * (1 - mask) for earlier in masks] + [mask]
+            boxes.append([float(x), float(y), float(x + side), float(y + side)])
+        targets.append({"boxes": torch.tensor(boxes), "labels": torch.tensor([1, 2]), "masks": torch.stack(masks)})
+        images.append(image)
+    return images, targets
+
+
+def test_the_published_resnet_is_torchvisions_but_for_one_convolution() -> None:
+    """The recipe's head that proposes regions has one convolution, torchvision's second version two."""
+    from torchvision.models.detection import maskrcnn_resnet50_fpn_v2
+
+    with torch.device("meta"):
+        ours = build_maskrcnn("maskrcnn-resnet50-fpn", num_classes=91, image_size=800)
+        theirs = maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None)
+    expected = {name: value.shape for name, value in theirs.state_dict().items()}
+    second = {f"rpn.head.conv.1.0.{kind}" for kind in ("weight", "bias")}
+    assert {name: value.shape for name, value in ours.state_dict().items()} == {
+        name: shape for name, shape in expected.items() if name not in second
+    }
+    assert sum(p.numel() for p in ours.parameters()) == 46_359_409 - (
+        256 * 256 * 9 + 256
+    )  # torchvision's documentation
+
+
+def test_the_published_resnet_computes_what_torchvisions_does() -> None:
+    from torchvision.models.detection import maskrcnn_resnet50_fpn_v2
+    from torchvision.models.detection.rpn import RPNHead
+
+    ours = build_maskrcnn("maskrcnn-resnet50-fpn", num_classes=4, image_size=64)
+    theirs = maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, num_classes=4)
+    theirs.rpn.head = RPNHead(256, 3)
+    theirs.load_state_dict(ours.state_dict())
+    images, _ = scenes(1, 64)
+    maps = [network.eval().backbone(torch.stack(images)) for network in (ours, theirs)]
+    assert list(maps[0]) == list(maps[1]) == ["0", "1", "2", "3", "pool"]
+    for name in maps[0]:
+        torch.testing.assert_close(maps[0][name], maps[1][name], rtol=0, atol=0)
+
+
+def test_sites_of_the_parts_are_where_the_recipe_has_norms() -> None:
+    """Of a ResNet-18: 9 sites, 8 ends of branches, 3 shortcuts; 8 in the pyramid; 4 in each head."""
+    model = small()
+    sites = {part: norm_act_sites(model.get_submodule(part)) for part in PARTS}
+    counts = {part: (sum(s.act is not None for s in found), len(found)) for part, found in sites.items()}
+    assert counts == {"backbone": (9, 28), "roi_heads.box_head": (4, 4), "roi_heads.mask_head": (4, 4)}
+
+
+@pytest.mark.parametrize("bare", ["affine", "norm"])
+@pytest.mark.parametrize("name", MASKRCNNS[:1])
+def test_layers_go_into_backbone_and_heads(name: str, bare: str) -> None:
+    original = small(name)
+    norms = sum(isinstance(module, nn.BatchNorm2d) for module in original.modules())
+    sites = [site for part in PARTS for site in norm_act_sites(original.get_submodule(part))]
+    active = sum(site.act is not None for site in sites)
+    assert norms == len(sites)  # no norm is missed
+    model = with_layer(original, S0, LayerConfig(), parts=PARTS, bare=bare)
+    layers = [module for module in model.modules() if isinstance(module, NormActLayer)]
+    left = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert sum(layer.act for layer in layers) == active
+    assert (len(layers), left) == ((norms, 0) if bare == "affine" else (active, norms - active))
+    assert type(model) is type(original)
+
+
+@pytest.mark.parametrize("genome", [S0, B0])
+def test_training_gives_losses_and_gradients_and_evaluation_detections(genome: Genome) -> None:
+    model = with_layer(small(), genome, LayerConfig(), parts=PARTS)
+    images, targets = scenes(2, 64)
+    losses = model.train()(images, targets)
+    assert set(losses) == {"loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg"}
+    sum(losses.values()).backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+    with torch.no_grad():
+        found = model.eval()(images)
+    for one in found:
+        assert set(one) == {"boxes", "labels", "scores", "masks"}
+        assert one["masks"].shape == (len(one["boxes"]), 1, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"name": "maskrcnn-resnet19-fpn"}, "maskrcnn-resnet18-fpn"),
+        ({"num_classes": 1}, "background"),
+        ({"image_size": 0}, "pixels"),
+        ({"width": 0.0}, "tasks.width"),
+        ({"head": 0}, "tasks.head"),
+    ],
+)
+def test_what_cannot_be_built_is_said(changed: dict[str, object], message: str) -> None:
+    arguments = {"name": MASKRCNNS[0], "num_classes": 3, "image_size": 64, **changed}
+    with pytest.raises(InputError, match=message):
+        build_maskrcnn(arguments.pop("name"), **arguments)
