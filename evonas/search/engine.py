@@ -30,7 +30,8 @@ OnProposal = Callable[[int], None]
 
 _OF_THE_MOMENT = (EQUIVALENCE, GUIDE, "execution")  # stages of rejections that are not of the layer alone
 MOST_VERDICTS = 100_000  # kept at a time; a guided search screens hundreds of proposals for each candidate
-PATIENCE = 100  # proposals of one kind, random or of parents, for one place: few random ones pass
+PATIENCE = 100  # proposals of one kind for a place in a pool, and children of one kind for a candidate
+PATIENCE_AT_RANDOM = 5000  # random graphs for a candidate, of which one of some hundred passes
 
 
 def _nothing(_: int) -> None:
@@ -308,7 +309,7 @@ class Search:
         """Proposals that pass the screens, among which the share of random ones is ``random_injection``."""
         pool = Pool()
         while len(pool.members) < self._settings.pool and pool.proposed < self._settings.max_proposals:
-            for proposal in self._of_a_kind(rng):
+            for proposal in islice(self._of_a_kind(rng, fresh=self._draws_at_random(rng)), PATIENCE):
                 on_proposal(pool.proposed)
                 if pool.take(proposal, self._screened(proposal)):
                     break
@@ -353,15 +354,23 @@ class Search:
             yield Proposal(self._initial[self._asked], None, "initial")
             left -= 1
         while left > 0:
-            yield from islice(self._of_a_kind(rng), left)
-            left -= PATIENCE
+            fresh = self._draws_at_random(rng)
+            patience = min(left, PATIENCE_AT_RANDOM if fresh else PATIENCE)
+            yield from islice(self._of_a_kind(rng, fresh=fresh), patience)
+            left -= patience
 
-    def _of_a_kind(self, rng: random.Random) -> Iterator[Proposal]:
-        """Proposals that are all random or all children of parents: shares are then those of the ones that pass."""
+    def _draws_at_random(self, rng: random.Random) -> bool:
+        """Whether what comes next has no parents."""
         young = self._asked < self._settings.initial_random or not self._population.members
-        fresh = young or rng.random() < self._settings.random_injection
+        return young or rng.random() < self._settings.random_injection
+
+    def _of_a_kind(self, rng: random.Random, *, fresh: bool) -> Iterator[Proposal]:
+        """Proposals without end that are all random, all mutants or all of two parents.
+
+        The kind is chosen first, so that shares are those of the layers that pass the screens: few random ones do.
+        """
         crossed = not fresh and self._settings.crossover > 0 and rng.random() < self._settings.crossover
-        for _ in range(PATIENCE):
+        while True:
             yield self._random(rng) if fresh else self._child(rng, crossed=crossed)
 
     def _random(self, rng: random.Random) -> Proposal:
