@@ -1,8 +1,8 @@
 """Mask R-CNN of torchvision's public classes, on a ResNet with a feature pyramid or on SpineNet.
 
-Norms stand where the recipe of SpineNet's authors has them: in the backbone, in the pyramid, in the four convolutions
-of the box head and in those of the mask head. Networks are born with ``nn.BatchNorm2d`` and ``nn.ReLU`` there. The head
-that proposes regions is torchvision's, which has no norm.
+Norms stand where the recipe of SpineNet's authors has them: in the backbone, in the pyramid, behind the convolutions of
+the box head and behind those of the mask head. Networks are born with ``nn.BatchNorm2d`` and ``nn.ReLU`` there. The
+head that proposes regions is torchvision's: one convolution without a norm, where the recipe has a norm.
 
 Sources: He et al. 2017, "Mask R-CNN", arXiv:1703.06870; Du et al. 2020, "SpineNet", arXiv:1912.05027, and its released
 code, ``models/official/detection`` of tensorflow/tpu.
@@ -14,15 +14,16 @@ from torch import nn
 
 from evonas.errors import InputError
 from evonas.extras import import_package
-from evonas.tasks.detection import resnet_fpn
+from evonas.tasks.detection import resnet_fpn, spinenet
+from evonas.tasks.detection.spinenet_graph import SCALINGS
 
 PARTS = ("backbone", "roi_heads.box_head", "roi_heads.mask_head")
 """The submodules with places for layers, each of which ``torch.fx`` can trace; the network as a whole it cannot."""
 
-MASKRCNNS = tuple(f"maskrcnn-{name}-fpn" for name in resnet_fpn.RESNETS)
+MASKRCNNS = tuple(f"maskrcnn-{name}" for name in (*(f"{resnet}-fpn" for resnet in resnet_fpn.RESNETS), *SCALINGS))
 """The names that ``build_maskrcnn`` takes."""
 
-_CONVOLUTIONS = 4  # of the box head, and of the mask head
+_LINEAR = 1024  # channels of the box head's linear layer, or four times those of its convolutions if that is less
 _RATIOS = (0.5, 1.0, 2.0)  # of an anchor's height to its width
 _BOX, _MASK = 7, 14  # height and width of the maps that the two heads take
 _LARGE = 512  # images of this many pixels a side are treated as the published recipes treat theirs
@@ -57,7 +58,8 @@ class _Pyramid:
         levels: of all its maps; at level l a map has 1 / 2^l of the image's height and width.
         pooled: names of the maps that regions are pooled from.
         anchor: side of an anchor in units of the map's stride.
-        head: channels of the heads, unless they are given.
+        head: channels of the heads.
+        convolutions: of each head.
     """
 
     network: nn.Module
@@ -65,6 +67,7 @@ class _Pyramid:
     pooled: tuple[str, ...]
     anchor: int
     head: int
+    convolutions: int
 
 
 def build_maskrcnn(
@@ -79,7 +82,8 @@ def build_maskrcnn(
     """A Mask R-CNN with fresh weights, drawn from torch's global generator.
 
     Anchors have one size a level and three ratios of height to width. Their side is 8 strides of the level's map with a
-    ResNet, 3 with SpineNet. The box head is four convolutions and a linear layer, the mask head four convolutions.
+    ResNet, 3 with SpineNet, 5 with SpineNet-190. The box head is four convolutions and a linear layer, the mask head
+    four convolutions; SpineNet-190 has seven in each.
 
     Args:
         name: one of ``MASKRCNNS``.
@@ -87,7 +91,7 @@ def build_maskrcnn(
         image_size: images are scaled to this many pixels on their longer side or, if square, on both.
         width: multiplier of the backbone's channels.
         head: channels of the pyramid's or SpineNet's last maps and of both heads; the linear layer has four times as
-            many. None is as published.
+            many, at most 1024. None is as published.
         regions: how many regions are worked with. None is ``PUBLISHED`` for images of 512 pixels or more, ``SMALL``
             for others.
 
@@ -105,7 +109,8 @@ def build_maskrcnn(
     anchors = import_package("torchvision.models.detection.anchor_utils", where)
     rpn = import_package("torchvision.models.detection.rpn", where)
     pyramid = _pyramid(name.removeprefix("maskrcnn-"), width, head, where)
-    maps, own = pyramid.network.out_channels, pyramid.head
+    maps, own = pyramid.network.out_channels, [pyramid.head] * pyramid.convolutions
+    linear = min(_LINEAR, 4 * pyramid.head)
     counts = regions or (PUBLISHED if image_size >= _LARGE else SMALL)
     network: nn.Module = mask.MaskRCNN(
         pyramid.network,
@@ -122,21 +127,24 @@ def build_maskrcnn(
         rpn_post_nms_top_n_test=counts.after_nms,
         box_batch_size_per_image=counts.sampled,
         box_roi_pool=ops.MultiScaleRoIAlign([*pyramid.pooled], _BOX, sampling_ratio=2),
-        box_head=faster.FastRCNNConvFCHead(
-            (maps, _BOX, _BOX), [own] * _CONVOLUTIONS, [4 * own], norm_layer=nn.BatchNorm2d
-        ),
-        box_predictor=faster.FastRCNNPredictor(4 * own, num_classes),
+        box_head=faster.FastRCNNConvFCHead((maps, _BOX, _BOX), own, [linear], norm_layer=nn.BatchNorm2d),
+        box_predictor=faster.FastRCNNPredictor(linear, num_classes),
         mask_roi_pool=ops.MultiScaleRoIAlign([*pyramid.pooled], _MASK, sampling_ratio=2),
-        mask_head=mask.MaskRCNNHeads(maps, [own] * _CONVOLUTIONS, 1, norm_layer=nn.BatchNorm2d),
-        mask_predictor=mask.MaskRCNNPredictor(own, own, num_classes),
+        mask_head=mask.MaskRCNNHeads(maps, own, 1, norm_layer=nn.BatchNorm2d),
+        mask_predictor=mask.MaskRCNNPredictor(own[-1], own[-1], num_classes),
     )
     return network
 
 
 def _pyramid(backbone: str, width: float, head: int | None, where: str) -> _Pyramid:
+    if backbone in SCALINGS:
+        scaling = SCALINGS[backbone]
+        network = spinenet.spinenet(backbone, width=width, channels=head, where=where)
+        heads = head or scaling.head, scaling.convolutions
+        return _Pyramid(network, spinenet.LEVELS, spinenet.OUTPUTS, scaling.anchor, *heads)
     own = head or 256
-    network = resnet_fpn.resnet_fpn(backbone.removesuffix("-fpn"), width=width, channels=own, where=where)
-    return _Pyramid(network, (2, 3, 4, 5, 6), resnet_fpn.MAPS, 8, own)
+    resnet = resnet_fpn.resnet_fpn(backbone.removesuffix("-fpn"), width=width, channels=own, where=where)
+    return _Pyramid(resnet, (2, 3, 4, 5, 6), resnet_fpn.MAPS, 8, own, 4)
 
 
 def _require_usable(name: str, num_classes: int, image_size: int, width: float, head: int | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from evonas.extras import import_package
+from evonas.tasks.detection.blocks import stage
 
 # the block of torchvision, and the number of blocks per stage
 RESNETS: Mapping[str, tuple[str, tuple[int, ...]]] = MappingProxyType(
@@ -44,7 +45,7 @@ def resnet_fpn(name: str, *, width: float, channels: int, where: str) -> nn.Modu
     body, planes = _body(getattr(resnet, kind), blocks, width)
     network: nn.Module = detection.BackboneWithFPN(
         body,
-        {f"layer{stage + 1}": map_name for stage, map_name in enumerate(MAPS)},
+        {f"layer{number}": map_name for number, map_name in enumerate(MAPS, 1)},
         planes,
         channels,
         norm_layer=nn.BatchNorm2d,
@@ -61,24 +62,15 @@ def _body(block: Any, blocks: tuple[int, ...], width: float) -> tuple[nn.Sequent
     body.add_module("relu", nn.ReLU(inplace=True))
     body.add_module("maxpool", nn.MaxPool2d(3, 2, 1))
     outputs = []
-    for stage, (number, published) in enumerate(zip(blocks, _PLANES, strict=True)):
+    for number, (count, published) in enumerate(zip(blocks, _PLANES, strict=True), 1):
         planes = _scaled(published, width)
-        body.add_module(f"layer{stage + 1}", _stage(block, last, planes, number, stride=2 if stage else 1))
+        body.add_module(f"layer{number}", stage(block, last, planes, count, stride=1 if number == 1 else 2))
         last = planes * block.expansion
         outputs.append(last)
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return body, outputs
-
-
-def _stage(block: Any, inputs: int, planes: int, number: int, *, stride: int) -> nn.Sequential:
-    outputs = planes * block.expansion
-    shortcut = None
-    if stride > 1 or inputs != outputs:
-        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-    first = block(inputs, planes, stride, shortcut)
-    return nn.Sequential(first, *(block(outputs, planes) for _ in range(1, number)))
 
 
 def _scaled(planes: int, width: float) -> int:

@@ -82,8 +82,10 @@ def test_sites_of_the_parts_are_where_the_recipe_has_norms() -> None:
     assert counts == {"backbone": (9, 28), "roi_heads.box_head": (4, 4), "roi_heads.mask_head": (4, 4)}
 
 
-@pytest.mark.parametrize("bare", ["affine", "norm"])
-@pytest.mark.parametrize("name", MASKRCNNS[:1])
+@pytest.mark.parametrize(
+    ("name", "bare"),
+    [("maskrcnn-resnet18-fpn", "affine"), ("maskrcnn-resnet18-fpn", "norm"), ("maskrcnn-spinenet49", "affine")],
+)
 def test_layers_go_into_backbone_and_heads(name: str, bare: str) -> None:
     original = small(name)
     norms = sum(isinstance(module, nn.BatchNorm2d) for module in original.modules())
@@ -128,3 +130,19 @@ def test_what_cannot_be_built_is_said(changed: dict[str, object], message: str) 
     arguments = {"name": MASKRCNNS[0], "num_classes": 3, "image_size": 64, **changed}
     with pytest.raises(InputError, match=message):
         build_maskrcnn(arguments.pop("name"), **arguments)
+
+
+@pytest.mark.parametrize("name", ["maskrcnn-resnet18-fpn", "maskrcnn-spinenet49"])
+def test_images_of_odd_sizes_are_taken(name: str) -> None:
+    """Images are scaled to the size and padded; what is found has the size of each image."""
+    model = with_layer(small(name), S0, LayerConfig(), parts=PARTS)
+    sizes = [(50, 37), (33, 61)]
+    images = [torch.rand(3, *size) for size in sizes]
+    box = torch.tensor([[5.0, 6.0, 20.0, 30.0]])
+    mask = torch.zeros(1, 1, 1, dtype=torch.uint8)
+    targets = [{"boxes": box, "labels": torch.tensor([1]), "masks": mask.expand(1, *size)} for size in sizes]
+    losses = model.train()(images, targets)
+    assert all(loss.isfinite() for loss in losses.values())
+    with torch.no_grad():
+        found = model.eval()(images)
+    assert [one["masks"].shape[1:] for one in found] == [(1, *size) for size in sizes]
