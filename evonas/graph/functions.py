@@ -252,8 +252,8 @@ def batch_moment(x: Tensor, running: Tensor, moment: str, eps: float, momentum: 
 
 
 def per_channel(parameter: Tensor) -> Tensor:
-    """A parameter [c] as [1, c, 1, 1]."""
-    return parameter.view(1, -1, 1, 1)
+    """A parameter [c] as [1, c, 1, 1]; one with values of each sample, [b, c], as [b, c, 1, 1]."""
+    return parameter.view(-1, parameter.shape[-1], 1, 1)
 
 
 def narrow(x: Tensor, like: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ from evonas.layer.plan import (
     plan_of,
 )
 
+PARAMETERS = ("v0", "v1", "weight", "bias")  # of every channel one value, in the order of a body's arguments
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -93,19 +95,17 @@ class NormActLayer(nn.Module):
         _require_count("num_features", num_features)
         self.genome, self.layout = recipe.genome, recipe.layout
         self.num_features, self.groups, self.act = num_features, fit_groups(recipe.groups, num_features), act
-        settings: dict[Setting, float] = {Setting.GROUPS: self.groups, Setting.EPS: recipe.eps}
-        emitter = _Emitter(num_features, settings, recipe.momentum, device, dtype)
-        body = emitter.body(plan_of(self.genome, self.layout) if act else affine_alone(self.layout))
+        plan = plan_of(self.genome, self.layout) if act else affine_alone(self.layout)
+        body = body_of(plan, recipe, num_features, device, dtype)
 
         def parameter() -> nn.Parameter:
             return nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))
 
         self.weight, self.bias = parameter(), parameter()
-        used = {node.target for node in body.graph.nodes if node.op == "placeholder"}
+        self.argument_names = argument_names(body)
         for name in ("v0", "v1"):
-            self.register_parameter(name, parameter() if name in used else None)
+            self.register_parameter(name, parameter() if name in self.argument_names else None)
         self.reset_parameters()
-        self.argument_names = [name for name in ("v0", "v1", "weight", "bias") if name in used]
         self.body = body
 
     def reset_parameters(self) -> None:
@@ -185,6 +185,27 @@ def lower(
     return NormActLayer(recipe, num_features, act=act, device=device, dtype=dtype)
 
 
+def body_of(
+    plan: Plan,
+    recipe: Recipe,
+    num_features: int,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> fx.GraphModule:
+    """The fx graph of a plan, called with the input and then with the parameters that it uses (``argument_names``).
+
+    A parameter is given as [c], or as [b, c] where every sample has values of its own.
+    """
+    groups = fit_groups(recipe.groups, num_features)
+    settings: dict[Setting, float] = {Setting.GROUPS: groups, Setting.EPS: recipe.eps}
+    return _Emitter(num_features, settings, recipe.momentum, device, dtype).body(plan)
+
+
+def argument_names(body: fx.GraphModule) -> list[str]:
+    """The parameters that a body takes after its input, in order."""
+    return [str(node.target) for node in body.graph.nodes if node.op == "placeholder"][1:]
+
+
 def _require_count(name: str, number: object) -> None:
     if not isinstance(number, Integral) or number < 1:
         raise InputError(name, repr(number), accepted="1 or more")
@@ -217,8 +238,8 @@ class _Emitter:
 
     def body(self, plan: Plan) -> fx.GraphModule:
         self.variables = {plan.argument: self.graph.placeholder(plan.argument)}
-        used = [step.name for step in plan.steps if step.name in ("v0", "v1")]
-        self.parameters = {name: self.graph.placeholder(name) for name in (*sorted(used), "weight", "bias")}
+        used = {step.name for step in plan.steps}
+        self.parameters = {name: self.graph.placeholder(name) for name in PARAMETERS if name in used}
         for step in plan.steps:
             self.variables[step.name] = self._emit(step.value)
         self.graph.output(self._emit(plan.output))

@@ -90,7 +90,7 @@ ZERO = Call("new_zeros", (X, (1, 1, 1, 1)))
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a layer computes: the steps in order, then the output, which is the trailing affine.
+    """What a layer computes: the steps in order, then the output, which is the trailing affine if there is one.
 
     Attributes:
         steps: each may use those before it.
@@ -99,7 +99,7 @@ class Plan:
     """
 
     steps: tuple[Step, ...]
-    output: Call
+    output: Expression
     argument: str = X.name
 
 
@@ -176,15 +176,15 @@ def bounded_from_zero(nodes: tuple[Node, ...]) -> list[bool]:
     return result
 
 
-def plan_of(genome: Genome, layout: str) -> Plan:
-    """The plan of a genome for inputs of a layout.
+def plan_of(genome: Genome, layout: str, *, affine: bool = True) -> Plan:
+    """The plan of a genome for inputs of a layout, with the trailing affine or without it.
 
     There is one step for each different expression among the active nodes that the output needs. Variables have the
     names of the active genome's text. (y - mean(y)) / std(y) is one call where torch has one. Products with values that
     do not vary over the map, and quotients by such, are put together while they are small: x / std * v1 becomes
     x * (v1 / std), and the trailing affine takes part in it.
     """
-    return _in_layout(_Planner(genome.active()).plan(), layout)
+    return _in_layout(_Planner(genome.active()).plan(affine), layout)
 
 
 class _Planner:
@@ -204,7 +204,7 @@ class _Planner:
         self.scaled: dict[int, tuple[Expression, Expression]] = {}  # what was deferred, as (value, scale)
         self.batch_calls = 0
 
-    def plan(self) -> Plan:
+    def plan(self, affine: bool) -> Plan:
         steps = []
         for position in self.first.values():
             if self._constant(position) is not None or self.nodes[position].op in ("x", "zero"):
@@ -214,12 +214,13 @@ class _Planner:
                 steps.append(Step(self.names[position], value, self.varies[position]))
         last = self._of(len(self.nodes) - 1)
         if last in self.scaled:
-            return _with_affine(steps, *self.scaled[last])
+            y, scale = self.scaled[last]
+            return _with_affine(steps, y, scale) if affine else Plan((*steps,), Call(torch.mul, (y, _narrow(scale))))
         output = self._operand(last)
         if self.varies[last] != frozenset("bchw"):
             steps.append(Step(OUTPUT.name, Call("expand_as", (self._in_map(last), X)), frozenset("bchw")))
             output = OUTPUT
-        return _with_affine(steps, output, None)
+        return _with_affine(steps, output, None) if affine else Plan((*steps,), output)
 
     def _of(self, position: int) -> int:
         """The node that is computed for this one."""
