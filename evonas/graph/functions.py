@@ -30,10 +30,10 @@ class Variance(torch.autograd.Function):
         return deviation.mul_(deviation).mean(dims, keepdim=True)  # square_ has no batching rule
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
         x, ctx.dims = inputs
         ctx.save_for_backward(x)
-        ctx.factor = 2 * output.numel() / x.numel()
+        ctx.factor = 2 / elements(x, ctx.dims)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -53,10 +53,10 @@ class MeanSquare(torch.autograd.Function):
         return x.square().mean(dims, keepdim=True)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, _ = inputs
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
+        x, dims = inputs
         ctx.save_for_backward(x)
-        ctx.factor = 2 * output.numel() / x.numel()
+        ctx.factor = 2 / elements(x, dims)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -166,10 +166,17 @@ def widen(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def elements(x: Tensor, dims: tuple[int, ...]) -> int:
+    """How many elements a moment over ``dims`` is taken of; the other axes may be empty."""
+    count = 1
+    for dim in dims:
+        count *= x.shape[dim]
+    return count
+
+
 def mean(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     """First moment over ``dims``, kept as size 1, in at least single precision."""
-    total = widen(x).sum(dims, keepdim=True)
-    return total / (x.numel() // total.numel())  # the gradient of torch.mean divides every element
+    return widen(x).sum(dims, keepdim=True) / elements(x, dims)  # the gradient of torch.mean divides every element
 
 
 def mean_square(x: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -235,10 +242,12 @@ def merge_groups(x: Tensor, like: Tensor) -> Tensor:
 def batch_moment(x: Tensor, running: Tensor, moment: str, eps: float, momentum: float, training: bool) -> Tensor:
     """A moment over batch and space: the batch's in training, which ``running`` follows, else that.
 
+    An empty batch has no moment of its own: ``running`` stands in for it, and stays as it is.
+
     The raw statistic is the mean (``mean``), the mean square (``rms``) or the biased variance (``std``); the result
     is the statistic itself (``mean``) or sqrt(statistic + eps).
     """
-    if training:
+    if training and x.numel() > 0:
         wide, dims = widen(x), (0, 2, 3)
         if moment == "mean":
             statistic = mean(wide, dims)

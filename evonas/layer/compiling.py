@@ -8,6 +8,7 @@ derivatives only; the stability protocol's network must stay as it was.
 A failure, of the compiler or of a call, is remembered with its reason and the layers run as before from then on.
 """
 
+import operator
 import time
 from dataclasses import dataclass, field
 
@@ -156,7 +157,8 @@ def compiling_pays(
 def shared_body(body: fx.GraphModule) -> fx.GraphModule:
     """The body of a layer as a function that keeps nothing: running values are arguments after the parameters.
 
-    Bodies of layers that share a compiled function have equal code.
+    Bodies of layers that share a compiled function have equal code. Moments over the batch branch on whether it is
+    empty; a check that it is not spares the compiler the question.
     """
     graph, new = fx.Graph(), dict[fx.Node, fx.Node]()
     nodes = list(body.graph.nodes)
@@ -164,6 +166,9 @@ def shared_body(body: fx.GraphModule) -> fx.GraphModule:
         if node.op == "placeholder":
             new[node] = graph.placeholder(str(node.target))
     running = {node: graph.placeholder(str(node.target)) for node in nodes if node.op == "call_module"}
+    if running:
+        size = graph.call_method("size", (next(iter(new.values())), 0))
+        graph.call_function(torch._check, (graph.call_function(operator.gt, (size, 0)),))
     for node in nodes:
         if node.op == "call_module":
             moment = body.get_submodule(str(node.target))

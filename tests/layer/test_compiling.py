@@ -74,6 +74,9 @@ def test_one_compilation_serves_all_sites_networks_and_shapes(name: str, compile
     for shape in ((2, 3, 16, 16), (8, 3, 16, 16), (1, 3, 12, 4)):
         torch.testing.assert_close(other(images(*shape)), eager(images(*shape)), rtol=1e-4, atol=1e-4)
         other(images(*shape)).sum().backward()
+    state = [value.clone() for value in other.state_dict().values()]
+    assert other(images(0, 3, 16, 16)).shape == (0, 24, 8, 8)
+    assert all(torch.equal(old, new) for old, new in zip(state, other.state_dict().values(), strict=True))
     assert graphs() == before
     assert not outcome.failure
 

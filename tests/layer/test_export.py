@@ -176,15 +176,18 @@ def test_the_text_in_the_docstring_reads_back(name: str) -> None:
     [
         (
             "bn-relu",
-            "Variance MeanSquare widen mean mean_square variance batch_moment per_channel narrow affine BatchMoment",
+            "Variance MeanSquare widen elements mean mean_square variance batch_moment per_channel narrow affine BatchMoment",
         ),
-        ("frn-tlu", "MeanSquare Maximum maximum reciprocal widen mean_square rms per_channel narrow affine"),
+        ("frn-tlu", "MeanSquare Maximum maximum reciprocal widen elements mean_square rms per_channel narrow affine"),
         (
             "evonorm-b0",
-            "Variance MeanSquare Maximum Quotient quotient maximum widen mean mean_square variance std "
+            "Variance MeanSquare Maximum Quotient quotient maximum widen elements mean mean_square variance std "
             "batch_moment per_channel narrow affine BatchMoment",
         ),
-        ("evonorm-s0", "Variance widen variance std split_groups merge_groups per_channel narrow affine fit_groups"),
+        (
+            "evonorm-s0",
+            "Variance widen elements variance std split_groups merge_groups per_channel narrow affine fit_groups",
+        ),
     ],
 )
 def test_only_the_helpers_that_are_needed_are_copied(name: str, helpers: str) -> None:
