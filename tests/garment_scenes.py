@@ -15,7 +15,7 @@ needs_fashion_mnist = pytest.mark.skipif(
 
 
 def section(**keys: Any) -> DataConfig:
-    return DataConfig().model_copy(update={"name": "garments", **keys})
+    return DataConfig(name="garments", **keys)
 
 
 def plain_material(count: int = 20, side: int = 64) -> Material:

@@ -3,6 +3,9 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
+
+from numpy.typing import NDArray
 
 from evonas.config import DataConfig
 from evonas.errors import InputError
@@ -37,10 +40,10 @@ def scenes_digest(section: DataConfig) -> str:
 
 def _digest_of_material(section: DataConfig) -> str:
     splits = ("train", "test" if section.score_on == "test" else "validation")
-    sources = [material(section.path, split) for split in splits]
-    return digest_of_arrays(
-        array for source in sources for array in (source.garments, source.labels, *source.photographs)
-    )
+    arrays: list[NDArray[Any]] = []
+    for source in (material(section.path, split) for split in splits):
+        arrays += (source.garments, source.labels, *source.photographs)
+    return digest_of_arrays(arrays)
 
 
 def _digest_of_files(section: DataConfig) -> str:

@@ -72,6 +72,5 @@ def found_objects(model: nn.Module, images: list[Tensor]) -> list[Target]:
     device = next(model.parameters()).device
     with evaluating(model):
         outputs = model([image.to(device) for image in images])
-    return [
-        on_device(found | {"masks": found["masks"][:, 0] > MASK_THRESHOLD}, torch.device("cpu")) for found in outputs
-    ]
+    cpu = torch.device("cpu")
+    return [on_device(found | {"masks": found["masks"][:, 0] > MASK_THRESHOLD}, cpu) for found in outputs]

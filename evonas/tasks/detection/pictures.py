@@ -15,7 +15,6 @@ from evonas.tasks.detection.data import Scenes, Target, without_crowds
 from evonas.tasks.detection.metric import found_objects
 
 SHOWN = 6  # scenes
-LEAST_SCORE = 0.5  # of predictions that are drawn
 _INCHES, _MARGIN = 2.6, 0.3  # side of a scene, and what is left of the first one
 _OPACITY = 0.55
 
@@ -23,12 +22,14 @@ _OPACITY = 0.55
 def mask_picture(scenes: Scenes, classes: Sequence[str], model: nn.Module) -> bytes:
     """A PNG file: in the upper row the objects of the first scenes, in the lower one what the network finds there.
 
-    An object is coloured by its class, which is written on its box; of predictions with the score. Only those with a
-    score of ``LEAST_SCORE`` or more are shown.
+    An object is coloured by its class, which is written on its box; of predictions with the score. As many predictions
+    of a scene are shown as it has objects, those with the highest scores. No score would do as a limit: scores are low
+    until a network has been trained for long.
     """
     drawn = [scenes.draw(number) for number in range(min(SHOWN, len(scenes)))]
-    found = [_sure(objects) for objects in found_objects(model, [scene.image for scene in drawn])]
     true = [without_crowds(scene.target) for scene in drawn]
+    outputs = found_objects(model, [scene.image for scene in drawn])
+    found = [_best(objects, len(target["labels"])) for objects, target in zip(outputs, true, strict=True)]
     width, height = _MARGIN + _INCHES * len(drawn), 2 * _INCHES
     figure = new_figure(width, height)
     grid = figure.subplots(2, len(drawn), squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
@@ -42,9 +43,9 @@ def mask_picture(scenes: Scenes, classes: Sequence[str], model: nn.Module) -> by
     return buffer.getvalue()
 
 
-def _sure(found: Target) -> Target:
-    sure = found["scores"] >= LEAST_SCORE
-    return {name: values[sure] for name, values in found.items()}
+def _best(found: Target, count: int) -> Target:
+    chosen = found["scores"].argsort(descending=True)[:count]
+    return {name: values[chosen] for name, values in found.items()}
 
 
 def _draw(axes: Axes, image: Tensor, target: Target, classes: Sequence[str]) -> None:

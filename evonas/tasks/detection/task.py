@@ -42,7 +42,7 @@ def _task(task: TaskConfig, section: DataConfig, scenes: SceneData, batch_size: 
         loss=detection_loss,
         metric=partial(average_precision, scenes.scoring, SCORED_AT_ONCE),
         parts=PARTS,
-        pictures=lambda model: {"masks": mask_picture(scenes.scoring, scenes.classes, model)},
+        pictures=partial(_pictures, scenes),
         resized=cache(lambda size: _task(task, section, scenes, size, device)),
     )
 
@@ -61,6 +61,10 @@ def _build(task: TaskConfig, scenes: SceneData, device: torch.device, seed: int)
 
 def _batches(scenes: SceneData, batch_size: int, flip: bool, device: torch.device, seed: int) -> Iterator[SceneBatch]:
     return scene_batches(scenes.train, batch_size, derive_seed(seed, "batches"), flip=flip, device=device)
+
+
+def _pictures(scenes: SceneData, model: nn.Module) -> dict[str, bytes]:
+    return {"masks": mask_picture(scenes.scoring, scenes.classes, model)}
 
 
 def detection_loss(model: nn.Module, batch: SceneBatch) -> Tensor:

@@ -95,7 +95,7 @@ def write_split(folder: Path, split: str, edit: Edit | None = None, *, images: i
 
 
 def section(folder: Path, **keys: Any) -> DataConfig:
-    return DataConfig().model_copy(update={"name": "coco", "path": str(folder), **keys})
+    return DataConfig(name="coco", path=str(folder), **keys)
 
 
 def made(tmp_path: Path, edit: Edit | None = None, **keys: Any) -> DataConfig:
@@ -362,7 +362,7 @@ def test_an_id_that_is_there_twice(tmp_path: Path, among: str) -> None:
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     refusal(section(tmp_path / "nowhere"), "no such folder")
     refusal(section(tmp_path), "has no annotations of train")
-    refusal(DataConfig().model_copy(update={"name": "coco"}), "data.path: is empty")
+    refusal(DataConfig(name="coco"), "data.path: is empty")
 
 
 def test_two_annotation_files_of_one_split(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 
 def network(name: str = "maskrcnn-resnet18-fpn", **keys: Any) -> TaskConfig:
-    return TaskConfig(architecture="all_cnn").model_copy(update={"architecture": name, **keys})
+    return TaskConfig(architecture=name, **keys)
 
 
 def tiny(**keys: Any) -> Task:
@@ -113,8 +113,10 @@ def test_images_have_the_size_that_the_network_needs() -> None:
 
 
 def test_scenes_are_mirrored_if_asked_for() -> None:
-    one, two = tiny().batches(0), tiny(flip=True).batches(0)
-    plain, flipped = (torch.stack([image for _ in range(4) for image in next(batches).images]) for batches in (one, two))
+    plain, flipped = (
+        torch.stack([image for _ in range(4) for image in next(batches).images])
+        for batches in (tiny().batches(0), tiny(flip=True).batches(0))
+    )
     mirrored = [torch.equal(image, original.flip(2)) for image, original in zip(flipped, plain, strict=True)]
     kept = [torch.equal(image, original) for image, original in zip(flipped, plain, strict=True)]
     assert 0 < sum(mirrored) < 8
