@@ -9,6 +9,9 @@ from evonas.errors import InputError
 EXTRAS = {
     "timm": "vision",
     "torchvision": "vision",
+    "faster_coco_eval": "detection",
+    "skimage": "detection",
+    "torchmetrics": "detection",
     "accelerate": "lm",
     "gguf": "lm",
     "tokenizers": "lm",

@@ -111,7 +111,10 @@ def evaluate(
     ] = "",
     data: Annotated[
         str,
-        typer.Option(metavar="D,...", help="digits, fashion_mnist, cifar10, npz:FILE; default: that of --settings."),
+        typer.Option(
+            metavar="D,...",
+            help="digits, fashion_mnist, cifar10, npz:FILE, garments, coco:FOLDER; default: that of --settings.",
+        ),
     ] = "",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; training.steps.")] = None,
     batch_sizes: Annotated[

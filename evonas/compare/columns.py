@@ -16,6 +16,8 @@ DESK = {  # what an architecture's name alone means: small enough for images of 
     "efficientnet": TaskConfig(architecture="efficientnet", width=0.5, depth=(1, 1, 1), head=64, unstrided=1),
     "densenet": TaskConfig(architecture="densenet", width=0.25, depth=(3, 3), unstrided=1),
     "all_cnn": TaskConfig(architecture="all_cnn", width=0.125, depth=(2, 2, 2), unstrided=0),
+    **{name: TaskConfig(architecture=name, width=0.25, head=32) for name in config.DETECTORS},
+    **{name: TaskConfig(architecture=name, width=0.125) for name in config.GENERATORS},
 }
 
 
@@ -90,7 +92,7 @@ def find_data(text: str, settings: SearchConfig) -> DataConfig:
     try:
         return DataConfig.model_validate({**settings.data.model_dump(), "name": name, "path": path})
     except ValueError:
-        accepted = "digits, fashion_mnist, cifar10 or npz, with a path after a colon: npz:cifar10.npz"
+        accepted = "digits, fashion_mnist, cifar10, npz:FILE, garments or coco:FOLDER"
         raise InputError("--data", repr(text), accepted=accepted) from None
 
 

@@ -51,10 +51,11 @@ def network_cost(task: Task, genome: Genome, layer: LayerConfig, seed: int) -> N
     device = next(evolved.parameters()).device
     training, reference = (_training_pass(task, model, batches) for model in (evolved, native))
     memory, of_reference = kept_bytes(evolved, training), kept_bytes(native, reference)
+    used, of_native = (_inference_pass(task, model, batches) for model in (evolved, native))
     return NetworkCost(
         parameters=sum(parameter.numel() for parameter in evolved.parameters()),
         training=relative_time(training, reference, device),
-        inference=relative_time(*(_inference_pass(task, model, batches) for model in (evolved, native)), device),
+        inference=relative_time(used, of_native, device),
         memory=memory,
         relative_memory=memory / max(of_reference, 1),
     )

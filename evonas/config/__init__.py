@@ -23,6 +23,8 @@ from evonas.config.search import StabilityConfig as StabilityConfig
 from evonas.config.search import load_search as load_search
 from evonas.config.search import loads as loads
 from evonas.config.task import ARCHITECTURES as ARCHITECTURES
+from evonas.config.task import DETECTORS as DETECTORS
+from evonas.config.task import GENERATORS as GENERATORS
 from evonas.config.task import LIBRARIES as LIBRARIES
 from evonas.config.task import DataConfig as DataConfig
 from evonas.config.task import LayerConfig as LayerConfig

@@ -320,8 +320,8 @@ class SearchConfig(Section):
         if self.objectives.activation_sparsity and first.architecture in ARCHITECTURES:
             found, accepted = f"{first.label} has no linear layer but its head", "a transformer as the first task"
             raise InputError("objectives.activation_sparsity", found, accepted=accepted)
-        if self.objectives.shift and first.transformer:
-            found, accepted = f"{first.label} has no images to corrupt", "a network on images as the first task"
+        if self.objectives.shift and first.kind not in ("classification", "own"):
+            found, accepted = f"{first.label} classifies no images", "a network that does as the first task"
             raise InputError("objectives.shift", found, accepted=accepted)
         return self
 

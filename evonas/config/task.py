@@ -208,6 +208,15 @@ class TaskConfig(Section):
         return self
 
     @property
+    def kind(self) -> Literal["classification", "detection", "synthesis", "language", "own"]:
+        """What its network does: it classifies images, finds objects, makes images, predicts text, or is a user's."""
+        if self.architecture in DETECTORS:
+            return "detection"
+        if self.architecture in GENERATORS:
+            return "synthesis"
+        return "classification" if self.architecture else "language" if self.transformer else "own"
+
+    @property
     def label(self) -> str:
         """What the task is called: its name, or that of its network or function."""
         network = f"transformer-{self.transformer}" if self.transformer else self.architecture or self.task

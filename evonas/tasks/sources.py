@@ -7,15 +7,18 @@ from evonas.config import DataConfig, TaskConfig, TextConfig
 from evonas.runs.provenance import digest_of_arrays, source_digest
 from evonas.tasks.custom import source_file
 from evonas.tasks.data import load_arrays
+from evonas.tasks.detection.loading import scenes_digest
 from evonas.tasks.language.text import load_text
 
 
 def digests_of(task: TaskConfig, data: DataConfig, text: TextConfig) -> Mapping[str, str]:
-    """Digests of the images, the text, or the source of a user's function, by these names.
+    """Digests of the images, the scenes, the text, or the source of a user's function, by these names.
 
     Raises:
         InputError: they cannot be read.
     """
+    if task.kind == "detection":
+        return {"scenes": scenes_digest(data)}
     if task.architecture:
         return {"images": images_digest(data)}
     if task.transformer:

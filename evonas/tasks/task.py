@@ -100,7 +100,8 @@ def score_of(found: float | Mapping[str, float]) -> float:
 def first_samples(batch: Any, count: int) -> Any:
     """The first samples of a batch: of tensors the first rows, of lists the first entries, of tuples both."""
     if isinstance(batch, tuple):
-        return tuple(first_samples(part, count) for part in batch)
+        parts = [first_samples(part, count) for part in batch]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts)
     return batch[:count] if isinstance(batch, Tensor | list) else batch
 
 

@@ -211,7 +211,7 @@ ONE_NAME = "two tasks are called 'preact_resnet'; give one of them a name of its
         ),
         (
             ["objectives.shift=true", 'tasks=[{transformer="55k"}]'],
-            "objectives.shift: transformer-55k has no images to corrupt; accepted: a network on images as the first",
+            "objectives.shift: transformer-55k classifies no images; accepted: a network that does as the first",
         ),
         (["objectives.own=['mine']", "tasks.0.name=mine"], "tasks.name: 'mine' is an objective already"),
         *(

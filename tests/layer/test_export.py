@@ -176,7 +176,8 @@ def test_the_text_in_the_docstring_reads_back(name: str) -> None:
     [
         (
             "bn-relu",
-            "Variance MeanSquare widen elements mean mean_square variance batch_moment per_channel narrow affine BatchMoment",
+            "Variance MeanSquare widen elements mean mean_square variance batch_moment per_channel narrow affine "
+            "BatchMoment",
         ),
         ("frn-tlu", "MeanSquare Maximum maximum reciprocal widen elements mean_square rms per_channel narrow affine"),
         (

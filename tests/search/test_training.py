@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -131,3 +132,12 @@ def test_the_first_samples_of_a_batch_are_those_of_each_part() -> None:
     found = first_samples((images, boxes, "kind"), 2)
     assert torch.equal(found[0], images[:2])
     assert found[1:] == (boxes[:2], "kind")
+
+
+def test_the_first_samples_of_a_named_batch_have_its_names() -> None:
+    class Batch(NamedTuple):
+        images: list[int]
+        seed: int
+
+    assert first_samples(Batch([1, 2, 3], 5), 2) == Batch([1, 2], 5)
+    assert isinstance(first_samples(Batch([1, 2, 3], 5), 2), Batch)

@@ -1,6 +1,7 @@
 """Figures without a display, and how they become pixels and files."""
 
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,15 @@ def to_array(figure: Figure) -> NDArray[np.uint8]:
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba(), dtype=np.uint8)  # type: ignore[no-untyped-call]
     return pixels[..., :3].copy()
+
+
+def small_png(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG file of [height, width, 3] bytes in 256 colours, a third of the size of one in all colours."""
+    from PIL import Image  # comes with matplotlib
+
+    stream = BytesIO()
+    Image.fromarray(pixels).quantize(256).save(stream, format="png", optimize=True)
+    return stream.getvalue()
 
 
 def to_png(figure: Figure, path: Path) -> None:

@@ -21,6 +21,9 @@ def load_scenes(section: DataConfig, size: int) -> SceneData:
     Raises:
         InputError: missing data or a missing package, or a key of ``[data]`` that scenes do not take.
     """
+    if not section.has_scenes:
+        found = f"{section.name} has no objects with masks"
+        raise InputError("data.name", found, accepted="garments or coco for a network that finds objects")
     if section.crop:
         raise InputError("data.crop", str(section.crop), accepted=f"0: images of {section.name} are not cropped")
     return _LOADERS[section.name](section, size)

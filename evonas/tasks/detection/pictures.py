@@ -1,7 +1,6 @@
 """True objects of scenes, and those that a network finds, one above the other."""
 
 from collections.abc import Sequence
-from io import BytesIO
 
 import numpy as np
 from matplotlib import colormaps
@@ -10,12 +9,12 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from evonas.report.pictures.figure import DPI, INK, new_figure
+from evonas.report.pictures.figure import INK, new_figure, small_png, to_array
 from evonas.tasks.detection.data import Scenes, Target, without_crowds
 from evonas.tasks.detection.metric import found_objects
 
-SHOWN = 6  # scenes
-_INCHES, _MARGIN = 2.6, 0.3  # side of a scene, and what is left of the first one
+SHOWN = 4  # scenes
+_INCHES, _MARGIN = 2.2, 0.3  # side of a scene, and what is left of the first one
 _OPACITY = 0.55
 
 
@@ -38,9 +37,7 @@ def mask_picture(scenes: Scenes, classes: Sequence[str], model: nn.Module) -> by
             _draw(axes, scene.image, target, classes)
         grid[row, 0].set_ylabel(name, color=INK)
     figure.subplots_adjust(left=_MARGIN / width, right=0.995, bottom=0.01, top=0.99)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})  # equal pictures give equal bytes
-    return buffer.getvalue()
+    return small_png(to_array(figure))
 
 
 def _best(found: Target, count: int) -> Target:
