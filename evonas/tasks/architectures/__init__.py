@@ -47,6 +47,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType(  # that hold the blocks
         "densenet": "torchvision",
     }
 )
+MOST_STAGES: Mapping[str, int] = MappingProxyType({"all_cnn": all_cnn.MOST_STAGES})  # where there may be further ones
 HEADLESS = ("preact_resnet", "densenet", "all_cnn")  # without a last 1x1 convolution
 
 
@@ -114,7 +115,7 @@ def _require_usable(spec: ArchitectureSpec) -> None:
         raise _error("name", f"unknown architecture {spec.name!r}", ", ".join(ARCHITECTURES))
     if not spec.width > 0:
         raise _error("width", str(spec.width), "a number above 0")
-    stages = len(PUBLISHED_DEPTHS[spec.name])
+    stages = MOST_STAGES.get(spec.name, len(PUBLISHED_DEPTHS[spec.name]))
     if len(spec.depth) > stages:
         raise _error("depth", f"{len(spec.depth)} stages", f"at most the {stages} stages of {spec.name}")
     if spec.depth and (min(spec.depth) < 0 or not any(spec.depth)):

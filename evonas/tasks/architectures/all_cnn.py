@@ -11,28 +11,30 @@ from collections.abc import Sequence
 from torch import nn
 
 DEPTH = (3, 3, 2)
-_CHANNELS = (96, 192, 192)
+MOST_STAGES = 6
+_FIRST, _LATER = 96, 192  # channels
 
 
 def make(*, width: float, depth: Sequence[int], head: int | None, num_classes: int) -> nn.Module:
     """A network of three-channel images, without dropout; ``head`` has no counterpart here and must be None.
 
-    Its reductions are the strided 3x3 convolutions that end the first two stages. In the third stage all convolutions
+    Its reductions are the strided 3x3 convolutions that end all stages but the last. In the last stage all convolutions
     but the first are 1x1. The published last 1x1 convolution is applied after the mean over space, which is the same.
+    More stages than the three that are published have the channels of the third, and end on smaller maps.
 
     Args:
         width: multiplier of all channels, which are rounded to multiples of 8.
-        depth: convolutions per published stage, 0 for a dropped one.
+        depth: convolutions per stage, 0 for a dropped one.
         head: None.
         num_classes: number of logits.
     """
     assert head is None
     layers: list[nn.Module] = []
     last = 3
-    for stage, (channels, convolutions) in enumerate(zip(_CHANNELS, depth, strict=True)):
-        own = max(8, round(width * channels / 8) * 8)
+    for stage, convolutions in enumerate(depth):
+        own = max(8, round(width * (_LATER if stage else _FIRST) / 8) * 8)
         for number in range(1, convolutions + 1):
-            final = stage == len(_CHANNELS) - 1
+            final = stage == len(depth) - 1
             kernel, stride = (1 if final and number > 1 else 3), (2 if not final and number == convolutions else 1)
             conv = nn.Conv2d(last, own, kernel, stride, kernel // 2, bias=False)
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
