@@ -4,14 +4,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from evonas.compare.costs import network_cost
 from evonas.config import LayerConfig
 from evonas.errors import InputError
-from evonas.graph.catalogue import CATALOGUE
+from evonas.graph.catalogue import CATALOGUE, genome_of
 from evonas.graph.genome import Genome
 from evonas.layer.lower import NormActLayer
 from evonas.surgery.install import with_layer
 from evonas.surgery.sites import norm_act_sites
 from evonas.tasks.detection.maskrcnn import MASKRCNNS, PARTS, build_maskrcnn
+from evonas.tasks.task import Task
 
 pytest.importorskip("torchvision", reason="pip install 'evonas[detection]'")
 
@@ -146,3 +148,67 @@ def test_images_of_odd_sizes_are_taken(name: str) -> None:
     with torch.no_grad():
         found = model.eval()(images)
     assert [one["masks"].shape[1:] for one in found] == [(1, *size) for size in sizes]
+
+
+@pytest.mark.parametrize("name", ["evonorm-b0", "evonorm-s0", "bn-relu", "gn-relu"])
+def test_images_without_objects_and_without_proposals_are_taken(name: str) -> None:
+    """Then the mask head and, in evaluation, the box head get empty batches; the oracle is their state before."""
+    model = with_layer(small(), CATALOGUE[name], LayerConfig(), parts=PARTS).train()
+    images, _ = scenes(2, 64)
+    nothing = {
+        "boxes": torch.zeros(0, 4),
+        "labels": torch.zeros(0, dtype=torch.int64),
+        "masks": torch.zeros(0, 64, 64, dtype=torch.uint8),
+    }
+    mask_head = model.get_submodule("roi_heads.mask_head")
+    before = {key: value.clone() for key, value in mask_head.state_dict().items()}
+    losses = model(images, [dict(nothing) for _ in images])
+    sum(losses.values()).backward()
+    assert all(loss.isfinite() for loss in losses.values())
+    assert all(torch.equal(before[key], value) for key, value in mask_head.state_dict().items())
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    model.rpn.score_thresh = 1.1  # above any probability
+    with torch.no_grad():
+        found = model.eval()(images)
+    assert [(len(one["boxes"]), tuple(one["masks"].shape)) for one in found] == [(0, (0, 1, 64, 64))] * 2
+
+
+def loss_of(model: nn.Module, batch: tuple[list[Tensor], list[dict[str, Tensor]]]) -> Tensor:
+    """The sum of the losses; in evaluation, which has none, that of the scores."""
+    images, targets = batch
+    if model.training:
+        return torch.stack(list(model(images, targets).values())).sum()
+    return torch.stack([one["scores"].sum() for one in model(images)]).sum()
+
+
+@pytest.mark.parametrize("bare", ["affine", "norm"])
+def test_costs_are_those_of_the_parts(bare: str) -> None:
+    """Parameters are counted by hand: a layer without parameters of its own has those of batch normalization."""
+    batch = scenes(1, 64)
+    task = Task("scenes", lambda _seed: small(), lambda _seed: iter([batch]), loss_of, lambda _model: 0.0, parts=PARTS)
+    cost = network_cost(task, genome_of("max(x, zero)"), LayerConfig(bare=bare), 1)
+    assert cost.parameters == sum(parameter.numel() for parameter in small().parameters())
+    assert min(cost.training, cost.inference, cost.memory, cost.relative_memory) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["bn-relu", "evonorm-b0", "evonorm-s0"])
+@pytest.mark.parametrize(
+    ("name", "size", "width", "steps"),
+    [("maskrcnn-resnet18-fpn", 96, 0.25, 80), ("maskrcnn-spinenet49", 128, 0.125, 80)],
+)
+def test_losses_fall_on_a_handful_of_scenes(name: str, size: int, width: float, steps: int, layer: str) -> None:
+    torch.manual_seed(1)
+    model = build_maskrcnn(name, num_classes=3, image_size=size, width=width, head=32)
+    model = with_layer(model, CATALOGUE[layer], LayerConfig(), parts=PARTS).train()
+    batch = scenes(4, size)
+    optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = loss_of(model, batch)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.4 * sum(losses[:5])
