@@ -50,7 +50,7 @@ def load_coco(section: DataConfig, size: int) -> SceneData:
 
     The images of ``train`` train and those of ``val`` score; ``section.train`` and ``section.validation`` say how many
     of them, 0 all. In a folder without ``val`` a fifth of the training images, or ``section.validation``, is set aside
-    to score. With ``score_on = "test"`` the images of ``test`` score.
+    to score. With ``score_on = "test"`` the images of ``test`` score, and the same images train.
 
     Objects without a mask, or whose mask has no pixel at this size, are left out. Crowds do not train; predictions on
     them are neither right nor wrong.
@@ -77,17 +77,19 @@ def chosen_images(section: DataConfig) -> tuple[Split, Split]:
     folder = Path(section.path)
     if not folder.is_dir():
         raise InputError(f"data.path: {folder}", "no such folder")
-    file = _named(folder, "train") or _only_file(folder)
-    train = read_split(folder, file)
-    held = _named(folder, "test" if section.score_on == "test" else "val")
+    file, held = _named(folder, "train") or _only_file(folder), _named(folder, "val")
+    whole = read_split(folder, file)
     if held in (None, file):
-        if section.score_on == "test":
+        train, scoring = _cut(whole, section)
+    else:
+        train = _some(whole, section.train, "data.train")
+        scoring = _some(_agreeing(read_split(folder, held), whole), section.validation, "data.validation")
+    if section.score_on == "test":
+        tested = _named(folder, "test")
+        if tested is None:
             raise _none_of(folder, "test")
-        return _cut(train, section)
-    scoring = _agreeing(read_split(folder, held), train)
-    if section.score_on == "validation":
-        scoring = _some(scoring, section.validation, "data.validation")
-    return _some(train, section.train, "data.train"), scoring
+        scoring = _agreeing(read_split(folder, tested), whole)
+    return train, scoring
 
 
 @lru_cache(maxsize=8)
