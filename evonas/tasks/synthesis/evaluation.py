@@ -18,7 +18,7 @@ SEED = 0  # of latents and of labels for statistics: every generator makes image
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class SampleEvaluation:
     """Generators are compared with as many real images as they generate, of the same classes.
 
     Attributes:
@@ -51,7 +51,7 @@ class Evaluation:
         """Images [rows, columns, 3, h, w] of a prepared generator; row i is of class i."""
         labels = torch.arange(rows, device=self.real.labels.device).repeat_interleave(columns)
         images = torch.cat(list(self._generated(generator, labels)))
-        return images.unflatten(0, (rows, columns))
+        return images.view(rows, columns, *images.shape[1:])
 
     @cached_property
     def _of_real(self) -> Described:
@@ -61,7 +61,8 @@ class Evaluation:
     def _generated(self, generator: nn.Module, labels: Tensor) -> Iterator[Tensor]:
         rng = torch.Generator().manual_seed(SEED)
         for part in labels.split(self.batch):
-            yield generator(draw_latents(len(part), self.latent, rng).to(self.real.images.device), part)
+            images: Tensor = generator(draw_latents(len(part), self.latent, rng).to(part.device), part)
+            yield images
 
     def _draws(self) -> Iterator[tuple[Tensor, Tensor]]:
         rng, device = torch.Generator().manual_seed(SEED + 1), self.real.images.device

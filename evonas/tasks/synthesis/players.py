@@ -118,7 +118,7 @@ def loss(model: nn.Module, batch: Batch) -> Tensor:
     """The hinge loss of the player that a batch is for; the other one gets no gradients."""
     players = as_players(model)
     generator, discriminator = players.gan.generator, players.gan.discriminator
-    if len(batch) == len(GeneratorBatch._fields):  # the first samples of a batch are a plain tuple
+    if len(batch) == 2:  # not by its class: the first samples of a batch are a plain tuple
         with frozen(discriminator):
             value = generator_hinge(players.gan(*batch).float())
         players.latest = "generator", value.detach()
@@ -137,12 +137,12 @@ def frozen(network: nn.Module) -> Iterator[None]:
     """What is computed inside has no gradients of the network's parameters."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     for parameter in parameters:
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad = False
     try:
         yield
     finally:
         for parameter in parameters:
-            parameter.requires_grad_()
+            parameter.requires_grad = True
 
 
 def begin(model: nn.Module, settings: TrainingConfig) -> torch.optim.Optimizer:

@@ -14,7 +14,7 @@ from evonas.extras import import_package
 from evonas.tasks.data import LabelledImages, load_images
 from evonas.tasks.synthesis.biggan import BigGan, build_biggan
 from evonas.tasks.synthesis.distance import DISTANCE, Quality
-from evonas.tasks.synthesis.evaluation import Evaluation
+from evonas.tasks.synthesis.evaluation import SampleEvaluation
 from evonas.tasks.synthesis.features import EfficientNetFeatures
 from evonas.tasks.synthesis.images import signed
 from evonas.tasks.synthesis.pictures import image_grid
@@ -75,7 +75,7 @@ def synthesis_task(
         shared=max(1, round(PUBLISHED_SHARED * task.width)),
         attention=ATTENTION[resolution],
     )
-    evaluation = Evaluation(scoring, describe, latent, images.num_classes)
+    evaluation = SampleEvaluation(scoring, describe, latent, images.num_classes)
     return Synthesis(task.label, make, train, evaluation, device, section.flip, accumulation).task(batch_size)
 
 
@@ -108,7 +108,7 @@ class Synthesis:
     name: str
     make: Callable[[], BigGan]
     train: LabelledImages
-    evaluation: Evaluation
+    evaluation: SampleEvaluation
     device: torch.device
     flip: bool = False
     accumulation: int = 1

