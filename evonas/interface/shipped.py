@@ -47,7 +47,7 @@ def studies() -> list[Row]:
 
 def architectures() -> list[Row]:
     """The networks that tasks name, and where others come from."""
-    from evonas.config import LIBRARIES
+    from evonas.config import DETECTORS, GENERATORS, LIBRARIES
     from evonas.extras import install_line
     from evonas.tasks.architectures import ARCHITECTURES, PACKAGES
 
@@ -57,6 +57,12 @@ def architectures() -> list[Row]:
         first, source = (" ".join(text.split()) for text in (said[0], said[2]))
         installed = install_line(PACKAGES[name]) if name in PACKAGES else ""  # all_cnn needs torch alone
         found.append({"name": name, "what it is": first, "source": source, "installed by": installed})
+    for names, what, source in (
+        (DETECTORS, "Mask R-CNN, which finds objects and their masks", "He et al. 2017, Mask R-CNN"),
+        (GENERATORS, "BigGAN, which makes images of a class", "Brock et al. 2019, Large Scale GAN Training"),
+    ):
+        installed = install_line("torchmetrics")
+        found += [{"name": n, "what it is": what, "source": source, "installed by": installed} for n in names]
     for library in LIBRARIES:
         what = f"Any network of {library} by its name there, as it is."
         found.append(

@@ -33,7 +33,8 @@ def tasks_from_config(config: SearchConfig, device: torch.device) -> tuple[Task,
         if task.kind == "detection":
             return detection_task(task, config.data, batch_size, device)
         if task.kind == "synthesis":
-            return synthesis_task(task, config.data, batch_size, device)
+            accumulation = config.training.accumulate
+            return synthesis_task(task, config.data, batch_size, device, accumulation=accumulation)
         if images and task.architecture:
             return classification(task, images, config.data, batch_size, device)
         if task.transformer and text:

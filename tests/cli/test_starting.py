@@ -13,7 +13,7 @@ import pytest
 
 from evonas import config
 from evonas.cli import starting
-from evonas.config import ObjectivesConfig
+from evonas.config import DETECTORS, GENERATORS, ObjectivesConfig
 from evonas.config.presets import KINDS
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.primitive import INDEX_SETS, PRIMITIVES
@@ -27,7 +27,7 @@ NAMES = {
     "layers": set(CATALOGUE),
     "searches": {path.stem for path in (ROOT / "search_spaces").glob("*.toml")},
     "studies": {path.stem for path in (ROOT / "studies").glob("*.toml")},
-    "architectures": {*ARCHITECTURES, "timm:NAME", "torchvision:NAME"},
+    "architectures": {*ARCHITECTURES, *DETECTORS, *GENERATORS, "timm:NAME", "torchvision:NAME"},
     "primitives": {*PRIMITIVES, *INDEX_SETS},
     "objectives": set(ObjectivesConfig.model_fields) - {"own"},
 }
