@@ -33,6 +33,10 @@ COMPUTING = (  # packages whose version can change a number
     "tokenizers",
     "gguf",
     "safetensors",
+    "torchmetrics",
+    "faster-coco-eval",
+    "scikit-image",
+    "pillow",
     "triton",
 )
 FOUNDATION = ("config", "graph", "layer", "surgery", "tasks", "training", "registry.py", "extensions.py", "seeding.py")
