@@ -71,7 +71,8 @@ class CellSpec(Section):
 
     def evaluator(self) -> Evaluator:
         """The evaluator of the task; the last one is kept, with its data, for other layers, seeds and trainings."""
-        shared = {"training": TrainingConfig(batch_size=self.training.batch_size), "seed": 0, "key": "", "genome": ""}
+        kept = TrainingConfig(batch_size=self.training.batch_size, accumulate=self.training.accumulate)
+        shared = {"training": kept, "seed": 0, "key": "", "genome": ""}
         return replace(_evaluator(CellSpec(**dict(self) | shared)), training=self.training)
 
 

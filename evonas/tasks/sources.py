@@ -9,6 +9,7 @@ from evonas.tasks.custom import source_file
 from evonas.tasks.data import load_arrays
 from evonas.tasks.detection.loading import scenes_digest
 from evonas.tasks.language.text import load_text
+from evonas.tasks.synthesis.efficientnet_lite0 import weights_digest
 
 
 def digests_of(task: TaskConfig, data: DataConfig, text: TextConfig) -> Mapping[str, str]:
@@ -19,6 +20,8 @@ def digests_of(task: TaskConfig, data: DataConfig, text: TextConfig) -> Mapping[
     """
     if task.kind == "detection":
         return {"scenes": scenes_digest(data)}
+    if task.kind == "synthesis":
+        return {"images": images_digest(data), "features": weights_digest(task.architecture)}
     if task.architecture:
         return {"images": images_digest(data)}
     if task.transformer:

@@ -52,12 +52,18 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
+IMPORTED = {"faster-coco-eval": "faster_coco_eval", "scikit-image": "skimage"}  # what differs from the package's name
+
+
 def test_every_package_of_an_extra_for_users_has_its_install_line() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for extra in ("vision", "lm", "diffusion"):
-        packages = {re.split(r"[<>=,]", requirement)[0] for requirement in extras[extra]}
-        assert extra in {EXTRAS[package] for package in packages}
-    assert set(EXTRAS) == {re.split(r"[<>=,]", r)[0] for extra in ("vision", "lm", "diffusion") for r in extras[extra]}
+    users = ("vision", "detection", "lm", "diffusion")
+    packages = {
+        extra: {IMPORTED.get(name := re.split(r"[<>=,]", r)[0], name) for r in extras[extra]} for extra in users
+    }
+    for extra in users:
+        assert extra in {EXTRAS[package] for package in packages[extra]}
+    assert set(EXTRAS) == set.union(*packages.values())
 
 
 @pytest.mark.parametrize(
