@@ -161,7 +161,7 @@ def test_in_eighty_columns_formulas_have_lines_of_their_own(
     finished: Path, evonas: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evonas.cli.terminal.FILE_WIDTH", 60)
-    out = evonas("top", finished)[1]
+    out = evonas("top", finished, "--all")[1]
     lines = out.splitlines()
     assert max(map(len, lines)) <= 80
     for entry in ranking(RunFolder(finished)):

@@ -190,7 +190,7 @@ def test_a_task_is_found_by_name(text: str, task: TaskConfig) -> None:
     ("refused", "words"),
     [
         (lambda: find_task("vgg", TINY), ("--arch", "'vgg'", "preact_resnet", "timm:NAME")),
-        (lambda: find_data("mnist", TINY), ("--data", "'mnist'", "npz:cifar10.npz")),
+        (lambda: find_data("mnist", TINY), ("--data", "'mnist'", "npz:FILE", "garments or coco:FOLDER")),
         (lambda: contenders_of({}, ["bn"]), ("--baseline", "'bn'", "bn-relu")),
         (
             lambda: contenders_of({"a": find_layer("sigmoid(x)"), "b": NamedLayer(S0, "sigmoid(x)")}, ["bn-relu"]),

