@@ -39,11 +39,12 @@ class DataConfig(Section):
     `cifar10` the folder `data`."""
     size: Annotated[int, Field(ge=0)] = 0
     """Images are average-pooled to this height and width, scenes scaled to it. 0 keeps images as they are; scenes have
-    128."""
+    128, for SpineNet 256."""
     train: Annotated[int, Field(ge=0)] = 0
     """How many images train. 0: all of the training split that validation leaves; 2,000 scenes of `garments`."""
     validation: Annotated[int, Field(ge=0)] = 0
-    """How many images are cut from the training split for validation. 0: a fifth; 200 scenes of `garments`."""
+    """How many images are cut from the training split for validation. 0: a fifth; 200 scenes of `garments`; the split
+    `val` of a `coco` folder that has one."""
     crop: Annotated[int, Field(ge=0)] = 0
     """Height and width of random crops to train on; validation sees whole images. 0: no crops."""
     flip: bool = False
