@@ -54,9 +54,21 @@ class Preparation:
 
     def __call__(self, images: Images) -> Tensor:
         """[n, h, w, c] uint8 -> [n, 3, size, size] float32; grey images are repeated to three channels."""
-        x = _pooled(images, self.size)
-        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.mean, self.std))
-        return ((x - mean) / std).expand(-1, 3, -1, -1).contiguous()
+        return self.normalized(_pooled(images, self.size))
+
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """Pixels [n, c, h, w] in [0, 1] as network inputs [n, 3, h, w]."""
+        mean, std = self._statistics(pixels)
+        return ((pixels - mean) / std).expand(-1, 3, -1, -1).contiguous()
+
+    def pixels(self, inputs: Tensor) -> Tensor:
+        """The pixels in [0, 1] of network inputs."""
+        mean, std = self._statistics(inputs)
+        return inputs * std + mean
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        mean, std = (torch.tensor(v, device=like.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
+        return mean, std
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-import torch
 from torch import Tensor, nn
 
 from evonas.extras import import_package
@@ -60,13 +59,12 @@ def corrupted(data: ImageData) -> tuple[LabelledImages, ...]:
         InputError: torchvision is not installed.
     """
     scoring, preparation = data.scoring, data.preparation
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (preparation.mean, preparation.std))
-    pixels = scoring.images[:, : mean.shape[1]].cpu() * std + mean  # grey images have one channel three times
-
-    def normalized(images: Tensor) -> LabelledImages:
-        return LabelledImages(((images - mean) / std).expand(-1, 3, -1, -1).contiguous(), scoring.labels.cpu())
-
-    return tuple(normalized(corrupt(pixels)).to(scoring.images.device) for corrupt in CORRUPTIONS.values())
+    channels = len(preparation.mean)  # grey images have one, three times
+    pixels = preparation.pixels(scoring.images[:, :channels].cpu())
+    return tuple(
+        LabelledImages(preparation.normalized(corrupt(pixels)), scoring.labels.cpu()).to(scoring.images.device)
+        for corrupt in CORRUPTIONS.values()
+    )
 
 
 def mean_accuracy(parts: Sequence[LabelledImages], model: nn.Module) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from evonas.surgery.recalibrate import has_running_statistics
 from evonas.tasks.data import LabelledImages
 from evonas.tasks.synthesis.distance import Quality, quality
-from evonas.tasks.synthesis.features import Describe, Described
+from evonas.tasks.synthesis.features import Describe, Described, joined
 from evonas.tasks.synthesis.sampling import STANDING_BATCHES, draw_latents, standing_statistics
 
 SEED = 0  # of latents and of labels for statistics: every generator makes images of the same ones
@@ -45,7 +45,7 @@ class SampleEvaluation:
     def __call__(self, generator: nn.Module) -> Quality:
         """The quality of what a prepared generator makes of the labels of the real images."""
         parts = [self.describe(images) for images in self._generated(generator, self.real.labels)]
-        return quality(_joined(parts), self._of_real)
+        return quality(joined(parts), self._of_real)
 
     def samples(self, generator: nn.Module, rows: int, columns: int) -> Tensor:
         """Images [rows, columns, 3, h, w] of a prepared generator; row i is of class i."""
@@ -55,7 +55,7 @@ class SampleEvaluation:
 
     @cached_property
     def _of_real(self) -> Described:
-        return _joined([self.describe(part) for part in self.real.images.split(self.batch)])
+        return joined([self.describe(part) for part in self.real.images.split(self.batch)])
 
     @torch.no_grad()
     def _generated(self, generator: nn.Module, labels: Tensor) -> Iterator[Tensor]:
@@ -69,7 +69,3 @@ class SampleEvaluation:
         while True:
             latents = draw_latents(self.batch, self.latent, rng)
             yield latents.to(device), torch.randint(self.classes, (self.batch,), generator=rng).to(device)
-
-
-def _joined(parts: list[Described]) -> Described:
-    return Described(*(torch.cat(values) for values in zip(*parts, strict=True)))

@@ -19,7 +19,7 @@ The rank correlation of all of these between 64 and 96 pixels is 0.98, and betwe
 the class score of real images is 1.1, so that it says nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -40,6 +40,11 @@ class Described(NamedTuple):
 
     def __len__(self) -> int:
         return len(self.features)
+
+
+def joined(parts: Sequence[Described]) -> Described:
+    """What is said of several sets of images, as of one."""
+    return Described(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 Describe = Callable[[Tensor], Described]  # of images [n, 3, h, w] in [-1, 1]
@@ -63,8 +68,7 @@ class EfficientNetFeatures(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Described:
         """Describe images, ``BATCH`` at a time."""
-        parts = [self._described(part) for part in images.split(BATCH)]
-        return Described(*(torch.cat(values) for values in zip(*parts, strict=True)))
+        return joined([self._described(part) for part in images.split(BATCH)])
 
     def _described(self, images: Tensor) -> Described:
         network: Any = self.network.eval()

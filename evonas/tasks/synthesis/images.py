@@ -1,6 +1,5 @@
 """Real images as the discriminator sees them: pixels in [-1, 1], at the resolution of the networks."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,11 +22,7 @@ def signed(images: LabelledImages, preparation: Preparation, resolution: int) ->
     if not all(resolution < 2 * side and side <= resolution for side in (height, width)):
         found = f"images of {height} x {width} pixels for networks of {resolution} x {resolution}"
         raise InputError("data.size", found, remedy=f"set data.size = {resolution}")
-    std, mean = (
-        torch.tensor(values, device=images.images.device).view(1, -1, 1, 1)
-        for values in (preparation.std, preparation.mean)
-    )
-    pixels = ((images.images * std + mean) * 2 - 1).clamp(-1, 1)
+    pixels = (preparation.pixels(images.images) * 2 - 1).clamp(-1, 1)
     return LabelledImages(_framed(pixels, resolution), images.labels)
 
 

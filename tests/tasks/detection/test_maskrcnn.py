@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from evonas.compare.costs import network_cost
-from evonas.config import LayerConfig
+from evonas.config import DETECTORS, LayerConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE, genome_of
 from evonas.graph.genome import Genome
@@ -212,3 +212,7 @@ def test_losses_fall_on_a_handful_of_scenes(name: str, size: int, width: float, 
         optimizer.step()
         losses.append(loss.item())
     assert sum(losses[-5:]) < 0.4 * sum(losses[:5])
+
+
+def test_a_file_of_settings_may_name_every_network_and_no_other() -> None:
+    assert sorted(DETECTORS) == sorted(MASKRCNNS)

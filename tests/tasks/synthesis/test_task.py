@@ -16,12 +16,13 @@ import torch
 from PIL import Image
 from synthesis_models import CLASSES, LATENT, small_synthesis
 
-from evonas.config import DataConfig, LayerConfig, TaskConfig, TrainingConfig
+from evonas.config import GENERATORS, DataConfig, LayerConfig, TaskConfig, TrainingConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.search.training import Training
 from evonas.tasks.synthesis.distance import DISTANCE, Quality
 from evonas.tasks.synthesis.players import DISCRIMINATOR_STEPS, EVALUATIONS, GeneratorBatch, as_players
+from evonas.tasks.synthesis.stages import WIDTHS
 from evonas.tasks.synthesis.task import resolution_of, synthesis_task
 from evonas.tasks.task import Task
 
@@ -264,6 +265,7 @@ def test_the_batches_of_an_accumulated_step_train_one_player() -> None:
 
 def test_architectures_are_named_after_their_resolution() -> None:
     assert [resolution_of(f"biggan-{size}") for size in (32, 64, 128)] == [32, 64, 128]
+    assert [f"biggan-{size}" for size in WIDTHS] == [*GENERATORS]
     with pytest.raises(InputError, match="biggan-48; accepted: biggan-32, biggan-64, biggan-128"):
         resolution_of("biggan-48")
 
