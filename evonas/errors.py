@@ -1,4 +1,4 @@
-"""The one error that is meant for people, and what is shown of others."""
+"""The one error that is meant for people, the one that ends work on request, and what is shown of others."""
 
 
 class InputError(ValueError):
@@ -30,8 +30,26 @@ class InputError(ValueError):
         return (_rebuild, (self.where, self.found, self.accepted, self.remedy))
 
 
+class StopError(Exception):
+    """Somebody wants the work to end: a signal came, or the time is up. It is no fault of what is being done."""
+
+
 def _rebuild(where: str, found: str, accepted: str, remedy: str) -> InputError:
     return InputError(where, found, accepted=accepted, remedy=remedy)
+
+
+def described(error: BaseException) -> str:
+    """An error in one line. Errors of torch and of arithmetic speak for themselves, others need their type."""
+    text, name = first_line(error), type(error).__name__
+    return text if text == name or isinstance(error, RuntimeError | ArithmeticError) else f"{name}: {text}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was not enough memory, in the words of Python, CUDA or torch's allocator."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -70,7 +70,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder = RunFolder(arguments.run)
-    changes = (*arguments.changes, "execution.workers=1", "execution.threads=1")
+    changes = (*arguments.changes, "execution.workers=0", "execution.threads=1")
     going_on = folder.archive_file.exists()
     request = Request(
         search=None if going_on else arguments.search, run=arguments.run, changes=changes, resume=going_on, prefix="--"

@@ -23,9 +23,7 @@ def network(seed: int = 0) -> nn.Module:
         )
 
 
-def made_task(
-    name: str = "made", loss: Callable[[nn.Module, Any], Tensor] | None = None, metric: float | BaseException = 0.5
-) -> Task:
+def made_task(name: str = "made", loss: Callable[[nn.Module, Any], Tensor] | None = None, metric: Any = 0.5) -> Task:
     """A task with a dictated score, on images of noise."""
 
     def batches(seed: int) -> Iterator[Tensor]:

@@ -35,7 +35,7 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with, or add
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Keep recorded results that were made with other data, code or versions.")
 ]
-WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes; the results do not depend on it.")]
+WorkersOption = Annotated[int | None, typer.Option(min=0, help="Processes; the results do not depend on it.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto (a GPU if there is one), cpu, cuda, cuda:0, ...")]
 Setting: TypeAlias = str | float | Sequence[str | float] | None
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

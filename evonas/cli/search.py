@@ -35,6 +35,9 @@ def search(
         str | None, typer.Option(metavar="FILE", help="Share evaluations with other runs; execution.cache.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Resume with other data, code or versions than it was begun with.")
+    ] = False,
     replay: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Do a run again from its record, the layers proposed to it included."),
@@ -66,4 +69,4 @@ def search(
         "execution.cache": cache,
     }
     changes, first = tuple(changes_of(overrides, given)), tuple(start_from or ())
-    launch(Request(file, run, budget, changes, first, resume=resume, replay=replay, prefix="--"), started)
+    launch(Request(file, run, budget, changes, first, resume=resume, force=force, replay=replay, prefix="--"), started)

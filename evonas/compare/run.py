@@ -25,7 +25,7 @@ def run_matrix(
     Costs come in the order of the columns. Arguments and errors: see ``run_cells``.
     """
     layers = [contender.genome for contender in contenders]
-    cells = run_cells(columns, layers, seeds, store, on_progress, costs=costs, isolated=True, keep_changed=keep_changed)
+    cells = run_cells(columns, layers, seeds, store, on_progress, costs=costs, keep_changed=keep_changed)
     places = {
         (each.name, column): cells.costs[each.genome.key, column]
         for column in (columns if costs else {})

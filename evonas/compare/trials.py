@@ -21,7 +21,7 @@ from evonas.runs.jobs import Jobs, run_jobs
 from evonas.runs.progress import JobProgress
 from evonas.runs.store import Outcome, Store
 from evonas.search.evaluator import Evaluator, evaluator_from_config
-from evonas.search.outcome import Evaluation, Findings, Rejection
+from evonas.search.outcome import OF_THE_MOMENT, Evaluation, Findings, Rejection
 from evonas.tasks.from_config import task_names
 from evonas.tasks.sources import digests_of
 from evonas.tasks.task import placed
@@ -129,7 +129,6 @@ def run_cells(
     on_progress: Callable[[JobProgress], None],
     *,
     costs: bool = False,
-    isolated: bool = False,
     keep_changed: bool = False,
 ) -> Cells:
     """Every layer on every task under every seed, then what it costs there; what is recorded is not done again.
@@ -144,7 +143,6 @@ def run_cells(
         store: where results are recorded.
         on_progress: see ``run_jobs``.
         costs: whether costs are measured as well, one after the other.
-        isolated: see ``run_jobs``.
         keep_changed: see ``run_jobs``.
 
     Raises:
@@ -170,9 +168,7 @@ def run_cells(
     places |= {spec: (name, by_key[key]) for (key, name), spec in measured.items()}
 
     execution = next(iter(columns.values())).execution  # all of them say the same
-    outcomes = run_jobs(
-        _cell_jobs(columns, places), store, execution, on_progress, isolated=isolated, keep_changed=keep_changed
-    )
+    outcomes = run_jobs(_cell_jobs(columns, places), store, execution, on_progress, keep_changed=keep_changed)
     found: dict[str, dict[TaskSeed, Evaluation]] = {key: {} for key in by_key}
     for (key, cell), spec in trials.items():
         found[key][cell] = evaluation_of(spec, outcomes[spec])
@@ -211,7 +207,7 @@ def do_cell(spec: CellSpec, _needed: Mapping[CellSpec, Any]) -> dict[str, Any]:
         return asdict(network_cost(evaluator.tasks[0], genome, evaluator.layer, spec.seed))
     found = evaluator(genome, gated=False, seed=spec.seed, findings=True)
     rejection = found.rejection
-    if rejection is not None and rejection.stage == "execution":
+    if rejection is not None and rejection.stage in OF_THE_MOMENT:
         raise RuntimeError(rejection.detail or rejection.reason)
     return {
         "steps": found.steps,

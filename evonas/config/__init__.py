@@ -6,6 +6,7 @@ from evonas.config.comparison import ComparisonSettings as ComparisonSettings
 from evonas.config.comparison import load_comparison as load_comparison
 from evonas.config.execution import ExecutionConfig as ExecutionConfig
 from evonas.config.execution import SearchExecutionConfig as SearchExecutionConfig
+from evonas.config.execution import StudyExecutionConfig as StudyExecutionConfig
 from evonas.config.racing import RacingConfig as RacingConfig
 from evonas.config.racing import RoundConfig as RoundConfig
 from evonas.config.search import BudgetConfig as BudgetConfig

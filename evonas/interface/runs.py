@@ -1,9 +1,11 @@
 """Whole searches from Python: run one, look at one."""
 
 import html
+import sqlite3
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -19,7 +21,7 @@ from evonas.interface.progress import SearchProgress
 from evonas.interface.proposals import Proposed, open_door
 from evonas.interface.state import state_of
 from evonas.layer.lower import NormActLayer, lower
-from evonas.report.board import Board
+from evonas.report.board import Board, quiet_writers
 from evonas.report.table import written
 from evonas.runs.folder import RunFolder, keep_settings, locked
 from evonas.search import best, ranking, replay
@@ -28,11 +30,13 @@ from evonas.search.budget import Clock, seconds_of_sessions
 from evonas.search.cached import CachedExecutor, with_cache
 from evonas.search.dashboard import SearchBoard
 from evonas.search.driver import Ending, drive
-from evonas.search.execution import Executor, make_executor
+from evonas.search.execution import Executor, make_executor, workers_of
 from evonas.search.inbox import Inbox, said_of
 from evonas.search.making import require_searchable
+from evonas.search.optional import OptionalWatcher
 from evonas.search.outcome import Origin
 from evonas.search.ranking import Entry
+from evonas.search.sources import require_same_sources
 from evonas.search.start import Prepared, Request, create_run, prepare
 from evonas.search.verdict import how_to_go_on, verdict
 
@@ -198,6 +202,7 @@ def run_search(
     cache: str | PathLike[str] | None = None,
     resume: bool = False,
     replay: str | PathLike[str] | None = None,
+    force: bool = False,
     progress: bool = True,
 ) -> Run:
     """Search for layers, as ``evonas search`` does; an interrupt of the notebook ends it cleanly.
@@ -222,6 +227,8 @@ def run_search(
         resume: go on with a run that was stopped or killed.
         replay: folder of a run that is done again from its record, with the layers that were proposed to it; its
             settings are taken.
+        force: go on with a run though its data, the code, versions or the kind of device are others than it was begun
+            with; the archive says so.
         progress: whether to show on the error stream what is being done.
 
     Raises:
@@ -235,6 +242,7 @@ def run_search(
         start_from=tuple(start_from),
         resume=resume,
         replay=None if replay is None else Path(replay),
+        force=force,
     )
     return conduct(request, SearchProgress(Console(file=sys.stderr) if progress else None))
 
@@ -298,7 +306,8 @@ def conduct(request: Request, progress: SearchProgress, started: float | None = 
             raise error.at(prepared.source) from None
         if not prepared.resumed:
             create_run(folder.path, settings, prepared.replays)
-        with locked(folder), Archive.open(folder.archive_file) as archive:
+        with locked(folder), _writable(folder), quiet_writers(), Archive.open(folder.archive_file) as archive:
+            require_same_sources(folder, archive, settings, force=request.force)
             keep_settings(folder.path, section.dump(settings))  # what the run is driven with from now on
             clock = Clock(settings.budget, used=seconds_of_sessions(archive), started=started)
             ending = _drive(prepared, archive, executor, clock, progress)
@@ -313,15 +322,17 @@ def conduct(request: Request, progress: SearchProgress, started: float | None = 
 def _drive(prepared: Prepared, archive: Archive, executor: Executor, clock: Clock, progress: SearchProgress) -> Ending:
     settings, folder = prepared.settings, prepared.folder
     progress.note(f"run {folder.path}; watch it with: tensorboard --logdir {folder.path}")
-    if settings.execution.workers > settings.evolution.look_ahead:
-        idle = settings.execution.workers - settings.evolution.look_ahead
-        progress.note(f"note: {idle} workers will be idle, evolution.look_ahead is {settings.evolution.look_ahead}")
+    if settings.execution.workers > (enough := workers_of(settings)):
+        progress.note(f"note: {enough} workers are started, more would be idle: evolution.look_ahead is {enough}")
     if prepared.replays is not None:
         for line in replay.other_environment(prepared.replays):
             progress.note(f"note: {prepared.replays.path} was made with {line}; scores may differ")
     progress.count(clock, settings.execution.threads)
     inbox = Inbox(folder.inbox_folder, lambda why: archive.event("refused", why))
-    board = SearchBoard(Board(folder.board_folder, purge_step=archive.told() or None), settings)
+    board = OptionalWatcher(
+        lambda: SearchBoard(Board(folder.board_folder, purge_step=archive.told() or None), settings),
+        lambda why: progress.note(f"note: {folder.board_folder} {why}"),
+    )
     try:
         with executor:
             return drive(settings, archive, executor, [progress, board], clock, progress.doing, inbox)
@@ -330,6 +341,16 @@ def _drive(prepared: Prepared, archive: Archive, executor: Executor, clock: Cloc
         if isinstance(executor, CachedExecutor):
             archive.event("cache", f"{executor.hits} evaluations reused from {settings.execution.cache}")
         board.close()
+
+
+@contextmanager
+def _writable(folder: RunFolder) -> Iterator[None]:
+    """Say in one line that the archive cannot be written; what is recorded is whole."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        remedy = "make room or mend its permissions, then go on with --resume; everything that is recorded is whole"
+        raise InputError(str(folder.archive_file), f"cannot be written ({error})", remedy=remedy) from None
 
 
 def _seen(folder: RunFolder, ending: str, advice: Sequence[str]) -> Run:

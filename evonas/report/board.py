@@ -5,8 +5,10 @@ TensorBoard and matplotlib take half a second to import, so that this module imp
 
 import re
 import shutil
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -161,6 +163,23 @@ class Board:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextmanager
+def quiet_writers() -> Iterator[None]:
+    """Keep TensorBoard's threads from printing an ``OSError``; whoever writes to a board next hears of it."""
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        of_tensorboard = type(arguments.thread).__module__.startswith("tensorboard.")
+        if not (of_tensorboard and issubclass(arguments.exc_type, OSError)):
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _pattern(tag: str) -> str:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
+from evonas.errors import StopError
+
 Result = TypeVar("Result")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class RunInterruptedError(Exception):
+class RunInterruptedError(StopError):
     """The user wants the run to stop."""
 
 

@@ -11,10 +11,10 @@ from typing import Any, Generic, TypeVar
 
 from evonas.config import ExecutionConfig
 from evonas.config.section import Section
-from evonas.errors import InputError, first_line
+from evonas.errors import InputError, described
 from evonas.runs.interrupt import Interrupts
 from evonas.runs.progress import JobProgress, in_words, time_left
-from evonas.runs.provenance import code_digest, extension_digests, versions
+from evonas.runs.provenance import differences, made_from
 from evonas.runs.store import Key, Outcome, Store
 from evonas.runs.workers import Failure, Workers, threads
 from evonas.training.allocator import keep_memory
@@ -79,7 +79,6 @@ def run_jobs(
     execution: ExecutionConfig,
     on_progress: Callable[[JobProgress], None],
     *,
-    isolated: bool = False,
     keep_changed: bool = False,
 ) -> dict[Spec, Outcome]:
     """Do every job that is not recorded, and give the outcomes of all; those that failed are tried again.
@@ -92,7 +91,6 @@ def run_jobs(
         store: where outcomes are recorded as they come.
         execution: workers, threads, device and timeout.
         on_progress: is called with how far the jobs are, before those that may run at once and after each of them.
-        isolated: whether even one worker is a process of its own, so that what a job does to it harms no other job.
         keep_changed: whether results that were made with other data, code or versions are kept as they are.
 
     Raises:
@@ -101,13 +99,13 @@ def run_jobs(
     """
     stages = _stages(jobs)
     every = [spec for stage in stages for spec in stage]
-    made_from = _made_from(jobs, execution)
-    keys = {spec: Key(spec_text(spec), made_from | dict(jobs.data(spec))) for spec in every}
+    sources = made_from(*jobs.code, device=find_device(execution.device))
+    keys = {spec: Key(spec_text(spec), sources | dict(jobs.data(spec))) for spec in every}
     found = _recorded(store, keys, keep_changed=keep_changed)
     if missing := [spec for spec in every if spec not in found]:
         jobs.check(missing)
-    progress, recorded = _Progress(jobs, every, found, execution.workers), len(found)
-    with Interrupts() as interrupts, _Runner(jobs.work, execution, isolated=isolated) as runner:
+    progress, recorded = _Progress(jobs, every, found, max(1, execution.workers)), len(found)
+    with Interrupts() as interrupts, _Runner(jobs.work, execution) as runner:
         for stage in stages:
             ready: list[Job[Spec]] = []
             for spec in (spec for spec in stage if spec not in found):
@@ -185,11 +183,6 @@ class _Progress(Generic[Spec]):
         return JobProgress(len(self._found), len(self._kinds), self._done, words, seconds, at_least)
 
 
-def _made_from(jobs: Jobs[Any], execution: ExecutionConfig) -> dict[str, str]:
-    own = {f"extension {name}": digest for name, digest in extension_digests().items()}
-    return {"code": code_digest(*jobs.code), "device": find_device(execution.device).type, **own, **versions()}
-
-
 def _recorded(store: Store, keys: Mapping[Spec, Key], *, keep_changed: bool) -> dict[Spec, Outcome]:
     """What need not be done."""
     found, changed, count = dict[Spec, Outcome](), dict[str, str](), 0
@@ -199,7 +192,7 @@ def _recorded(store: Store, keys: Mapping[Spec, Key], *, keep_changed: bool) -> 
             found[spec] = outcome
         elif (other := store.find_with_other_sources(key)) is not None:
             found[spec], count = other[0], count + 1
-            changed |= _differences(other[1], key.sources)
+            changed |= differences(other[1], key.sources)
     if changed and not keep_changed:
         what = ", ".join(f"{name} ({change})" for name, change in sorted(changed.items()))
         results = "a result was" if count == 1 else f"{count} results were"
@@ -208,21 +201,12 @@ def _recorded(store: Store, keys: Mapping[Spec, Key], *, keep_changed: bool) -> 
     return found
 
 
-def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
-    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
-    return {name: f"{_shown(then.get(name))}, now {_shown(now.get(name))}" for name in names}
-
-
-def _shown(value: str | None) -> str:
-    return "none" if value is None else value if len(value) < 32 else value[:8]  # digests are long
-
-
 class _Runner(Generic[Spec]):
     """Does jobs, in this process or in a pool that starts with the first of them."""
 
-    def __init__(self, work: Work[Spec], execution: ExecutionConfig, *, isolated: bool) -> None:
+    def __init__(self, work: Work[Spec], execution: ExecutionConfig) -> None:
         self._work, self._execution = work, execution
-        self._here = execution.workers == 1 and not isolated
+        self._here = not execution.workers
         self._stack = ExitStack()
         self._pool: Workers[Work[Spec], Job[Spec], Outcome] | None = None
 
@@ -269,15 +253,8 @@ def contained(work: Work[Spec]) -> Callable[[Job[Spec]], Outcome]:
             value = work(*job)
         except InputError:
             raise
-        except Exception as error:
-            return Outcome(None, _failure(error), time.perf_counter() - started)
+        except (Exception, SystemExit) as error:
+            return Outcome(None, described(error), time.perf_counter() - started)
         return Outcome(value, "", time.perf_counter() - started)
 
     return outcome
-
-
-def _failure(error: Exception) -> str:
-    """What a table says: torch's and arithmetic's errors speak for themselves, others need their kind."""
-    text = first_line(error)
-    plain = isinstance(error, RuntimeError | ArithmeticError) and bool(text)
-    return text if plain else f"{type(error).__name__}: {text}"

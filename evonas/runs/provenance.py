@@ -11,11 +11,14 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evonas.extensions import EXTENSIONS, source_files
+
+if TYPE_CHECKING:
+    import torch
 
 COMPUTING = (  # packages whose version can change a number
     "evonas",
@@ -96,6 +99,27 @@ def digest_of_arrays(arrays: Iterable[np.ndarray[Any, Any]]) -> str:
     for array in arrays:
         digest.update(f"{array.shape} {array.dtype.str}\n".encode() + array.tobytes())
     return digest.hexdigest()
+
+
+def made_from(*parts: str, device: "torch.device") -> dict[str, str]:
+    """What any result of some parts of the package is made from, by name; data come to that.
+
+    Args:
+        parts: see ``code_digest``.
+        device: where it was computed.
+    """
+    own = {f"extension {name}": digest for name, digest in extension_digests().items()}
+    return {"code": code_digest(*parts), "device": device.type, **own, **versions()}
+
+
+def differences(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """In words, by name, how what a result was made from differs from what is there now."""
+    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+    return {name: f"{_shown(then.get(name))}, now {_shown(now.get(name))}" for name in names}
+
+
+def _shown(value: str | None) -> str:
+    return "none" if value is None else value if len(value) < 32 else value[:8]  # digests are long
 
 
 @cache

@@ -6,12 +6,13 @@ import signal
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,8 +22,10 @@ from typing import Any, Generic, Self, TypeVar
 import torch
 from pebble import ProcessExpired, ProcessPool
 
-from evonas.errors import InputError
+from evonas.errors import InputError, described, is_out_of_memory
 from evonas.extensions import EXTENSIONS, load_extensions
+from evonas.runs.log import LOGGER
+from evonas.runs.suspending import suspending
 from evonas.training.allocator import keep_memory
 
 Setup = TypeVar("Setup")
@@ -33,6 +36,7 @@ WATCH_SECONDS = 2.0  # between a worker's looks whether its driver is alive
 TICK_SECONDS = 0.1  # between looks of one who waits for a job
 NOTE_SECONDS = 0.5  # between a worker's notes of what it does
 MOST_BREAKS = 3
+TRIES = 2  # of a job whose worker was killed or took too long, which may have been the machine's fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,15 @@ class Failure:
         return ": ".join(part for part in (self.reason, self.detail or limit) if part)
 
 
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An error that a job raised, in words: errors of a stranger's code may not survive the way to the driver."""
+
+    words: str
+    trace: str
+    out_of_memory: bool
+
+
 class Workers(Generic[Setup, Job, Result]):
     """A pool of processes, each of which prepares once and then does jobs. Use as a context manager.
 
@@ -61,11 +74,14 @@ class Workers(Generic[Setup, Job, Result]):
 
     Args:
         prepare: called with ``setup`` in each worker; gives what does jobs. A function of a module, so that it can
-            travel. Errors it or a job raises reach whoever waits for the job.
+            travel. What a job raises is a failure of the job, but an ``InputError`` reaches whoever waits for it.
         setup: what a worker needs to begin.
         workers: how many processes.
         threads: of torch, in each.
         timeout: seconds a job may take.
+
+    A job whose worker was killed or took too long is done once more before that is its failure: the machine may have
+    been suspended, its clock set, or its memory needed by another program.
     """
 
     def __init__(
@@ -82,6 +98,7 @@ class Workers(Generic[Setup, Job, Result]):
         self._notes = Path(tempfile.mkdtemp(prefix="evonas-"))
         self._pool = self._new_pool()
         self._breaks = 0  # since the last job that came back
+        self._stack = ExitStack()
 
     def submit(self, job: Job) -> "Submitted[Job, Result]":
         """Queue a job; call what this returns to get its result.
@@ -117,6 +134,7 @@ class Workers(Generic[Setup, Job, Result]):
     def _wait(
         self, pool: ProcessPool, future: "Future[Result]", job: Job, tick: Callable[[], None] | None = None
     ) -> Result | Failure:
+        tries = 1
         while True:
             while tick is not None and not future.done():
                 tick()
@@ -127,15 +145,33 @@ class Workers(Generic[Setup, Job, Result]):
                 if pool is self._pool:
                     self._renew()
                 pool, future = self._pool, self._schedule(job)
-            except FutureTimeout:
-                return Failure("took too long", limit=self._timeout)
-            except ProcessExpired as error:
-                return Failure("worker died", f"exit code {error.exitcode}")
-            except MemoryError:
-                return Failure("out of memory")
+                continue
+            except (FutureTimeout, ProcessExpired) as error:
+                self._end_orphans()
+                failure = self._lost(error)
             else:
                 self._breaks = 0
-                return result
+                if not isinstance(result, Raised):
+                    return result
+                LOGGER.debug("a worker raised %s", result.trace)
+                return Failure("out of memory" if result.out_of_memory else "error", result.words)
+            if tries == TRIES:
+                return failure
+            LOGGER.warning("%s; it is tried once more", failure)
+            tries, pool, future = tries + 1, self._pool, self._schedule(job)
+
+    def _lost(self, error: FutureTimeout | ProcessExpired) -> Failure:
+        if isinstance(error, ProcessExpired):
+            return Failure("worker died", f"exit code {error.exitcode}")
+        return Failure("took too long", limit=self._timeout)
+
+    def _end_orphans(self) -> None:
+        """End what dead workers have left running: each led a group of processes, known by its own number."""
+        for file in self._notes.iterdir():
+            if not _alive(int(file.name)):
+                file.unlink(missing_ok=True)
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(int(file.name), signal.SIGKILL)
 
     def _schedule(self, job: Job) -> "Future[Result]":
         try:
@@ -151,7 +187,7 @@ class Workers(Generic[Setup, Job, Result]):
             raise InputError(
                 "execution.workers",
                 found,
-                remedy="the machine may be out of memory: try fewer, or `--workers 1` to see the traceback",
+                remedy="the machine may be out of memory: try fewer, or `--workers 0` to see the traceback",
             )
         self._close()
         self._pool = self._new_pool()
@@ -167,13 +203,19 @@ class Workers(Generic[Setup, Job, Result]):
     def _close(self) -> None:
         self._pool.stop()
         self._pool.join()
+        self._end_orphans()
+
+    def _groups(self) -> list[int]:
+        return [int(file.name) for file in self._notes.iterdir() if _alive(int(file.name))]
 
     def __enter__(self) -> Self:
+        self._stack.enter_context(suspending(self._groups))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stack.close()
         self._close()  # whatever still runs is dropped
         shutil.rmtree(self._notes, ignore_errors=True)
 
@@ -214,6 +256,7 @@ def _start_worker(
 ) -> None:
     global _do, _notes
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which stops the workers itself
+    os.setpgid(0, 0)  # so that a worker's own children end with it
     threading.Thread(target=_end_with_driver, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
     keep_memory()
@@ -228,13 +271,17 @@ def _end_with_driver(driver: int) -> None:
     """A killed driver cannot stop its workers; nobody would want what they still compute."""
     while os.getppid() == driver:
         time.sleep(WATCH_SECONDS)
-    os._exit(1)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _do_in_worker(job: Any) -> Any:
     assert _do is not None, "the pool's initializer has run"
     try:
         return _do(job)
+    except InputError:
+        raise
+    except BaseException as error:  # a task of the user's may call sys.exit
+        return Raised(described(error), traceback.format_exc(), is_out_of_memory(error))
     finally:
         note("")
 

@@ -196,6 +196,17 @@ class Archive:
         """(time, kind, detail) in order."""
         return list(self._db.execute("SELECT time, kind, detail FROM events ORDER BY id"))
 
+    def made_from(self) -> dict[str, str]:
+        """What the run was begun with, or goes on with; empty in archives of earlier versions."""
+        row = self._db.execute("SELECT value FROM run WHERE name = 'made from'").fetchone()
+        return dict(json.loads(row[0])) if row else {}
+
+    def note_made_from(self, sources: Mapping[str, str]) -> None:
+        """Record what the run is made from, from now on."""
+        with self._db:
+            values = ("made from", json.dumps(dict(sources), sort_keys=True))
+            self._db.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", values)
+
     def told(self) -> int:
         """How many candidates have been told."""
         return int(self._db.execute("SELECT count(*) FROM candidates").fetchone()[0])
@@ -340,7 +351,7 @@ class Archive:
         query = (
             "SELECT count(*) FROM timings JOIN candidates ON timings.subject = CAST(candidates.id AS TEXT) "
             "LEFT JOIN rejections ON rejections.subject = timings.subject "
-            "WHERE seconds = 0 AND (stage IS NULL OR stage != 'execution')"
+            "WHERE seconds = 0 AND (stage IS NULL OR stage NOT IN ('execution', 'resource'))"
         )
         return int(self._db.execute(query).fetchone()[0])
 

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from evonas.config import BudgetConfig
-from evonas.errors import InputError
+from evonas.errors import InputError, StopError
 from evonas.search.archive import Archive
 
 RESERVE_SECONDS = 4.0  # of a session's time, for exporting the best layers and for the last pictures
 RESERVE_SHARE = 0.1  # of the budget, where that is less
 
 
-class TimeIsUpError(Exception):
-    """The time of the budget is used up; whatever is unfinished is dropped. No ``RuntimeError``: torch raises those."""
+class TimeIsUpError(StopError):
+    """The time of the budget is used up; whatever is unfinished is dropped."""
 
 
 @dataclass

@@ -17,7 +17,7 @@ from evonas.extensions import load_extensions
 from evonas.runs.provenance import code_digest, extension_digests, versions
 from evonas.search.cache import EvaluationCache
 from evonas.search.execution import EvaluationJob, Executor, Pending, Tick, no_tick
-from evonas.search.outcome import Evaluation, Rejection
+from evonas.search.outcome import OF_THE_MOMENT, Evaluation, Rejection
 from evonas.search.protocols import fingerprint
 from evonas.search.rungs import STAGE as RUNGS
 from evonas.search.rungs import Hurdle, scores_at
@@ -190,7 +190,7 @@ class _Kept:
 
     def __call__(self, tick: Tick = no_tick, /) -> Evaluation:
         evaluation = self.pending(tick)
-        if evaluation.rejection is None or evaluation.rejection.stage != "execution":  # those may not happen again
+        if evaluation.rejection is None or evaluation.rejection.stage not in OF_THE_MOMENT:
             self.cache.store(self.context, self.print, evaluation, stopped=_stopped(evaluation))
         return evaluation
 

@@ -16,7 +16,16 @@ from evonas.search.guide.pool import STAGE as GUIDE
 from evonas.search.guide.pool import Pool
 from evonas.search.guide.surrogate import Surrogate
 from evonas.search.individual import FULL_TRAINING, Individual
-from evonas.search.outcome import Candidate, Evaluation, Origin, Proposal, Rejection, Remeasurement, one_line
+from evonas.search.outcome import (
+    OF_THE_MOMENT,
+    Candidate,
+    Evaluation,
+    Origin,
+    Proposal,
+    Rejection,
+    Remeasurement,
+    one_line,
+)
 from evonas.search.population import Population
 from evonas.search.protocols import EQUIVALENCE, repeats, silent
 from evonas.search.racing.race import Race
@@ -28,7 +37,7 @@ Screen = Callable[[Genome], Rejection | str]
 Probe = Callable[[Genome], Rejection | None]
 OnProposal = Callable[[int], None]
 
-_OF_THE_MOMENT = (EQUIVALENCE, GUIDE, "execution")  # stages of rejections that are not of the layer alone
+_OF_THE_MOMENT = (EQUIVALENCE, GUIDE, *OF_THE_MOMENT)  # stages of rejections that are not of the layer alone
 MOST_VERDICTS = 100_000  # kept at a time; a guided search screens hundreds of proposals for each candidate
 PATIENCE = 100  # proposals of one kind for a place in a pool, and children of one kind for a candidate
 PATIENCE_AT_RANDOM = 5000  # random graphs for a candidate, of which one of some hundred passes

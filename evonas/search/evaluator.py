@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from evonas.config import LayerConfig, ProtocolsConfig, SearchConfig, TrainingConfig
-from evonas.errors import InputError, first_line
+from evonas.errors import InputError, StopError, described, first_line, is_out_of_memory
 from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
 from evonas.search.ascent import ascend_gradient_norm, weight_matrices
 from evonas.search.compiling import CandidateCompiler, Mode
 from evonas.search.objectives import OBJECTIVES, MeasurementContext, require_measurable
-from evonas.search.outcome import Evaluation, Rejection
+from evonas.search.outcome import EXECUTION, RESOURCE, Evaluation, Rejection
 from evonas.search.rates import TaskTrainings, halving_steps
 from evonas.search.rungs import Hurdle, late_loss
 from evonas.search.small_batch import small_batch_score
@@ -75,7 +75,8 @@ class Evaluator:
     ) -> Evaluation:
         """Evaluate one genome.
 
-        An error inside torch becomes a rejection, so that one layer cannot end a search.
+        An error of any kind becomes a rejection, so that one layer cannot end a search; not so an ``InputError``, which
+        is no layer's fault, and a ``StopError``.
 
         Args:
             genome: the layer.
@@ -83,8 +84,7 @@ class Evaluator:
             hurdles: what it must reach at the rungs to be trained further.
             seed: stands in for the evaluator's own.
             findings: whether the tasks' figures, curves and pictures are wanted.
-            on_step: called at every step of all trainings. To end the evaluation it may raise anything but a
-                ``RuntimeError``.
+            on_step: called at every step of all trainings. To end the evaluation it may raise a ``StopError``.
         """
         if seed is not None:
             return replace(self, seed=seed)(genome, gated=gated, hurdles=hurdles, findings=findings, on_step=on_step)
@@ -101,9 +101,10 @@ class Evaluator:
             if wrong := {name: value for name, value in extras.items() if not math.isfinite(value)}:
                 rejection = Rejection("objectives", "not a finite number", detail=", ".join(wrong))
                 objectives, extras = {}, {}
-        except RuntimeError as error:  # torch's out-of-memory error is one too
-            rejection = Rejection("execution", "error", detail=first_line(error))
-            objectives, extras = {}, {}
+        except (InputError, StopError):
+            raise
+        except (Exception, SystemExit) as error:
+            rejection, objectives, extras = failed(error), {}, {}
         return Evaluation(
             key=genome.key,
             seed=self.seed,
@@ -220,6 +221,13 @@ class Evaluator:
             if mark == gate and (rejection := self.stability(genome, on_step)):
                 return rejection
         return None
+
+
+def failed(error: BaseException) -> Rejection:
+    """The rejection of a layer whose evaluation raised an error."""
+    if is_out_of_memory(error):
+        return Rejection(RESOURCE, "out of memory", detail=first_line(error))
+    return Rejection(EXECUTION, "error", detail=described(error))
 
 
 def _measured(name: str, subject: MeasurementContext) -> float:

@@ -14,7 +14,7 @@ from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
 from evonas.runs.workers import Failure, Submitted, Workers, note, threads
 from evonas.search.evaluator import Evaluator, evaluators_from_config
-from evonas.search.outcome import Evaluation, Rejection
+from evonas.search.outcome import EXECUTION, RESOURCE, Evaluation, Rejection
 from evonas.search.rungs import Hurdle
 from evonas.search.training import OnStep, Step, unobserved
 from evonas.training.allocator import keep_memory
@@ -100,7 +100,7 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """Evaluates when a result is waited for. An evaluation that raises ends the run: there is nobody to contain it.
+    """Evaluates when a result is waited for. An evaluation that crashes or hangs ends the run: nobody contains it.
 
     Args:
         evaluator: of the search.
@@ -168,7 +168,7 @@ class LocalPool:
         self._pool: Workers[SearchConfig, EvaluationJob, Evaluation] = Workers(
             evaluations,
             config,
-            workers=execution.workers,
+            workers=workers_of(config),
             threads=execution.threads,
             timeout=execution.timeout_seconds,
         )
@@ -186,6 +186,7 @@ class LocalPool:
         return self._pool.doing()
 
     def __enter__(self) -> Self:
+        self._pool.__enter__()
         return self
 
     def __exit__(
@@ -209,7 +210,8 @@ class _InWorker:
     def __call__(self, tick: Tick = no_tick, /) -> Evaluation:
         found = self.submitted(tick)
         if isinstance(found, Failure):
-            rejection = Rejection("execution", found.reason, "", found.limit, found.limit, found.detail)
+            stage = EXECUTION if found.reason == "error" else RESOURCE
+            rejection = Rejection(stage, found.reason, "", found.limit, found.limit, found.detail)
             return Evaluation(self.submitted.job.genome.key, self.seed, rejection=rejection)
         return found
 
@@ -220,13 +222,18 @@ def evaluations(config: SearchConfig) -> Callable[[EvaluationJob], Evaluation]:
     return lambda job: job.run(evaluators, lambda step: note(f"{job.label}: {step}", often=True))
 
 
+def workers_of(config: SearchConfig) -> int:
+    """How many workers a search starts: no more than it has candidates open at once, since others would be idle."""
+    return min(config.execution.workers, config.evolution.look_ahead)
+
+
 def make_executor(config: SearchConfig) -> Executor:
-    """One worker runs in this process, several in a pool.
+    """Where the evaluations of a search are done: in a pool of workers, or, with none, in this process.
 
     Raises:
         InputError: the data or architectures of the search cannot be had; found before any worker starts.
     """
     evaluator, *rounds = evaluators_from_config(config)
-    if config.execution.workers == 1:
+    if not config.execution.workers:
         return InProcess(evaluator, config.execution.threads, rounds)
     return LocalPool(config)

@@ -9,6 +9,8 @@ from evonas.errors import InputError
 from evonas.graph.genome import Genome
 
 COMPILED = "compiled"
+EXECUTION, RESOURCE = "execution", "resource"  # stages: an error of a layer's own; of memory, time or a worker
+OF_THE_MOMENT = (EXECUTION, RESOURCE)  # what ended there may end otherwise another time
 LONGEST_NAME, LONGEST_NOTE = 60, 2000  # characters
 
 
@@ -107,7 +109,7 @@ class Evaluation:
     @property
     def reused(self) -> bool:
         """Whether it was taken over from an earlier run: it took no time, and not because a worker failed."""
-        return self.seconds == 0 and (self.rejection is None or self.rejection.stage != "execution")
+        return self.seconds == 0 and (self.rejection is None or self.rejection.stage not in OF_THE_MOMENT)
 
 
 @dataclass(frozen=True, slots=True)

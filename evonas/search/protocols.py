@@ -17,7 +17,7 @@ from evonas.graph.genome import Genome
 from evonas.graph.primitive import constant
 from evonas.graph.references import Array
 from evonas.registry import Registry
-from evonas.search.outcome import Rejection
+from evonas.search.outcome import OF_THE_MOMENT, Rejection
 from evonas.search.probe import CHANNELS, TRAINABLE, Probe, Sample
 from evonas.search.propagation import propagation
 
@@ -174,7 +174,7 @@ class Protocol:
     configured: bool = False
 
 
-_TAKEN = (EQUIVALENCE, "propagation", "quality", "stability", "rungs", "training", "objectives", "execution")
+_TAKEN = (EQUIVALENCE, "propagation", "quality", "stability", "rungs", "training", "objectives", *OF_THE_MOMENT)
 
 
 def _require_usable(protocol: Protocol) -> None:

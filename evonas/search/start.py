@@ -33,6 +33,7 @@ class Request:
         changes: settings of the search that are changed, as ``a.b=c``.
         start_from: layers or runs whose layers are the first candidates.
         resume: whether a run goes on.
+        force: whether a run goes on with other data, code or versions than it was begun with.
         replay: a run that is to be done again from its record, proposals from outside included.
         prefix: what the names of arguments begin with, in errors.
     """
@@ -43,6 +44,7 @@ class Request:
     changes: tuple[str, ...] = ()
     start_from: tuple[str, ...] = ()
     resume: bool = False
+    force: bool = False
     replay: str | Path | None = None
     prefix: str = ""
 

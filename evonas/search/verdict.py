@@ -8,7 +8,7 @@ from evonas.config import BudgetConfig, SearchConfig
 from evonas.search.archive import Archive
 from evonas.search.budget import Clock, budget_text
 from evonas.search.driver import Ending
-from evonas.search.outcome import Rejection
+from evonas.search.outcome import EXECUTION, OF_THE_MOMENT, RESOURCE, Rejection
 from evonas.search.rungs import STAGE as RUNGS
 
 START_SECONDS = 20.0  # a session with less time than this is over before its first step
@@ -23,9 +23,9 @@ _REMEDIES: Mapping[tuple[str, str], str] = {
     "(protocols.stability.steps)",
     (RUNGS, ""): "ask less of layers at the rungs (rungs.least, rungs.reduction)",
     ("objectives", ""): "switch the objective off that is not finite ([objectives])",
-    ("execution", "took too long"): "allow more time for an evaluation (execution.timeout_seconds)",
-    ("execution", "out of memory"): "use fewer workers (execution.workers)",
-    ("execution", ""): "see the error with --workers 1",
+    (RESOURCE, "took too long"): "allow more time for an evaluation (execution.timeout_seconds)",
+    (RESOURCE, ""): "use fewer workers (execution.workers)",
+    (EXECUTION, ""): "see where it comes from with --workers 0",
 }
 
 
@@ -67,8 +67,8 @@ def _all_rejected(rejections: Sequence[Rejection]) -> str:
     every, was = (f"all {len(rejections)} candidates", "were") if len(rejections) > 1 else ("the only candidate", "was")
     share = "" if len(most) == len(rejections) else f", {len(most)} of them"
     remedy = _REMEDIES.get((stage, reason)) or _REMEDIES.get((stage, "")) or f"change what {stage} asks of a layer"
-    detail = f": {most[0].detail}" if stage == "execution" and most[0].detail else ""
-    where = "" if stage == "execution" else "in a new run, "  # one that goes on may not change what scores depend on
+    detail = f": {most[0].detail}" if stage in OF_THE_MOMENT and most[0].detail else ""
+    where = "" if stage in OF_THE_MOMENT else "in a new run, "  # one that goes on may not change what scores depend on
     return f"{every} {was} rejected{share} by {stage}: {reason}{detail}{held}; {where}{remedy}"
 
 

@@ -1,5 +1,6 @@
 """A task: a network with places for layers, data, a loss and a metric."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -93,8 +94,19 @@ def classification(
 
 
 def score_of(found: float | Mapping[str, float]) -> float:
-    """The score among what a task's ``metric`` gives."""
-    return next(iter(found.values())) if isinstance(found, Mapping) else found
+    """The score among what a task's ``metric`` gives.
+
+    Raises:
+        ValueError: it is not a finite number.
+        TypeError: it is not a number at all.
+    """
+    value = next(iter(found.values())) if isinstance(found, Mapping) else found
+    if isinstance(value, str):
+        raise TypeError(f"the task's metric is the text {value!r}, not a number")
+    score = float(value)  # of a tensor with one element, or of a number of numpy
+    if not math.isfinite(score):
+        raise ValueError(f"the task's metric is {score}")
+    return score
 
 
 def first_samples(batch: Any, count: int) -> Any:

@@ -192,7 +192,7 @@ def test_force_keeps_results_of_other_code(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run, before = runs[verb], results(runs[verb])
-    monkeypatch.setattr("evonas.runs.jobs.code_digest", lambda *_: "0" * 64)
+    monkeypatch.setattr("evonas.runs.provenance.code_digest", lambda *_: "0" * 64)
     status, _, err = evonas(*typed(verb, "--run", run, "--resume"))
     assert status == 2
     assert "made from something else: code" in err

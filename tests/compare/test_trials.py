@@ -134,7 +134,7 @@ def test_layers_given_twice_are_trained_once(run: Run) -> None:
     assert len(made.trained) == 2 * 2
 
 
-@pytest.mark.parametrize(("stage", "again"), [("execution", 1), ("training", 0)])
+@pytest.mark.parametrize(("stage", "again"), [("execution", 1), ("resource", 1), ("training", 0)])
 def test_a_trial_that_ended_outside_training_is_tried_again(run: Run, stage: str, again: int) -> None:
     def fails(task: str, genome: Genome, seed: int) -> Evaluation:
         if (task, genome, seed) == (TASKS[0], BN, 3):

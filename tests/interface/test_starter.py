@@ -120,7 +120,7 @@ def test_a_search_runs_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     npz(Path("mine.npz"))
     write_search_file(Path("mine.toml"), Path("mine.npz"))
-    short = ["training.steps=4", "training.warmup=1", "protocols.quality.steps=2", "execution.workers=1"]
+    short = ["training.steps=4", "training.warmup=1", "protocols.quality.steps=2", "execution.workers=0"]
     short += ["protocols.quality.min_accuracy=0.0", 'baselines=["gn-relu"]', "evolution.look_ahead=2"]
     changes = [part for change in short for part in ("--set", change)]
     assert status_of("search", "mine.toml", "--budget", 2, "--run", "run", *changes) == 0

@@ -72,7 +72,7 @@ def store(tmp_path: Path) -> Any:
         yield opened
 
 
-def run(store: Store, specs: Sequence[Power], *, workers: int = 1, **jobs: Any) -> dict[Power, Outcome]:
+def run(store: Store, specs: Sequence[Power], *, workers: int = 0, **jobs: Any) -> dict[Power, Outcome]:
     return run_jobs(Jobs(specs, work, **jobs), store, ExecutionConfig(workers=workers), lambda _: None)
 
 
@@ -100,7 +100,7 @@ def test_each_job_is_done_once_and_recorded(tmp_path: Path, store: Store) -> Non
     assert done(tmp_path) == ["1^2", "2^2", "3^2", "5^2"]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_what_a_job_needs_is_done_first_once_and_kept(tmp_path: Path, store: Store, workers: int) -> None:
     specs = [power(2, tmp_path, 4), power(2, tmp_path, 3), power(3, tmp_path, 2)]
     found = run(store, specs, workers=workers, needs=below)
@@ -170,7 +170,7 @@ def test_what_a_job_does_to_its_process_fails_it_and_no_other_where_jobs_have_pr
 ) -> None:
     accidents = ("die", "own", "")
     jobs = Jobs([power(number, tmp_path, 2, accident) for number, accident in enumerate(accidents)], work)
-    found = run_jobs(jobs, store, ExecutionConfig(workers=1), lambda _: None, isolated=True)
+    found = run_jobs(jobs, store, ExecutionConfig(workers=1), lambda _: None)
     failures = ["worker died: exit code 3", 'KeyError: "a task of the user\'s"', ""]
     assert [outcome.failure for outcome in found.values()] == failures
     assert timeless(found)[-1] == ({"power": 4}, "")
@@ -219,8 +219,8 @@ def test_other_versions_and_other_code_are_other_sources(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(store, [power(n, tmp_path) for n in (1, 2)])
-    monkeypatch.setattr("evonas.runs.jobs.versions", lambda: {"torch": "1.0"})
-    monkeypatch.setattr("evonas.runs.jobs.code_digest", lambda *_: "0" * 64)
+    monkeypatch.setattr("evonas.runs.provenance.versions", lambda: {"torch": "1.0"})
+    monkeypatch.setattr("evonas.runs.provenance.code_digest", lambda *_: "0" * 64)
     with pytest.raises(
         InputError, match=r"2 results were made from something else: .*code \(\w{8}, now 00000000\).*torch"
     ) as error:

@@ -1,10 +1,12 @@
 """Oracles: accidents made on purpose, each of which must cost its own job and nothing else: a worker that is killed,
-one that hangs, one that runs out of memory, and a mistake of people.
+one that hangs, one that runs out of memory, errors of a stranger's code, and a mistake of people.
 """
 
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from itertools import count
@@ -24,8 +26,17 @@ def commands(folder: Path) -> Callable[[str], str]:
     """What does jobs that are accidents; one that hangs says first that it has begun, and that Ctrl-C is no end."""
 
     def obey(job: str) -> str:
-        if job == "die":
+        if job.startswith("die"):
+            with (folder / job).open("a") as file:
+                file.write(".")
+            if job == "die" or (folder / job).read_text() == ".":
+                os.kill(os.getpid(), signal.SIGKILL)
+        if job == "leave":
+            sleeper = subprocess.Popen(["sleep", str(LONG)])
+            (folder / job).write_text(str(sleeper.pid))
             os.kill(os.getpid(), signal.SIGKILL)
+        if job in RAISED:
+            raise RAISED[job]
         if job == "hang":
             os.kill(os.getpid(), signal.SIGINT)
             (folder / job).touch()
@@ -37,6 +48,23 @@ def commands(folder: Path) -> Callable[[str], str]:
         return f"{job} with {torch.get_num_threads()} threads"
 
     return obey
+
+
+class BadError(Exception):
+    """Cannot be read back from a pickle, as the exceptions of many packages cannot."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+RAISED: dict[str, BaseException] = {
+    "bad": BadError("two", "words"),
+    "exit": SystemExit(0),
+    "interrupt": KeyboardInterrupt(),
+    "value": ValueError("first line\nsecond line"),
+    "torch": RuntimeError("shapes differ"),
+    "allocate": RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: 1 bytes"),
+}
 
 
 def die(_: Path) -> Callable[[str], str]:
@@ -61,12 +89,15 @@ def accidents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | Failu
         found["hang"] = pool.submit("hang")()
     (folder / "hang").unlink(missing_ok=True)
     with Workers(commands, folder, workers=2, threads=1, timeout=LONG) as pool:
-        pending = {job: pool.submit(job) for job in ("die", "starve", "mistake", "reply")}
+        jobs = ("die", "die once", "leave", "starve", "mistake", "reply", *RAISED)
+        pending = {job: pool.submit(job) for job in jobs}
         for job, wait in pending.items():
             try:
                 found[job] = wait()
             except InputError as error:
                 found[job] = error
+        found["tries"] = (folder / "die").read_text()
+        found["left"] = (folder / "leave").read_text()
         for child in children():
             child.kill()  # while nothing is done
         found["after idle workers died"] = pool.submit("reply")()
@@ -85,7 +116,32 @@ def test_a_job_that_hangs_is_ended_by_its_time_and_not_by_ctrl_c(accidents: dict
 
 
 def test_a_job_that_needs_too_much_memory_fails(accidents: dict[str, Any]) -> None:
-    assert accidents["starve"] == Failure("out of memory")
+    assert accidents["starve"] == Failure("out of memory", "MemoryError")
+    assert accidents["allocate"].reason == "out of memory"
+
+
+def test_a_job_whose_worker_was_killed_is_tried_once_more_and_no_more(accidents: dict[str, Any]) -> None:
+    assert accidents["die once"] == "die once with 1 threads"
+    assert accidents["tries"] == ".."
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ("bad", "BadError: two words"),
+        ("exit", "SystemExit: 0"),
+        ("interrupt", "KeyboardInterrupt"),
+        ("value", "ValueError: first line"),
+        ("torch", "shapes differ"),
+    ],
+)
+def test_an_error_of_any_kind_is_a_failure_of_its_job_in_words(job: str, words: str, accidents: dict[str, Any]) -> None:
+    assert accidents[job] == Failure("error", words)
+
+
+def test_what_a_dead_worker_has_started_is_ended(accidents: dict[str, Any]) -> None:
+    assert accidents["leave"] == Failure("worker died", f"exit code {-signal.SIGKILL}")
+    wait_for(lambda: not Path(f"/proc/{accidents['left']}").exists())
 
 
 def test_a_mistake_of_people_reaches_them_from_a_worker(accidents: dict[str, Any]) -> None:
@@ -193,3 +249,54 @@ def test_the_number_of_threads_holds_meanwhile(error: Exception | None) -> None:
     except KeyError:
         assert error is not None
     assert torch.get_num_threads() == before
+
+
+SUSPENDED = """
+import sys
+from pathlib import Path
+from tests.runs.test_workers import counting
+from evonas.runs.workers import Workers
+
+if __name__ == "__main__":
+    with Workers(counting, Path(sys.argv[1]), workers=1, threads=1, timeout=3600.0) as pool:
+        pool.submit("count")(lambda: None)
+"""
+
+
+def counting(folder: Path) -> Callable[[str], str]:
+    """What counts until ``enough`` is there."""
+
+    def work(job: str) -> str:
+        for number in count():
+            (folder / "counted.new").write_text(str(number))
+            (folder / "counted.new").replace(folder / "counted")
+            time.sleep(0.01)
+            if (folder / "enough").exists():
+                break
+        return job
+
+    return work
+
+
+def test_ctrl_z_stops_workers_too_and_they_go_on_with_their_driver(tmp_path: Path) -> None:
+    def counted() -> int:
+        return int((tmp_path / "counted").read_text())
+
+    script = tmp_path / "suspended.py"
+    script.write_text(SUSPENDED)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])}
+    driver = subprocess.Popen([sys.executable, str(script), str(tmp_path)], env=environment, process_group=0)
+    try:
+        wait_for((tmp_path / "counted").exists)
+        os.kill(driver.pid, signal.SIGTSTP)
+        state = Path(f"/proc/{driver.pid}/stat")
+        wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "T")
+        before = counted()
+        time.sleep(0.3)  # a worker that counted on would do so many times
+        assert counted() <= before + 1
+        os.kill(driver.pid, signal.SIGCONT)
+        wait_for(lambda: counted() > before + 1)
+        (tmp_path / "enough").touch()
+        assert driver.wait() == 0
+    finally:
+        driver.kill()

@@ -336,17 +336,17 @@ def test_evaluations_under_another_seed_are_passed_on_and_not_kept(tmp_path: Pat
         assert executor.submit(EvaluationJob(S0))() == replace(own, seconds=0.0)
 
 
-@pytest.mark.parametrize("reason", ["worker died", "took too long", "out of memory", "error"])
-def test_failed_workers_are_never_kept(reason: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", ["execution", "resource"])
+def test_failed_workers_are_never_kept(stage: str, tmp_path: Path) -> None:
     settings = settings_with(tmp_path / "cache.db")
 
     def broken(genome: Genome, **_: Any) -> Evaluation:
-        return Evaluation(genome.key, 1, seconds=1.0, rejection=Rejection("execution", reason))
+        return Evaluation(genome.key, 1, seconds=1.0, rejection=Rejection(stage, "for a reason"))
 
     inner = InProcess(broken, 1)  # type: ignore[arg-type]
     with CachedExecutor(inner, EvaluationCache(tmp_path / "cache.db"), settings) as executor:
         for _ in range(2):
-            assert executor.submit(EvaluationJob(S0))().rejection == Rejection("execution", reason)
+            assert executor.submit(EvaluationJob(S0))().rejection == Rejection(stage, "for a reason")
         assert executor.hits == 0
 
 

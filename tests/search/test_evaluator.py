@@ -23,6 +23,7 @@ from evonas.config import LayerConfig, ProtocolsConfig, QualityConfig, TrainingC
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
+from evonas.search.budget import TimeIsUpError
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.outcome import COMPILED, Evaluation, Rejection
 from evonas.search.training import TRACE_POINTS
@@ -196,13 +197,25 @@ def test_divergence_behind_the_gate_is_found_on_any_task_and_ends_early() -> Non
     assert found.traces["growing"] == ((2, 2.0),)  # no infinities
 
 
+@pytest.mark.parametrize(
+    ("error", "rejection"),
+    [
+        (RuntimeError("shapes\nand a long list of tensors"), Rejection("execution", "error", detail="shapes")),
+        (ValueError("no such label"), Rejection("execution", "error", detail="ValueError: no such label")),
+        (SystemExit(0), Rejection("execution", "error", detail="SystemExit: 0")),
+        (MemoryError(), Rejection("resource", "out of memory", detail="MemoryError")),
+        (RuntimeError("out of memory\nlong"), Rejection("resource", "out of memory", detail="out of memory")),
+    ],
+)
 @pytest.mark.parametrize("gated", [True, False])
-def test_an_error_of_torch_rejects_the_layer_instead_of_ending_the_search(gated: bool) -> None:
+def test_an_error_of_any_kind_rejects_the_layer_instead_of_ending_the_search(
+    gated: bool, error: BaseException, rejection: Rejection
+) -> None:
     def broken(_model: nn.Module, _batch: Tensor) -> Tensor:
-        raise RuntimeError("out of memory\nand a long list of tensors")
+        raise error
 
     found = made(made_task("good"), made_task("broken", broken))(S0, gated=gated)
-    assert found.rejection == Rejection("execution", "error", detail="out of memory")
+    assert found.rejection == rejection
     assert found.objectives == {}
     assert found.steps == (3 if gated else 6)
     assert list(found.traces) == ["good"]
@@ -210,12 +223,35 @@ def test_an_error_of_torch_rejects_the_layer_instead_of_ending_the_search(gated:
 
 def test_an_error_while_scoring_rejects_the_layer_too() -> None:
     found = made(made_task(metric=torch.OutOfMemoryError("CUDA out of memory")))(S0, gated=False)
-    assert found.rejection == Rejection("execution", "error", detail="CUDA out of memory")
+    assert found.rejection == Rejection("resource", "out of memory", detail="CUDA out of memory")
 
 
-def test_a_mistake_in_a_task_is_not_blamed_on_the_layer() -> None:
-    with pytest.raises(ZeroDivisionError):
-        made(made_task(metric=ZeroDivisionError()))(S0)
+@pytest.mark.parametrize("error", [InputError("data", "is gone"), TimeIsUpError()])
+def test_what_is_no_fault_of_the_layer_reaches_whoever_asked(error: Exception) -> None:
+    def broken(_model: nn.Module, _batch: Tensor) -> Tensor:
+        raise error
+
+    with pytest.raises(type(error)):
+        made(made_task("broken", broken))(S0, gated=False)
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        (math.nan, "ValueError: the task's metric is nan"),
+        ("0.5", "TypeError: the task's metric is the text '0.5', not a number"),
+        (None, "TypeError: float() argument must be a string or a real number, not 'NoneType'"),
+        ({"top-1": math.inf}, "ValueError: the task's metric is inf"),
+    ],
+)
+def test_a_metric_that_is_no_finite_number_rejects_the_layer(metric: Any, words: str) -> None:
+    found = made(made_task(metric=metric))(S0, gated=False)
+    assert found.rejection == Rejection("execution", "error", detail=words)
+
+
+def test_a_metric_may_be_a_tensor_with_one_element() -> None:
+    (score,) = made(made_task(metric=torch.tensor(0.25)))(S0, gated=False).objectives.values()
+    assert (score, type(score)) == (0.25, float)
 
 
 @pytest.mark.parametrize(("steps", "every"), [(1, 1), (19, 1), (39, 1), (40, 2), (205, 10)])

@@ -87,8 +87,8 @@ def test_what_fails_in_a_worker_is_a_rejection_of_its_candidate(monkeypatch: pyt
     pool = LocalPool(settings)
     jobs = (EvaluationJob(layer, gated=False, seed=seed) for layer, seed in ((S0, None), (B0, 7), (EXPLOSIVE, 2)))
     died, hung, went_well = map(pool.submit, jobs)
-    assert died() == Evaluation(S0.key, 1, rejection=Rejection("execution", "worker died", detail="exit code 3"))
-    assert hung() == Evaluation(B0.key, 7, rejection=Rejection("execution", "took too long", measured=3.0, limit=3.0))
+    assert died() == Evaluation(S0.key, 1, rejection=Rejection("resource", "worker died", detail="exit code 3"))
+    assert hung() == Evaluation(B0.key, 7, rejection=Rejection("resource", "took too long", measured=3.0, limit=3.0))
     assert went_well() == Evaluation(EXPLOSIVE.key, 2, objectives={"gated": 0.0})
     options = {"workers": 2, "threads": settings.execution.threads, "timeout": 3.0}
     assert pool._pool.made_with == (execution.evaluations, settings, options)  # type: ignore[attr-defined]
@@ -182,12 +182,18 @@ def test_keeping_memory_changes_no_number(evaluator: Evaluator, here: list[Evalu
         assert timeless(evaluator(S0)) == timeless(here[0])
 
 
-def test_one_worker_is_this_process() -> None:
+@pytest.mark.parametrize(("asked", "started"), [(0, 0), (1, 1), (2, 2), (64, 3)])
+def test_no_worker_is_started_that_would_be_idle(asked: int, started: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is this process, and ``tiny`` has three candidates open at once."""
     pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
-    assert isinstance(make_executor(config.load_search(TINY, ["execution.workers=1"])), InProcess)
+    monkeypatch.setattr(execution, "Workers", Accidents)
+    executor = make_executor(config.load_search(TINY, [f"execution.workers={asked}"]))
+    assert isinstance(executor, LocalPool if started else InProcess)
+    if started:
+        assert executor._pool.made_with[2]["workers"] == started  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [0, 2])
 def test_missing_data_are_told_before_any_worker_starts(count: int) -> None:
     overrides = ["data.name=npz", "data.path=none.npz", f"execution.workers={count}"]
     with pytest.raises(InputError, match=r"^data\.path: no such file: none\.npz"):

@@ -59,9 +59,9 @@ def test_an_empty_one_says_so(tmp_path: Path) -> None:
         (Rejection("training", "diverged", "net"), ("by training: diverged", "training.learning_rate")),
         (Rejection("stability", "gradient norm too high", "net", 1e9, 1e8), ("protocols.stability.limit",)),
         (Rejection("rungs", "behind at step 3", "", 0.1, 0.5), ("by rungs: behind at step 3", "rungs.reduction")),
-        (Rejection("execution", "took too long", "", 3.0, 3.0), ("execution.timeout_seconds",)),
-        (Rejection("execution", "out of memory"), ("execution.workers",)),
-        (Rejection("execution", "error", detail="mat1 and mat2"), ("mat1 and mat2", "--workers 1")),
+        (Rejection("resource", "took too long", "", 3.0, 3.0), ("execution.timeout_seconds",)),
+        (Rejection("resource", "out of memory"), ("execution.workers",)),
+        (Rejection("execution", "error", detail="mat1 and mat2"), ("mat1 and mat2", "--workers 0")),
         (
             Rejection("my_protocol", "too green"),
             ("by my_protocol: too green", "change what my_protocol asks of a layer"),

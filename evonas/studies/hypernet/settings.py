@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from evonas.config import DataConfig, ExecutionConfig
+from evonas.config import DataConfig, StudyExecutionConfig
 from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Section, StudySection
 
 ParametrizationName = Literal["default", "encoding-only", "additive-only", "mip"]
@@ -87,7 +87,7 @@ class HypernetStudyConfig(StudySection):
     """What all runs share."""
     grid: HypernetGrid = HypernetGrid()
     """Everything is trained at each of these."""
-    execution: ExecutionConfig = ExecutionConfig()
+    execution: StudyExecutionConfig = StudyExecutionConfig()
     """Where the work is done."""
 
 

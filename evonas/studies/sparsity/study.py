@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from evonas.config import ExecutionConfig
+from evonas.config import StudyExecutionConfig
 from evonas.config.section import Count, PositiveInt, Section, StudySection
 from evonas.errors import InputError
 from evonas.studies.sparsity.allocation import BEST, LEVELS, UNIFORM
@@ -24,7 +24,7 @@ CONTEXT = 512
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 
 
-class SparsityExecution(ExecutionConfig):
+class SparsityExecution(StudyExecutionConfig):
     """``[execution]``, with as many threads as torch takes by itself: speeds are measured with them."""
 
     threads: PositiveInt = Field(default_factory=torch.get_num_threads)

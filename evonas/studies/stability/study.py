@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from evonas.config import ExecutionConfig, TextConfig
+from evonas.config import StudyExecutionConfig, TextConfig
 from evonas.config.keys import KeysOf
 from evonas.config.section import Count, NamedSection, Positive, Section, StudySection, parse_section
 from evonas.errors import InputError
@@ -59,7 +59,7 @@ class StabilityStudyConfig(StudySection):
     """What all runs share."""
     interventions: Annotated[tuple[InterventionConfig, ...], Field(min_length=1)]
     """What is compared; differences are to the first one."""
-    execution: ExecutionConfig = ExecutionConfig()
+    execution: StudyExecutionConfig = StudyExecutionConfig()
     """Where the work is done."""
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from evonas.config import ExecutionConfig
+from evonas.config import StudyExecutionConfig
 from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Section, Share, StudySection
 from evonas.errors import InputError
 from evonas.runs.jobs import Jobs, spec_text
@@ -88,7 +88,7 @@ class MethodConfig(FitConfig):
         return FitConfig(**{key: getattr(self, key) for key in FitConfig.model_fields})
 
 
-class SteeringExecution(ExecutionConfig):
+class SteeringExecution(StudyExecutionConfig):
     """``[execution]``, with time for fits of language models."""
 
     timeout_seconds: Positive = 7200.0
