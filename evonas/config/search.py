@@ -201,7 +201,7 @@ class EvolutionConfig(Section):
     """Candidates drawn at random before the first tournament."""
     look_ahead: PositiveInt = 16
     """Candidates that are open at once: number n is drawn knowing the results up to n - look_ahead. More workers than
-    this are idle."""
+    this are never started."""
     guide: Literal["none", "surrogate"] = "none"
     """`surrogate` predicts from the results so far how layers will do, and chooses candidates among many proposals."""
     unguided: Fraction = 0.25
