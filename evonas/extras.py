@@ -17,6 +17,7 @@ EXTRAS = {
     "tokenizers": "lm",
     "transformers": "lm",
     "diffusers": "diffusion",
+    "ray": "ray",
 }
 
 

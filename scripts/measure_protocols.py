@@ -26,7 +26,8 @@ from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.graph.variation import mutate
-from evonas.runs.workers import Failure, Workers
+from evonas.runs.pool import Failure
+from evonas.runs.workers import Workers
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.outcome import Rejection
 from evonas.search.protocols import Screens, fingerprint

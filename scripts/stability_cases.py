@@ -22,7 +22,8 @@ from rich.table import Table
 
 from evonas import config
 from evonas.graph.genome import Genome
-from evonas.runs.workers import Failure, Workers
+from evonas.runs.pool import Failure
+from evonas.runs.workers import Workers
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.named import find_layer
 from evonas.search.training import task_optimizer

@@ -36,6 +36,9 @@ ForceOption = Annotated[
     bool, typer.Option("--force", help="Keep recorded results that were made with other data, code or versions.")
 ]
 WorkersOption = Annotated[int | None, typer.Option(min=0, help="Processes; the results do not depend on it.")]
+ExecutorOption = Annotated[
+    str | None, typer.Option(metavar="local|ray[:ADDRESS]", help="Where the workers are: here, or in a cluster of Ray.")
+]
 DeviceOption = Annotated[str | None, typer.Option(help="auto (a GPU if there is one), cpu, cuda, cuda:0, ...")]
 Setting: TypeAlias = str | float | Sequence[str | float] | None
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

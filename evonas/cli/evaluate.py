@@ -7,6 +7,7 @@ import typer
 
 from evonas.cli.app import (
     DeviceOption,
+    ExecutorOption,
     ForceOption,
     JsonOption,
     RunArgument,
@@ -40,6 +41,7 @@ def rerank(
         typer.Option("--set", metavar="a.b=c", help="Set a key of rerank or execution; may be repeated."),
     ] = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = None,
     device: DeviceOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -69,9 +71,8 @@ def rerank(
         "rerank.steps": steps,
         "rerank.margin_over": margin_over,
     }
-    changes = changes_of(
-        overrides, given | _scored(test=test) | {"execution.workers": workers, "execution.device": device}
-    )
+    given |= {"execution.workers": workers, "execution.executor": executor, "execution.device": device}
+    changes = changes_of(overrides, given | _scored(test=test))
     settings, console = load_with_extensions(folder.config_file, changes), terminal.console(stderr=True)
     refuse_changes(settings, folder, ("rerank", "execution"), str(folder.config_file), "start a new run")
     with (

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evonas.cli.app import DeviceOption, Setting, WorkersOption, changes_of, shipped_names
+from evonas.cli.app import DeviceOption, ExecutorOption, Setting, WorkersOption, changes_of, shipped_names
 
 
 def search(
@@ -28,6 +28,7 @@ def search(
         typer.Option(metavar="LAYER|RUN", help="First candidates: a layer, or a run's Pareto front; may be repeated."),
     ] = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     budget: Annotated[str | None, typer.Option(metavar="10m|500", help="Time (s, m, h) or evaluations.")] = None,
     device: DeviceOption = None,
@@ -65,6 +66,7 @@ def search(
     given: dict[str, Setting] = {
         "seed": seed,
         "execution.workers": workers,
+        "execution.executor": executor,
         "execution.device": device,
         "execution.cache": cache,
     }

@@ -12,6 +12,7 @@ import typer
 
 from evonas.cli.app import (
     DeviceOption,
+    ExecutorOption,
     ForceOption,
     JsonOption,
     ResumeOption,
@@ -39,6 +40,7 @@ class StudyOptions:
     overrides: tuple[str, ...] = ()
     seeds: int | None = None
     workers: int | None = None
+    executor: str | None = None
     device: str | None = None
     run: Path | None = None
     resume: bool = False
@@ -47,9 +49,12 @@ class StudyOptions:
 
     def changes(self, given: dict[str, Setting] | None = None) -> list[str]:
         """What the options set in a file, after ``--set``, with what options of the verb itself set."""
-        return changes_of(
-            self.overrides, (given or {}) | {"execution.workers": self.workers, "execution.device": self.device}
-        )
+        execution: dict[str, Setting] = {
+            "execution.workers": self.workers,
+            "execution.executor": self.executor,
+            "execution.device": self.device,
+        }
+        return changes_of(self.overrides, (given or {}) | execution)
 
     def folder(self, name: str) -> Path:
         """Where everything goes."""
@@ -64,6 +69,7 @@ def study_options(
         int | None, typer.Option(min=1, metavar="N", help="How many seeds, in place of those in the file.")
     ] = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = None,
     device: DeviceOption = None,
     run: Annotated[Path | None, typer.Option(help="Where everything is written; default: runs/<name>.")] = None,
     resume: ResumeOption = False,
@@ -71,7 +77,7 @@ def study_options(
     as_json: JsonOption = False,
 ) -> StudyOptions:
     """The options; their names, types and help texts are those of this function."""
-    return StudyOptions(tuple(overrides or ()), seeds, workers, device, run, resume, force, as_json)
+    return StudyOptions(tuple(overrides or ()), seeds, workers, executor, device, run, resume, force, as_json)
 
 
 def with_study_options(verb: Callable[..., None], *, seeds: bool = True) -> Callable[..., None]:

@@ -5,6 +5,7 @@ from evonas.config.certificate import LadderConfig as LadderConfig
 from evonas.config.comparison import ComparisonSettings as ComparisonSettings
 from evonas.config.comparison import load_comparison as load_comparison
 from evonas.config.execution import ExecutionConfig as ExecutionConfig
+from evonas.config.execution import RayConfig as RayConfig
 from evonas.config.execution import SearchExecutionConfig as SearchExecutionConfig
 from evonas.config.execution import StudyExecutionConfig as StudyExecutionConfig
 from evonas.config.racing import RacingConfig as RacingConfig

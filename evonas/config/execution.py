@@ -7,6 +7,19 @@ from pydantic import Field
 from evonas.config.section import Positive, PositiveInt, Section
 
 
+class RayConfig(Section):
+    """``[execution.ray]``: what a job gets of a machine of the cluster, with ``executor = "ray"``."""
+
+    cpus: Annotated[float, Field(ge=0)] = 0.0
+    """Processors of a job. 0: as many as `execution.threads`."""
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs of a job. A fraction such as 0.25 lets four jobs share one."""
+    memory_gib: Annotated[float, Field(ge=0)] = 0.0
+    """Memory that is set aside for a job, in GiB. 0: none, and a machine may take more jobs than it has memory for."""
+    recycle_after: Annotated[int, Field(ge=0)] = 0
+    """Jobs after which a worker process is replaced, so that what many compiled layers leave behind goes. 0: never."""
+
+
 class ExecutionConfig(Section):
     """``[execution]``: where trainings and measurements are done. Results do not depend on ``workers``."""
 
@@ -19,6 +32,26 @@ class ExecutionConfig(Section):
     """Where networks are trained: `auto` (the GPU if there is one), `cpu`, `cuda`, `cuda:0`."""
     timeout_seconds: Positive = 600.0
     """A worker that takes longer over one job is ended, and the job has failed."""
+    executor: Annotated[str, Field(pattern=r"^(local|ray|ray:\S+)$")] = "local"
+    """Where the workers are: `local`, on this machine; `ray`, in a cluster of Ray that is started on this machine;
+    `ray:ADDRESS`, in a cluster that is there, such as `ray:auto`, `ray:10.0.0.1:6379` or `ray:ray://head:10001`."""
+    ray: RayConfig = RayConfig()
+    """What a job gets of a machine of the cluster."""
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether workers are those of Ray."""
+        return self.executor != "local"
+
+    @property
+    def here(self) -> bool:
+        """Whether jobs are done in the process that was started."""
+        return not self.workers and not self.on_ray
+
+    @property
+    def ray_address(self) -> str:
+        """Where Ray's cluster is; empty if one is to be started."""
+        return self.executor.partition(":")[2]
 
 
 class StudyExecutionConfig(ExecutionConfig):

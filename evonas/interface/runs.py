@@ -195,6 +195,7 @@ def run_search(
     run: str | PathLike[str] | None = None,
     budget: str | int | None = None,
     workers: int | None = None,
+    executor: str | None = None,
     seed: int | None = None,
     device: str | None = None,
     overrides: Mapping[str, object] | Sequence[str] = (),
@@ -218,7 +219,8 @@ def run_search(
         run: folder of the run; by default ``runs/`` and the name of the search.
         budget: wall-clock time of the whole run such as ``"90s"``, ``"10m"`` or ``"2h"``, or a number of candidates; by
             default that of the search.
-        workers: processes that train; the results do not depend on it.
+        workers: processes that train; the results do not depend on it. With 0 this one does.
+        executor: ``local``, or ``ray`` or ``ray:ADDRESS`` for the workers of a cluster; see docs/cluster.md.
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda``, ...
         overrides: keys of the search file and their values, as ``{"training.steps": 50}`` or ``["training.steps=50"]``.
@@ -238,7 +240,7 @@ def run_search(
         search=None if search is None else Path(search),
         run=None if run is None else Path(run),
         budget=None if budget is None else str(budget),
-        changes=changes(overrides, workers=workers, seed=seed, device=device, cache=cache),
+        changes=changes(overrides, workers=workers, executor=executor, seed=seed, device=device, cache=cache),
         start_from=tuple(start_from),
         resume=resume,
         replay=None if replay is None else Path(replay),
@@ -251,6 +253,7 @@ def changes(
     overrides: Mapping[str, object] | Sequence[str],
     *,
     workers: int | None = None,
+    executor: str | None = None,
     seed: int | None = None,
     device: str | None = None,
     cache: str | PathLike[str] | None = None,
@@ -263,6 +266,7 @@ def changes(
     given = {
         "seed": seed,
         "execution.workers": workers,
+        "execution.executor": executor,
         "execution.device": device,
         "execution.cache": None if cache is None else str(cache),
     }

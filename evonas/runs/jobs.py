@@ -13,10 +13,10 @@ from evonas.config import ExecutionConfig
 from evonas.config.section import Section
 from evonas.errors import InputError, described
 from evonas.runs.interrupt import Interrupts
+from evonas.runs.pool import Failure, Pool, open_pool, threads
 from evonas.runs.progress import JobProgress, in_words, time_left
 from evonas.runs.provenance import differences, made_from
 from evonas.runs.store import Key, Outcome, Store
-from evonas.runs.workers import Failure, Workers, threads
 from evonas.training.allocator import keep_memory
 from evonas.training.device import find_device
 
@@ -206,15 +206,14 @@ class _Runner(Generic[Spec]):
 
     def __init__(self, work: Work[Spec], execution: ExecutionConfig) -> None:
         self._work, self._execution = work, execution
-        self._here = not execution.workers
         self._stack = ExitStack()
-        self._pool: Workers[Work[Spec], Job[Spec], Outcome] | None = None
+        self._pool: Pool[Job[Spec], Outcome] | None = None
 
     def outcomes(self, jobs: Sequence[Job[Spec]], *, alone: bool, at_most: int) -> Iterator[tuple[Job[Spec], Outcome]]:
         """The outcomes as they come, one after the other if each is to be ``alone``."""
         if not jobs:
             return iter(())
-        if self._here:
+        if self._execution.here:
             do = contained(self._work)
             keep_memory()
             self._stack.enter_context(threads(self._execution.threads))
@@ -223,14 +222,9 @@ class _Runner(Generic[Spec]):
         batches = [[job] for job in jobs] if alone else [jobs]
         return ((job, _of(outcome)) for batch in batches for job, outcome in pool.unordered(batch))
 
-    def _started(self, workers: int) -> "Workers[Work[Spec], Job[Spec], Outcome]":
+    def _started(self, workers: int) -> Pool[Job[Spec], Outcome]:
         if self._pool is None:
-            settings = self._execution
-            self._pool = self._stack.enter_context(
-                Workers(
-                    contained, self._work, workers=workers, threads=settings.threads, timeout=settings.timeout_seconds
-                )
-            )
+            self._pool = self._stack.enter_context(open_pool(contained, self._work, self._execution, workers))
         return self._pool
 
     def __enter__(self) -> "_Runner[Spec]":

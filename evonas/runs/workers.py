@@ -1,4 +1,4 @@
-"""Worker processes that may die, hang or run out of memory at the cost of one job."""
+"""Worker processes on this machine that may die, hang or run out of memory at the cost of one job."""
 
 import os
 import shutil
@@ -6,27 +6,26 @@ import signal
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-import torch
 from pebble import ProcessExpired, ProcessPool
 
-from evonas.errors import InputError, described, is_out_of_memory
-from evonas.extensions import EXTENSIONS, load_extensions
+from evonas.errors import InputError
+from evonas.extensions import EXTENSIONS
+from evonas.runs import inside
 from evonas.runs.log import LOGGER
+from evonas.runs.pool import TRIES, Failure, Tick, result_of
 from evonas.runs.suspending import suspending
-from evonas.training.allocator import keep_memory
 
 Setup = TypeVar("Setup")
 Job = TypeVar("Job")
@@ -34,54 +33,22 @@ Result = TypeVar("Result")
 
 WATCH_SECONDS = 2.0  # between a worker's looks whether its driver is alive
 TICK_SECONDS = 0.1  # between looks of one who waits for a job
-NOTE_SECONDS = 0.5  # between a worker's notes of what it does
 MOST_BREAKS = 3
-TRIES = 2  # of a job whose worker was killed or took too long, which may have been the machine's fault
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a job gave no result, where neither the job nor the one who asked for it made a mistake.
-
-    Attributes:
-        reason: a short fixed phrase.
-        detail: more for people.
-        limit: the seconds it was allowed, if it took longer.
-    """
-
-    reason: str
-    detail: str = ""
-    limit: float | None = None
-
-    def __str__(self) -> str:
-        limit = f"{self.limit:g} s" if self.limit else ""
-        return ": ".join(part for part in (self.reason, self.detail or limit) if part)
-
-
-@dataclass(frozen=True, slots=True)
-class Raised:
-    """An error that a job raised, in words: errors of a stranger's code may not survive the way to the driver."""
-
-    words: str
-    trace: str
-    out_of_memory: bool
 
 
 class Workers(Generic[Setup, Job, Result]):
-    """A pool of processes, each of which prepares once and then does jobs. Use as a context manager.
+    """A pool of processes on this machine; see ``pool.open_pool`` for its arguments.
 
-    Workers have the extensions that the driver has loaded when they start.
+    Workers have the extensions that the driver has loaded when they start. A job whose worker was killed or took too
+    long is done once more before that is its failure: the machine may have been suspended, its clock set, or its memory
+    needed by another program.
 
     Args:
-        prepare: called with ``setup`` in each worker; gives what does jobs. A function of a module, so that it can
-            travel. What a job raises is a failure of the job, but an ``InputError`` reaches whoever waits for it.
+        prepare: gives what does jobs.
         setup: what a worker needs to begin.
         workers: how many processes.
         threads: of torch, in each.
         timeout: seconds a job may take.
-
-    A job whose worker was killed or took too long is done once more before that is its failure: the machine may have
-    been suspended, its clock set, or its memory needed by another program.
     """
 
     def __init__(
@@ -101,7 +68,7 @@ class Workers(Generic[Setup, Job, Result]):
         self._stack = ExitStack()
 
     def submit(self, job: Job) -> "Submitted[Job, Result]":
-        """Queue a job; call what this returns to get its result.
+        """See ``Pool``.
 
         Raises:
             InputError: workers keep dying before they do anything.
@@ -110,7 +77,7 @@ class Workers(Generic[Setup, Job, Result]):
         return Submitted(self, self._pool, future, job)
 
     def doing(self) -> list[str]:
-        """What the workers have noted that they are doing now, one line for each that has; see ``note``."""
+        """See ``Pool``."""
         found = []
         for file in sorted(self._notes.iterdir()):
             if _alive(int(file.name)) and (text := file.read_text(encoding="utf-8")):
@@ -118,12 +85,12 @@ class Workers(Generic[Setup, Job, Result]):
         return found
 
     def unordered(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result | Failure]]:
-        """Do all jobs, and give each with its result as it comes.
+        """See ``Pool``.
 
         Raises:
             InputError: workers keep dying before they do anything.
         """
-        waiting: dict[Future[Result], tuple[ProcessPool, Job]] = {}
+        waiting: dict[Future[Any], tuple[ProcessPool, Job]] = {}
         for job in jobs:
             future = self._schedule(job)
             waiting[future] = (self._pool, job)
@@ -131,34 +98,29 @@ class Workers(Generic[Setup, Job, Result]):
             pool, job = waiting[future]
             yield job, self._wait(pool, future, job)
 
-    def _wait(
-        self, pool: ProcessPool, future: "Future[Result]", job: Job, tick: Callable[[], None] | None = None
-    ) -> Result | Failure:
+    def _wait(self, pool: ProcessPool, future: "Future[Any]", job: Job, tick: Tick | None = None) -> Result | Failure:
         tries = 1
         while True:
             while tick is not None and not future.done():
                 tick()
                 wait_for([future], timeout=TICK_SECONDS)
             try:
-                result = future.result()
+                returned = future.result()
             except BrokenProcessPool:  # a worker died while none had a job: nobody's fault, so once more
                 if pool is self._pool:
                     self._renew()
                 pool, future = self._pool, self._schedule(job)
-                continue
             except (FutureTimeout, ProcessExpired) as error:
                 self._end_orphans()
                 failure = self._lost(error)
+                if tries == TRIES:
+                    return failure
+                LOGGER.warning("%s; it is tried once more", failure)
+                tries, pool, future = tries + 1, self._pool, self._schedule(job)
             else:
                 self._breaks = 0
-                if not isinstance(result, Raised):
-                    return result
-                LOGGER.debug("a worker raised %s", result.trace)
-                return Failure("out of memory" if result.out_of_memory else "error", result.words)
-            if tries == TRIES:
-                return failure
-            LOGGER.warning("%s; it is tried once more", failure)
-            tries, pool, future = tries + 1, self._pool, self._schedule(job)
+                found: Result | Failure = result_of(returned)
+                return found
 
     def _lost(self, error: FutureTimeout | ProcessExpired) -> Failure:
         if isinstance(error, ProcessExpired):
@@ -173,12 +135,12 @@ class Workers(Generic[Setup, Job, Result]):
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(int(file.name), signal.SIGKILL)
 
-    def _schedule(self, job: Job) -> "Future[Result]":
+    def _schedule(self, job: Job) -> "Future[Any]":
         try:
-            return self._pool.schedule(_do_in_worker, args=(job,), timeout=self._timeout)
+            return self._pool.schedule(inside.do, args=(job,), timeout=self._timeout)
         except RuntimeError:  # the pool broke while it had nothing to do
             self._renew()
-            return self._pool.schedule(_do_in_worker, args=(job,), timeout=self._timeout)
+            return self._pool.schedule(inside.do, args=(job,), timeout=self._timeout)
 
     def _renew(self) -> None:
         self._breaks += 1
@@ -187,7 +149,8 @@ class Workers(Generic[Setup, Job, Result]):
             raise InputError(
                 "execution.workers",
                 found,
-                remedy="the machine may be out of memory: try fewer, or `--workers 0` to see the traceback",
+                remedy="the machine may be out of memory: try fewer, or `--workers 0` to see the traceback; a script "
+                'must call evonas under `if __name__ == "__main__":`',
             )
         self._close()
         self._pool = self._new_pool()
@@ -222,49 +185,35 @@ class Workers(Generic[Setup, Job, Result]):
 
 @dataclass(frozen=True, slots=True)
 class Submitted(Generic[Job, Result]):
-    """A job in a pool. Call it to wait for its result."""
+    """A job in a pool; see ``Waiting``."""
 
     workers: Workers[Any, Job, Result]
     pool: ProcessPool
-    future: "Future[Result]"
+    future: "Future[Any]"
     job: Job
 
     @property
     def ready(self) -> bool:
-        """Whether nobody has to wait any more."""
+        """See ``Waiting``."""
         return self.future.done()
 
-    def __call__(self, tick: Callable[[], None] | None = None) -> Result | Failure:
-        """The result.
-
-        Args:
-            tick: called several times a second while the job is waited for; what it raises ends the waiting.
-
-        Raises:
-            InputError: workers keep dying before they do anything.
-        """
+    def __call__(self, tick: Tick | None = None) -> Result | Failure:
+        """See ``Waiting``."""
         return self.workers._wait(self.pool, self.future, self.job, tick)
-
-
-_notes: Path | None = None  # of a worker process, as is what does its jobs
-_noted = 0.0
-_do: Callable[[Any], Any] | None = None  # of a worker process, which has no other place to keep it between jobs
 
 
 def _start_worker(
     prepare: Callable[[Any], Callable[[Any], Any]], setup: Any, threads: int, extensions: Sequence[str], notes: Path
 ) -> None:
-    global _do, _notes
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which stops the workers itself
     os.setpgid(0, 0)  # so that a worker's own children end with it
     threading.Thread(target=_end_with_driver, args=(os.getppid(),), daemon=True).start()
-    torch.set_num_threads(threads)
-    keep_memory()
-    load_extensions(extensions)  # before any job is read: a layer with a user's primitive could not be
-    _notes = notes / str(os.getpid())
-    note("starting")
-    _do = prepare(setup)
-    note("")
+    file = notes / str(os.getpid())
+
+    def note_to(text: str) -> None:
+        file.write_text(text, encoding="utf-8")
+
+    inside.begin(prepare, setup, threads, extensions, note_to)
 
 
 def _end_with_driver(driver: int) -> None:
@@ -274,46 +223,9 @@ def _end_with_driver(driver: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _do_in_worker(job: Any) -> Any:
-    assert _do is not None, "the pool's initializer has run"
-    try:
-        return _do(job)
-    except InputError:
-        raise
-    except BaseException as error:  # a task of the user's may call sys.exit
-        return Raised(described(error), traceback.format_exc(), is_out_of_memory(error))
-    finally:
-        note("")
-
-
-def note(text: str, *, often: bool = False) -> None:
-    """Let the driver of a pool know what this worker is doing; does nothing outside of one.
-
-    Args:
-        text: for people; empty if it is doing nothing.
-        often: whether another note comes soon, so that this one may be left out.
-    """
-    global _noted
-    now = time.monotonic()
-    if _notes is not None and not (often and now - _noted < NOTE_SECONDS):
-        _noted = now
-        _notes.write_text(text, encoding="utf-8")
-
-
 def _alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     return True
-
-
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    """Let torch use so many threads in this process meanwhile."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

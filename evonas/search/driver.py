@@ -14,7 +14,7 @@ from evonas.config import SearchConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.runs.interrupt import Interrupts, RunInterruptedError
-from evonas.runs.workers import threads
+from evonas.runs.pool import threads
 from evonas.search.archive import Archive
 from evonas.search.budget import Clock, TimeIsUpError, seconds_of_sessions
 from evonas.search.engine import Search, SearchExhaustedError

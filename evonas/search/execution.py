@@ -12,7 +12,8 @@ from typing import Protocol, Self
 from evonas.config import SearchConfig
 from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
-from evonas.runs.workers import Failure, Submitted, Workers, note, threads
+from evonas.runs.inside import note
+from evonas.runs.pool import ERROR, Failure, Pool, Waiting, open_pool, threads
 from evonas.search.evaluator import Evaluator, evaluators_from_config
 from evonas.search.outcome import EXECUTION, RESOURCE, Evaluation, Rejection
 from evonas.search.rungs import Hurdle
@@ -157,20 +158,16 @@ class _Here:
         return self.executor._evaluate(self.job, tick)
 
 
-class LocalPool:
-    """Worker processes on this machine; one that is killed, hangs or runs out of memory costs its candidate only."""
+class WorkerPool:
+    """Worker processes, here or elsewhere; one that is killed, hangs or runs out of memory costs its candidate only."""
 
     eager = True
 
     def __init__(self, config: SearchConfig) -> None:
         load_extensions(config.extensions)  # workers begin with those that are loaded here
-        execution, self._seed = config.execution, config.seed
-        self._pool: Workers[SearchConfig, EvaluationJob, Evaluation] = Workers(
-            evaluations,
-            config,
-            workers=workers_of(config),
-            threads=execution.threads,
-            timeout=execution.timeout_seconds,
+        self._seed = config.seed
+        self._pool: Pool[EvaluationJob, Evaluation] = open_pool(
+            evaluations, config, config.execution, workers_of(config)
         )
 
     def submit(self, job: EvaluationJob) -> Pending:
@@ -179,7 +176,7 @@ class LocalPool:
         Raises:
             InputError: workers keep dying before they evaluate anything.
         """
-        return _InWorker(self._pool.submit(job), self._seed if job.seed is None else job.seed)
+        return _InWorker(self._pool.submit(job), job, self._seed if job.seed is None else job.seed)
 
     def doing(self) -> list[str]:
         """See ``Executor``."""
@@ -199,7 +196,8 @@ class LocalPool:
 class _InWorker:
     """An evaluation in a worker process; its failure is a rejection."""
 
-    submitted: Submitted[EvaluationJob, Evaluation]
+    submitted: Waiting[Evaluation]
+    job: EvaluationJob
     seed: int
 
     @property
@@ -210,9 +208,9 @@ class _InWorker:
     def __call__(self, tick: Tick = no_tick, /) -> Evaluation:
         found = self.submitted(tick)
         if isinstance(found, Failure):
-            stage = EXECUTION if found.reason == "error" else RESOURCE
+            stage = EXECUTION if found.reason == ERROR else RESOURCE
             rejection = Rejection(stage, found.reason, "", found.limit, found.limit, found.detail)
-            return Evaluation(self.submitted.job.genome.key, self.seed, rejection=rejection)
+            return Evaluation(self.job.genome.key, self.seed, rejection=rejection)
         return found
 
 
@@ -234,6 +232,6 @@ def make_executor(config: SearchConfig) -> Executor:
         InputError: the data or architectures of the search cannot be had; found before any worker starts.
     """
     evaluator, *rounds = evaluators_from_config(config)
-    if not config.execution.workers:
+    if config.execution.here:
         return InProcess(evaluator, config.execution.threads, rounds)
-    return LocalPool(config)
+    return WorkerPool(config)

@@ -28,7 +28,7 @@ def test_studies_refuse_what_only_searches_read(name: str, kind: type[Section], 
     with pytest.raises(InputError) as caught:
         section.load_as(kind, file, [override])
     key = override.partition("=")[0]
-    accepted = "workers, threads, device, timeout_seconds"
+    accepted = "workers, threads, device, timeout_seconds, executor, ray"
     assert str(caught.value) == f"{file}: {key}: unknown key; accepted: {accepted}"
     assert "\n" not in str(caught.value)
 

@@ -17,7 +17,9 @@ import pytest
 import torch
 
 from evonas.errors import InputError
-from evonas.runs.workers import Failure, Workers, note, threads
+from evonas.runs.inside import note
+from evonas.runs.pool import Failure, threads
+from evonas.runs.workers import Workers
 
 TIMEOUT, LONG = 1.0, 3600.0  # of jobs that hang, and of others, which a busy machine may slow down
 

@@ -2,8 +2,7 @@
 out by hand for a worker that dies and one that hangs.
 """
 
-from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,18 @@ from evonas.config import StabilityConfig
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
-from evonas.runs.workers import Failure, Submitted
+from evonas.runs.pool import Failure
 from evonas.search import execution
 from evonas.search.budget import TimeIsUpError
 from evonas.search.evaluator import Evaluator, evaluator_from_config
-from evonas.search.execution import EvaluationJob, InProcess, LocalPool, make_executor
+from evonas.search.execution import EvaluationJob, InProcess, WorkerPool, make_executor
 from evonas.search.outcome import Evaluation, Rejection
 from evonas.search.training import OnStep, Step
 from evonas.training.allocator import keep_memory
 
 TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
-S0, B0, EXPLOSIVE = CATALOGUE["evonorm-s0"], CATALOGUE["evonorm-b0"], Genome.from_text("square(x)")
+S0, B0, BN = (CATALOGUE[name] for name in ("evonorm-s0", "evonorm-b0", "bn-relu"))
+EXPLOSIVE = Genome.from_text("square(x)")
 SUBMITTED = ((S0, True), (EXPLOSIVE, True), (B0, False), (EXPLOSIVE, False))
 
 
@@ -49,7 +49,7 @@ def here(evaluator: Evaluator) -> list[Evaluation]:
 
 def test_workers_repeat_the_evaluations_of_this_process_number_for_number(here: list[Evaluation]) -> None:
     with make_executor(config.load_search(TINY, ["execution.workers=2"])) as executor:
-        assert isinstance(executor, LocalPool)
+        assert isinstance(executor, WorkerPool)
         pending = [executor.submit(EvaluationJob(genome, gated)) for genome, gated in SUBMITTED]
         found = [wait() for wait in reversed(pending)][::-1]
         again, reseeded = executor.submit(EvaluationJob(S0))(), executor.submit(EvaluationJob(S0, seed=7))()
@@ -60,38 +60,46 @@ def test_workers_repeat_the_evaluations_of_this_process_number_for_number(here: 
     assert all(evaluation.seconds > 0 for evaluation in found)
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A job that has ended as it was told to."""
+
+    found: Evaluation | Failure
+    ready: bool = True
+
+    def __call__(self, _tick: object = None) -> Evaluation | Failure:
+        return self.found
+
+
 class Accidents:
     """In place of a pool: each layer's job ends as it is told, and what the pool was made with is kept."""
 
-    def __init__(self, prepare: object, setup: object, **options: object) -> None:
-        self.made_with = (prepare, setup, options)
+    def __init__(self, *made_with: object) -> None:
+        self.made_with = made_with
 
-    def submit(self, job: EvaluationJob) -> Submitted[EvaluationJob, Evaluation]:
+    def submit(self, job: EvaluationJob) -> Ended:
         found = {
             S0: Failure("worker died", "exit code 3"),
             B0: Failure("took too long", limit=3.0),
+            BN: Failure("error", "ValueError: wrong"),
             EXPLOSIVE: Evaluation(job.genome.key, job.seed or 1, objectives={"gated": float(job.gated)}),
         }
-        future = Future[Any]()
-        future.set_result(found[job.genome])
-        return Submitted(self, None, future, job)  # type: ignore[arg-type]
-
-    def _wait(self, _pool: object, future: "Future[Any]", *_: object) -> Evaluation | Failure:
-        return future.result()
+        return Ended(found[job.genome])
 
 
 def test_what_fails_in_a_worker_is_a_rejection_of_its_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
     """How workers fail is tested where they are made, in ``tests/runs/test_workers.py``."""
-    monkeypatch.setattr(execution, "Workers", Accidents)
+    monkeypatch.setattr(execution, "open_pool", Accidents)
     settings = config.load_search(TINY, ["execution.workers=2", "execution.timeout_seconds=3.0"])
-    pool = LocalPool(settings)
-    jobs = (EvaluationJob(layer, gated=False, seed=seed) for layer, seed in ((S0, None), (B0, 7), (EXPLOSIVE, 2)))
-    died, hung, went_well = map(pool.submit, jobs)
+    pool = WorkerPool(settings)
+    asked = ((S0, None), (B0, 7), (BN, 1), (EXPLOSIVE, 2))
+    jobs = (EvaluationJob(layer, gated=False, seed=seed) for layer, seed in asked)
+    died, hung, raised, went_well = map(pool.submit, jobs)
     assert died() == Evaluation(S0.key, 1, rejection=Rejection("resource", "worker died", detail="exit code 3"))
     assert hung() == Evaluation(B0.key, 7, rejection=Rejection("resource", "took too long", measured=3.0, limit=3.0))
     assert went_well() == Evaluation(EXPLOSIVE.key, 2, objectives={"gated": 0.0})
-    options = {"workers": 2, "threads": settings.execution.threads, "timeout": 3.0}
-    assert pool._pool.made_with == (execution.evaluations, settings, options)  # type: ignore[attr-defined]
+    assert raised() == Evaluation(BN.key, 1, rejection=Rejection("execution", "error", detail="ValueError: wrong"))
+    assert pool._pool.made_with == (execution.evaluations, settings, settings.execution, 2)  # type: ignore[attr-defined]
 
 
 class Recorder:
@@ -186,11 +194,11 @@ def test_keeping_memory_changes_no_number(evaluator: Evaluator, here: list[Evalu
 def test_no_worker_is_started_that_would_be_idle(asked: int, started: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """None is this process, and ``tiny`` has three candidates open at once."""
     pytest.importorskip("torchvision", reason="pip install 'evonas[vision]'")
-    monkeypatch.setattr(execution, "Workers", Accidents)
+    monkeypatch.setattr(execution, "open_pool", Accidents)
     executor = make_executor(config.load_search(TINY, [f"execution.workers={asked}"]))
-    assert isinstance(executor, LocalPool if started else InProcess)
+    assert isinstance(executor, WorkerPool if started else InProcess)
     if started:
-        assert executor._pool.made_with[2]["workers"] == started  # type: ignore[union-attr]
+        assert executor._pool.made_with[-1] == started  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("count", [0, 2])
