@@ -61,12 +61,17 @@ def do(job: Any) -> Any:
     assert _do is not None, "the worker has begun"
     try:
         return _do(job)
-    except InputError as error:
-        return error
     except BaseException as error:  # a task of the user's may call sys.exit
-        return Raised(described(error), traceback.format_exc(), is_out_of_memory(error))
+        return as_value(error)
     finally:
         note("")
+
+
+def as_value(error: BaseException) -> InputError | Raised:
+    """An error in a form that travels; called where it is handled."""
+    if isinstance(error, InputError):
+        return error
+    return Raised(described(error), traceback.format_exc(), is_out_of_memory(error))
 
 
 def note(text: str, *, often: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Stopping a long run by Ctrl-C or SIGTERM without breaking what it is doing."""
+"""Stopping a long run by Ctrl-C, SIGTERM or a closed terminal without breaking what it is doing."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ from evonas.errors import StopError
 
 Result = TypeVar("Result")
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class RunInterruptedError(StopError):
@@ -34,7 +34,8 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             return self  # Python delivers signals to the main thread, and lets no other one handle them
         for number in SIGNALS:
-            self._previous[number] = signal.signal(number, self._handle)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants a closed terminal to mean nothing
+                self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(

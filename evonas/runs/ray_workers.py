@@ -3,7 +3,6 @@
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, as_completed
 from concurrent.futures import wait as wait_for
@@ -17,10 +16,10 @@ from evonas.config import ExecutionConfig
 from evonas.errors import InputError
 from evonas.extensions import EXTENSIONS
 from evonas.extras import import_package
-from evonas.runs import inside
 from evonas.runs.log import LOGGER
 from evonas.runs.pool import OUT_OF_MEMORY, TRIES, Failure, Tick, result_of
-from evonas.runs.shipping import Shipped, Stored, localized, ship
+from evonas.runs.ray_inside import Desk, Seen, Start, end_worker, work
+from evonas.runs.shipping import Stored, ship
 
 Setup = TypeVar("Setup")
 Job = TypeVar("Job")
@@ -28,21 +27,9 @@ Result = TypeVar("Result")
 
 TICK_SECONDS = 0.1  # between looks of one who waits for a job
 LOOK_SECONDS = 0.5  # between the driver's looks at what its workers are doing
+STRATEGIES = "ray.util.scheduling_strategies"
 ANSWER_SECONDS = 10.0  # of patience with a cluster
 MOST_MOVES = 20  # of a job from nodes that went away
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """What a worker needs to begin, once for all of its jobs; ``name`` tells one pool from another."""
-
-    name: str
-    prepare: Callable[[Any], Callable[[Any], Any]]
-    setup: Any
-    threads: int
-    extensions: tuple[str, ...]
-    files: Shipped
-    desk: Any
 
 
 @dataclass
@@ -80,11 +67,11 @@ class RayWorkers(Generic[Setup, Job, Result]):
         self._timeout = execution.timeout_seconds
         self._began_ray = _connect(self._ray, execution, workers)
         settings = execution.ray
-        self._desk = self._ray.remote(num_cpus=0)(_Desk).remote()
+        self._desk = self._ray.remote(num_cpus=0)(Desk).remote()
         self._files: dict[str, Stored] = {}
         files = ship(self._ray, setup, self._files)
         name, extensions = os.urandom(8).hex(), tuple(EXTENSIONS)
-        start = _Start(name, prepare, setup, execution.threads, extensions, files, self._desk)
+        start = Start(name, prepare, setup, execution.threads, extensions, files, self._desk)
         self._start = self._ray.put(start)
         self._do = self._ray.remote(
             num_cpus=settings.cpus or execution.threads,
@@ -92,11 +79,11 @@ class RayWorkers(Generic[Setup, Job, Result]):
             memory=int(settings.memory_gib * 2**30) or None,
             max_calls=settings.recycle_after,
             max_retries=0,  # Ray would train a layer that kills its worker four times
-        )(_work)
+        )(work)
         self._numbers = count()
         self._open: dict[int, _Asked[Job]] = {}
         self._lock, self._closing = threading.Lock(), threading.Event()
-        self._seen: list[tuple[int, str, float]] = []  # number of a job, what is done in it, seconds since it began
+        self._seen: list[Seen] = []
         self._watch = threading.Thread(target=self._look, daemon=True)
         self._watch.start()
 
@@ -108,7 +95,7 @@ class RayWorkers(Generic[Setup, Job, Result]):
 
     def doing(self) -> list[str]:
         """See ``Pool``."""
-        return [text for _, text, _ in self._seen if text]
+        return [seen.text for seen in self._seen if seen.text]
 
     def unordered(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result | Failure]]:
         """See ``Pool``."""
@@ -170,13 +157,20 @@ class RayWorkers(Generic[Setup, Job, Result]):
                 self._seen = self._ray.get(self._desk.seen.remote(), timeout=10 * LOOK_SECONDS)
             except self._ray.exceptions.RayError:
                 continue
-            with self._lock:
-                late = [self._open.get(number) for number, _, seconds in self._seen if seconds > self._timeout]
-            for asked in late:
-                if asked is not None and not asked.overdue:
+            for seen in self._seen:
+                with self._lock:
+                    asked = self._open.get(seen.number)
+                if asked is not None and not asked.overdue and seen.seconds > self._timeout:
                     asked.overdue = True
-                    self._desk.forget.remote(asked.number)
-                    self._ray.cancel(asked.ref, force=True)
+                    self._kill(seen)
+
+    def _kill(self, seen: "Seen") -> None:
+        """End a worker by a task on its node: one that is stopped, or hangs in C, does not hear Ray's own cancel."""
+        on_its_node = import_package(STRATEGIES, "execution.executor").NodeAffinitySchedulingStrategy(
+            node_id=seen.node, soft=True
+        )
+        kill = self._ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=on_its_node)(end_worker)
+        kill.remote(seen.node, seen.process)
 
     def __enter__(self) -> Self:
         return self
@@ -215,53 +209,6 @@ class Submitted(Generic[Job, Result]):
             wait_for([self.asked.future], timeout=TICK_SECONDS)
         found: Result | Failure = result_of(self.asked.future.result())
         return found
-
-
-class _Desk:
-    """An actor to whom workers say what they are doing, by the number of the job."""
-
-    def __init__(self) -> None:
-        self._notes: dict[int, tuple[str, float]] = {}
-
-    def note(self, number: int, text: str) -> None:
-        """A worker does this, in this job; the first note of a job starts its clock."""
-        began = self._notes[number][1] if number in self._notes else time.monotonic()
-        self._notes[number] = (text, began)
-
-    def forget(self, number: int) -> None:
-        """The job has ended."""
-        self._notes.pop(number, None)
-
-    def seen(self) -> list[tuple[int, str, float]]:
-        """Of every job that has begun and not ended: its number, what is done in it, and the seconds since it began."""
-        now = time.monotonic()
-        return [(number, text, now - began) for number, (text, began) in self._notes.items()]
-
-
-_begun = ""  # the name of the pool that this worker process works for
-_number = -1  # of the job that it does
-
-
-def _work(start: _Start, number: int, job: Any, files: Shipped) -> Any:
-    """Do a job, in a worker of Ray's."""
-    global _begun, _number
-    _number = number
-    start.desk.note.remote(number, "starting")
-    try:
-        if _begun != start.name:
-            inside.begin(
-                start.prepare,
-                localized(start.setup, start.files),
-                start.threads,
-                start.extensions,
-                lambda text: start.desk.note.remote(_number, text) and None,
-            )
-            _begun = start.name
-        return inside.do(localized(job, files))
-    except InputError as error:
-        return error
-    finally:
-        start.desk.forget.remote(number)
 
 
 def _connect(ray: Any, execution: ExecutionConfig, workers: int) -> bool:

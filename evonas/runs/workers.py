@@ -224,8 +224,14 @@ def _end_with_driver(driver: int) -> None:
 
 
 def _alive(process: int) -> bool:
+    """Whether a process does anything any more; one that has ended and was not looked after yet does not."""
     try:
         os.kill(process, 0)
+        state = (
+            Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
+        )
     except ProcessLookupError:
         return False
-    return True
+    except OSError:  # no Linux
+        return True
+    return state != "Z"

@@ -55,6 +55,8 @@ def commands(folder: Path) -> Callable[[str], str]:
             os.kill(os.getpid(), signal.SIGKILL)
         if job == "hang":
             time.sleep(3600.0)
+        if job == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
         if job == "exit":
             sys.exit(0)
         if job == "mistake":
@@ -76,7 +78,7 @@ def accidents(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     """What each accident ended in."""
     folder = tmp_path_factory.mktemp("accidents")
     with open_pool(commands, folder, execution(cluster, timeout_seconds=3.0), 2) as pool:
-        found: dict[str, Any] = dict(pool.unordered(["die", "die once", "exit", "hang", "reply"]))
+        found: dict[str, Any] = dict(pool.unordered(["die", "die once", "exit", "hang", "stop", "reply"]))
         with pytest.raises(InputError, match=r"^data\.path: was deleted"):
             pool.submit("mistake")()
         found["after all that"] = pool.submit("reply")()
@@ -95,7 +97,7 @@ def test_an_error_of_any_kind_is_a_failure_in_words(accidents: dict[str, Any]) -
 
 
 def test_the_driver_ends_a_job_that_takes_too_long(accidents: dict[str, Any]) -> None:
-    assert accidents["hang"] == Failure("took too long", limit=3.0)
+    assert accidents["hang"] == accidents["stop"] == Failure("took too long", limit=3.0)
     assert accidents["tries to hang"] == 2
 
 
