@@ -227,11 +227,9 @@ def _alive(process: int) -> bool:
     """Whether a process does anything any more; one that has ended and was not looked after yet does not."""
     try:
         os.kill(process, 0)
-        state = (
-            Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
-        )
+        status = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
     except ProcessLookupError:
         return False
     except OSError:  # no Linux
         return True
-    return state != "Z"
+    return not status.rpartition(")")[2].startswith(" Z")
