@@ -5,11 +5,11 @@ r"""A search under random faults, held against the archive that the same search 
         --nodes-removed 1
 
 Workers are killed (SIGKILL), made to crash (SIGSEGV) and stopped (SIGSTOP, so that their time runs out) while they
-evaluate, drivers are killed at any time, and a node of the cluster is taken away. Beside that, some layers misbehave by
-themselves, see ``scripts/chaos_task.py``. No evaluation is hit more than once: what was hit is tried again, and must
-then give what it gives in peace. At the end the two archives must be equal, nothing may run any more, and no draft may lie
-about. What was done and what was wrong is printed and written to ``summary.json``; the exit status is 1 if something is
-not as it should be.
+evaluate, drivers are killed at any time, and a node of the cluster is taken away. Beside that, some layers misbehave
+by themselves, see ``scripts/chaos_task.py``. No evaluation is hit more than once: what was hit is tried again, and
+must then give what it gives in peace. At the end the two archives must be equal, nothing may run any more, and no
+draft may lie about. What was done and what was wrong is printed and written to ``summary.json``; the exit status is 1
+if something is not as it should be.
 """
 
 import argparse
