@@ -36,6 +36,9 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+FULL = sorted((ROOT / "studies" / "full").glob("*.toml"))
+
+
 def refusal(path: Path | None, *overrides: str) -> str:
     with pytest.raises(InputError) as caught:
         load_comparison(path, overrides)
@@ -53,6 +56,16 @@ def test_of_a_search_all_that_is_trained_is_read_and_the_rest_said(path: Path) -
         name for name in SearchConfig.model_fields if name in UNREAD and getattr(search, name) != getattr(plain, name)
     )
     assert found.unread
+
+
+@pytest.mark.parametrize("path", FULL, ids=lambda path: path.stem)
+def test_recipes_of_full_size_say_first_what_was_run(path: Path) -> None:
+    found = load_comparison(path)
+    assert found.config.training.autocast
+    assert found.config.execution.device == "cuda"
+    head = path.read_text().partition("name =")[0]
+    assert "# Not run: " in head
+    assert f"--settings {path.relative_to(ROOT)}" in head
 
 
 @pytest.mark.parametrize("name", ["held_out", "cifar_held_out", "matrix"])
