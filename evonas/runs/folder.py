@@ -1,25 +1,21 @@
 """The folder of a run: ``config.toml``, ``environment.json``, ``log.txt``, ``archive.sqlite``, ``tb/``, ``best/``."""
 
-import fcntl
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import IO
 
 from evonas import config
 from evonas.errors import InputError
 from evonas.files import write_text, write_whole
 from evonas.runs.environment import environment
+from evonas.runs.lock import held, is_held
 from evonas.runs.log import log_settings, logged
 from evonas.runs.store import totals
-
-LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,36 +90,18 @@ class RunFolder:
 
 @contextmanager
 def locked(run: RunFolder) -> Iterator[None]:
-    """Hold the run for one driver, and write its log; the system lets go of it when the process ends, however it ends.
+    """Hold the run for one driver, and write its log.
 
     Raises:
         InputError: another process drives the run.
     """
-    with (run.path / LOCK).open("w") as file:
-        if not _take(file):
-            raise InputError(str(run.path), "another process is driving this run", remedy="wait for it")
-        with logged(run.path):
-            yield
+    with held(run.path), logged(run.path):
+        yield
 
 
 def is_driven(run: RunFolder) -> bool:
     """Whether a process drives the run now."""
-    try:
-        with (run.path / LOCK).open() as file:
-            return not _take(file, shared=True)
-    except OSError:  # there is none, or it may not be read
-        return False
-
-
-def _take(file: IO[str], *, shared: bool = False) -> bool:
-    """Try to lock a file; for a moment, since whoever only asks whether a run is driven holds the lock as well."""
-    for patience in (0.02,) * 10 if not shared else (0.0,):
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(patience)
-    return False
+    return is_held(run.path)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """How a run begins: the settings that it was asked for, and its folder, whole or not at all."""
 
+import glob
 import json
 import os
 import shutil
@@ -175,6 +176,14 @@ def refuse_changes(settings: SearchConfig, folder: RunFolder, free: tuple[str, .
             )
 
 
+def _delete_drafts(path: Path) -> None:
+    """Delete what killed processes have left of this folder; a draft is named after the process that makes it."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        process = draft.name.split(".")[-2]
+        if process.isdecimal() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(draft, ignore_errors=True)
+
+
 def create_run(path: Path, settings: SearchConfig, replays: RunFolder | None = None) -> RunFolder:
     """Make the folder of a new run, whole or not at all; what it needs to replay another is in it.
 
@@ -184,6 +193,7 @@ def create_run(path: Path, settings: SearchConfig, replays: RunFolder | None = N
     run = RunFolder(path)
     run.refuse_existing()
     path.parent.mkdir(parents=True, exist_ok=True)
+    _delete_drafts(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     draft.mkdir()
     try:

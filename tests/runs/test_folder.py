@@ -3,10 +3,13 @@
 What results were made with stays: the oracle is the bytes of every file before.
 """
 
+import errno
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ import pytest
 from evonas import config
 from evonas.errors import InputError
 from evonas.runs import folder as module
-from evonas.runs.folder import RunFolder, locked, working_folder
+from evonas.runs.folder import RunFolder, is_driven, locked, working_folder
 from evonas.runs.store import Key, Outcome, Store, totals
 from evonas.search import start
 from evonas.search.start import create_run
@@ -83,6 +86,54 @@ def test_a_second_driver_is_refused_and_a_killed_one_lets_go(tmp_path: Path) -> 
         other.kill()
     with locked(run):
         pass
+
+
+def without_locks(*_: object) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_where_there_are_no_locks_the_file_says_who_drives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fcntl.flock", without_locks)
+    run = RunFolder(tmp_path)
+    assert not is_driven(run)
+    with locked(run):
+        assert is_driven(run)
+        with pytest.raises(InputError, match="another process"), locked(run):
+            pass
+    assert not is_driven(run)
+    (tmp_path / "lock").write_text(json.dumps({"host": socket.gethostname(), "process": 2**22 + 1}))
+    with locked(run):
+        pass
+
+
+def test_a_driver_on_another_machine_is_seen_until_it_is_silent(tmp_path: Path) -> None:
+    run, file = RunFolder(tmp_path), tmp_path / "lock"
+    file.write_text(json.dumps({"host": "elsewhere", "process": 1}))
+    assert is_driven(run)
+    with pytest.raises(InputError, match=r"another process is driving this run; .*60 s, if it was killed"), locked(run):
+        pass
+    os.utime(file, (time.time() - 61,) * 2)
+    assert not is_driven(run)
+    with locked(run):
+        assert json.loads(file.read_text())["host"] == socket.gethostname()
+    assert file.read_text() == ""
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"host": 1}', "\0"])
+def test_a_lock_file_with_anything_else_in_it_holds_nobody(tmp_path: Path, content: str) -> None:
+    (tmp_path / "lock").write_text(content)
+    with locked(RunFolder(tmp_path)):
+        pass
+
+
+def test_drafts_of_killed_processes_are_deleted(tmp_path: Path) -> None:
+    old, other = tmp_path / f".run.{2**22 + 1}.new", tmp_path / f".run.{os.getpid()}.new"
+    theirs = tmp_path / f".another.{2**22 + 1}.new"
+    for folder in (old, theirs):
+        folder.mkdir()
+    create_run(tmp_path / "run", config.load_search(TINY))
+    assert sorted(tmp_path.iterdir()) == [theirs, tmp_path / "run"]
+    assert not other.exists()
 
 
 def worked(folder: Path, settings: str, *, resume: bool = True) -> None:
