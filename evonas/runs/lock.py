@@ -1,8 +1,9 @@
 """One driver for a run's folder, on any file system.
 
 The driver locks a file of the folder; the system lets go of it when the process ends, however it ends. Some network
-file systems have no locks, or locks that other machines do not see. So the file also says which process of which machine
-drives the run, and the driver touches it every few seconds. A file that was not touched for a minute is nobody's.
+file systems have no locks, or locks that other machines do not see. So the file also says which process of which
+machine drives the run, and the driver touches it every few seconds. A file that was not touched for a minute is
+nobody's.
 """
 
 import errno
