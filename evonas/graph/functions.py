@@ -11,13 +11,33 @@ computed from them would be: results have the dtype of their argument, as on the
 
 The classes have their gradients in closed form, where those that torch would record read memory more often. They keep
 few tensors, their backward passes are differentiable themselves, and ``torch.func.vmap`` runs through them; moments say
-how, since the rules that torch generates take longer than the moments themselves.
+how, since the rules that torch generates take longer than the moments themselves. Transforms need ``setup_context``,
+for which torch reads the signature at every call; in small networks that takes up to a tenth of a training. So each has
+a class beside it without it, for where no transform is at work.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def joined(function: Any) -> Any:
+    """``forward`` and ``setup_context`` of a function of autograd in one."""
+
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        output = function.forward(*inputs)
+        function.setup_context(ctx, inputs, output)
+        return output
+
+    return staticmethod(forward)
+
+
+def applied(function: Any, direct: Any, *inputs: Any) -> Any:
+    """What a function of autograd gives, by the fastest way that serves."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return function.apply(*inputs)
+    return direct.apply(*inputs) if torch.is_grad_enabled() else function.forward(*inputs)
 
 
 class Variance(torch.autograd.Function):
@@ -45,6 +65,13 @@ class Variance(torch.autograd.Function):
         return Variance.apply(x.movedim(in_dims[0], 0), tuple(dim + (dim >= 0) for dim in dims)), 0
 
 
+class DirectVariance(torch.autograd.Function):
+    """``Variance`` where no transform is at work."""
+
+    forward = joined(Variance)
+    backward = Variance.backward
+
+
 class MeanSquare(torch.autograd.Function):
     """Mean of squares over ``dims``, kept as size 1; its gradient is 2 x / n."""
 
@@ -66,6 +93,13 @@ class MeanSquare(torch.autograd.Function):
     @staticmethod
     def vmap(_info: Any, in_dims: tuple[Any, ...], x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, int]:
         return MeanSquare.apply(x.movedim(in_dims[0], 0), tuple(dim + (dim >= 0) for dim in dims)), 0
+
+
+class DirectMeanSquare(torch.autograd.Function):
+    """``MeanSquare`` where no transform is at work."""
+
+    forward = joined(MeanSquare)
+    backward = MeanSquare.backward
 
 
 class Maximum(torch.autograd.Function):
@@ -92,6 +126,13 @@ class Maximum(torch.autograd.Function):
         return of_x.sum_to_size(ctx.shape), of_y
 
 
+class DirectMaximum(torch.autograd.Function):
+    """``Maximum`` where no transform is at work."""
+
+    forward = joined(Maximum)
+    backward = Maximum.backward
+
+
 class Quotient(torch.autograd.Function):
     """q = x / y, broadcast; its gradients are 1 / y and -q / y."""
 
@@ -115,11 +156,18 @@ class Quotient(torch.autograd.Function):
         return of_x.sum_to_size(ctx.shape), of_y
 
 
+class DirectQuotient(torch.autograd.Function):
+    """``Quotient`` where no transform is at work."""
+
+    forward = joined(Quotient)
+    backward = Quotient.backward
+
+
 def quotient(x: Tensor, y: Tensor) -> Tensor:
     """Quotient x / y of a divisor that is surely not 0."""
     if torch.compiler.is_compiling():  # fused with its gradient anyway, and shapes may be unknown there
         return x / y
-    result: Tensor = Quotient.apply(x, y)
+    result: Tensor = applied(Quotient, DirectQuotient, x, y)
     return result
 
 
@@ -132,7 +180,7 @@ def maximum(x: Tensor, y: Tensor) -> Tensor:
     """Elementwise max(x, y)."""
     if torch.compiler.is_compiling():  # as for quotients
         return torch.maximum(x, y)
-    result: Tensor = Maximum.apply(x, y)
+    result: Tensor = applied(Maximum, DirectMaximum, x, y)
     return result
 
 
@@ -181,13 +229,13 @@ def mean(x: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 def mean_square(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     """Uncentred second moment over ``dims``, kept as size 1, in at least single precision."""
-    result: Tensor = MeanSquare.apply(widen(x), dims)
+    result: Tensor = applied(MeanSquare, DirectMeanSquare, widen(x), dims)
     return result
 
 
 def variance(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     """Biased variance over ``dims``, kept as size 1, in at least single precision."""
-    result: Tensor = Variance.apply(widen(x), dims)
+    result: Tensor = applied(Variance, DirectVariance, widen(x), dims)
     return result
 
 
