@@ -18,6 +18,9 @@ EXTRAS = {
     "transformers": "lm",
     "diffusers": "diffusion",
     "ray": "ray",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
 }
 
 
