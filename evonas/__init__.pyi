@@ -16,9 +16,15 @@ from .graph.variation import mutate as mutate
 from .interface.layers import create_layer as create_layer
 from .interface.layers import norm_act as norm_act
 from .interface.layers import replace_norm_act as replace_norm_act
+from .interface.norms import replace_norms as replace_norms
+from .interface.programs import Network as Network
+from .interface.programs import export_layer as export_layer
+from .interface.programs import export_network as export_network
 from .interface.runs import Run as Run
 from .interface.runs import open_run as open_run
 from .interface.runs import run_search as run_search
+from .interface.saved_models import load_model as load_model
+from .interface.saved_models import save_model as save_model
 from .layer.export import export as export
 from .layer.lower import NormActLayer as NormActLayer
 from .layer.lower import lower as lower

@@ -15,7 +15,8 @@ import evonas
 README = Path(__file__).parents[1] / "README.md"
 NAMES = {
     *("CATALOGUE", "Genome", "Node", "SearchSpace", "mutate", "NormActLayer", "lower", "export"),
-    *("create_layer", "norm_act"),
+    *("create_layer", "norm_act", "replace_norms", "save_model", "load_model"),
+    *("Network", "export_layer", "export_network"),
     *("NormActSite", "norm_act_sites", "replace_norm_act", "replace_modules", "SurgeryWarning", "recalibrate"),
     *("StopReason", "Trace", "fit", "Task", "Evaluator", "keep_memory"),
     *("Candidate", "Evaluation", "Rejection", "Search", "Screens", "Archive", "InputError", "config"),

@@ -16,10 +16,10 @@ class NamedNormAct(NormActLayer):
     is part of the layer.
 
     Attributes:
-        recipe: how the layers of the class are lowered, unless the arguments say otherwise.
+        usual: how the layers of the class are lowered, unless the arguments say otherwise.
     """
 
-    recipe: ClassVar[Recipe]
+    usual: ClassVar[Recipe]
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class NamedNormAct(NormActLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        own = self.recipe
+        own = self.usual
         recipe = Recipe(
             own.genome,
             own.layout,
@@ -45,14 +45,14 @@ class NamedNormAct(NormActLayer):
         super().__init__(recipe, num_features, act=apply_act, device=device, dtype=dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _empty, (type(self).__name__, self.recipe), self.__getstate__()
+        return _empty, (type(self).__name__, self.usual), self.__getstate__()
 
 
 @functools.cache
 def layer_class(name: str, recipe: Recipe) -> type[NamedNormAct]:
     """The class of a recipe's layers; the same one for the same name and recipe."""
     text = f"{recipe.genome.formula()}, then an affine of each channel; see ``NamedNormAct``."
-    return type(name, (NamedNormAct,), {"recipe": recipe, "__doc__": text, "__module__": __name__})
+    return type(name, (NamedNormAct,), {"usual": recipe, "__doc__": text, "__module__": __name__})
 
 
 def _empty(name: str, recipe: Recipe) -> NamedNormAct:

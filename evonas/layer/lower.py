@@ -65,6 +65,7 @@ class NormActLayer(nn.Module):
     """A lowered layer: body(x) * weight + bias, both per channel, the body computed by an fx graph.
 
     Attributes:
+        recipe: how it was lowered.
         genome: what was lowered.
         weight: the trailing affine's scale, initially 1.
         bias: the trailing affine's shift, initially 0.
@@ -93,7 +94,7 @@ class NormActLayer(nn.Module):
     ) -> None:
         super().__init__()
         _require_count("num_features", num_features)
-        self.genome, self.layout = recipe.genome, recipe.layout
+        self.recipe, self.genome, self.layout = recipe, recipe.genome, recipe.layout
         self.num_features, self.groups, self.act = num_features, fit_groups(recipe.groups, num_features), act
         plan = plan_of(self.genome, self.layout) if act else affine_alone(self.layout)
         body = body_of(plan, recipe, num_features, device, dtype)
