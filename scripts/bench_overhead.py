@@ -63,13 +63,17 @@ def pool_figures(executor: str, workers: int, jobs: int) -> dict[str, Any]:
     }
 
 
-def driver_figures(name: str, candidates: int) -> dict[str, Any]:
-    """Processor seconds of the driver for a candidate of a search, in tenths of the search, as the archive grows."""
-    settings = config.load_search(Path(name), [f"budget.evaluations={candidates}", "rungs.steps=[]", "racing.every=0"])
+def driver_figures(name: str, candidates: int, screeners: int = 0) -> dict[str, Any]:
+    """Seconds of the driver for a candidate of a search, at its beginning and its end."""
+    changes = ("rungs.steps=[]", "racing.every=0", f"execution.screeners={screeners}")
+    settings = config.load_search(Path(name), [f"budget.evaluations={candidates}", *changes])
+        Path(name),
+        [f"budget.evaluations={candidates}", "rungs.steps=[]", "racing.every=0", f"execution.screeners={screeners}"],
+    )
     marks: list[float] = []
 
     def evaluate(genome: Any, *, seed: int | None, **_: Any) -> Evaluation:
-        marks.append(time.process_time())
+        marks.append(time.perf_counter())
         return _empty(EvaluationJob(genome, seed=seed))
 
     with tempfile.TemporaryDirectory() as folder, Archive.create(Path(folder) / "archive.sqlite") as archive:
@@ -79,6 +83,7 @@ def driver_figures(name: str, candidates: int) -> dict[str, Any]:
     return {
         "search": settings.name,
         "candidates": candidates,
+        "screeners": screeners,
         "ms per candidate": round(1000 * statistics.mean(each), 2),
         "first tenth": round(1000 * statistics.mean(each[:tenth]), 2),
         "last tenth": round(1000 * statistics.mean(each[-tenth:]), 2),
@@ -92,10 +97,15 @@ def main() -> None:
     parser.add_argument("--executors", nargs="+", default=["local", "ray"])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--screeners", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--searches", nargs="*", default=["evonorm_s", "cifar_s"])
     parser.add_argument("--candidates", type=int, default=400)
     arguments = parser.parse_args()
-    found = [driver_figures(name, arguments.candidates) for name in arguments.searches]
+    found = [
+        driver_figures(name, arguments.candidates, screeners)
+        for name in arguments.searches
+        for screeners in arguments.screeners
+    ]
     for executor in arguments.executors:
         found += [pool_figures(executor, workers, arguments.jobs) for workers in arguments.workers]
         print(json.dumps(found[-1]))

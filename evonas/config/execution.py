@@ -72,5 +72,8 @@ class SearchExecutionConfig(ExecutionConfig):
     compile: Literal["auto", "always", "never"] = "never"
     """Whether the layers of a candidate go through torch.compile: `never`; `auto`, when its measured step time and the
     steps left make that pay; or `always`."""
+    screeners: Annotated[int, Field(ge=0)] = 0
+    """Processes beside the driver that screen proposals ahead of their turn; results do not depend on them. They pay
+    where the driver is what many workers wait for; each takes a processor of the driver's machine."""
     cache: str = ""
     """A file of evaluations that several searches share, so that no layer is trained twice. Empty: none."""

@@ -1,5 +1,7 @@
 """What happens inside a worker process: it prepares once, does jobs, and says what it is doing."""
 
+import os
+import signal
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,6 +14,7 @@ from evonas.errors import InputError, described, is_out_of_memory
 from evonas.extensions import load_extensions
 from evonas.training.allocator import keep_memory
 
+WATCH_SECONDS = 2.0  # between a worker's looks whether its driver is alive
 NOTE_SECONDS = 0.5  # between a worker's notes of what it does
 
 
@@ -72,6 +75,19 @@ def as_value(error: BaseException) -> InputError | Raised:
     if isinstance(error, InputError):
         return error
     return Raised(described(error), traceback.format_exc(), is_out_of_memory(error))
+
+
+def end_with_driver(driver: int) -> None:
+    """End this process and those it has started when its driver is gone, which cannot stop it then.
+
+    Args:
+        driver: the number of the process that has started this one.
+    """
+    while os.getppid() == driver:
+        time.sleep(WATCH_SECONDS)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 def note(text: str, *, often: bool = False) -> None:

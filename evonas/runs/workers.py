@@ -5,7 +5,6 @@ import shutil
 import signal
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -31,7 +30,6 @@ Setup = TypeVar("Setup")
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-WATCH_SECONDS = 2.0  # between a worker's looks whether its driver is alive
 TICK_SECONDS = 0.1  # between looks of one who waits for a job
 MOST_BREAKS = 3
 
@@ -207,20 +205,13 @@ def _start_worker(
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which stops the workers itself
     os.setpgid(0, 0)  # so that a worker's own children end with it
-    threading.Thread(target=_end_with_driver, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=inside.end_with_driver, args=(os.getppid(),), daemon=True).start()
     file = notes / str(os.getpid())
 
     def note_to(text: str) -> None:
         file.write_text(text, encoding="utf-8")
 
     inside.begin(prepare, setup, threads, extensions, note_to)
-
-
-def _end_with_driver(driver: int) -> None:
-    """A killed driver cannot stop its workers; nobody would want what they still compute."""
-    while os.getppid() == driver:
-        time.sleep(WATCH_SECONDS)
-    os.killpg(0, signal.SIGKILL)
 
 
 def _alive(process: int) -> bool:

@@ -22,6 +22,7 @@ from evonas.search.execution import EvaluationJob, Executor, Known, Pending
 from evonas.search.inbox import Inbox
 from evonas.search.making import make_search, require_searchable
 from evonas.search.outcome import Candidate, Evaluation, Remeasurement
+from evonas.search.probing import Probes
 from evonas.search.racing.race import conditions_text
 from evonas.search.rungs import Hurdle
 
@@ -90,8 +91,8 @@ def drive(
     require_searchable(config)
     clock = clock or Clock(config.budget, used=seconds_of_sessions(archive))
     # small tensors on more threads than there are idle cores are many times slower: workers keep the cores busy
-    with threads(config.execution.threads), Interrupts() as interrupts:
-        session = _Session(config, archive, executor, watchers, clock, interrupts, on_work, inbox)
+    with threads(config.execution.threads), Interrupts() as interrupts, Probes(config) as probes:
+        session = _Session(config, archive, executor, watchers, clock, interrupts, on_work, probes, inbox)
         try:
             session.replay()
             ending = session.work()
@@ -126,6 +127,7 @@ class _Session:
     clock: Clock
     interrupts: Interrupts
     on_work: OnWork
+    probes: Probes
     inbox: Inbox | None = None
     began: bool = False
     _search: Search | None = None
@@ -259,7 +261,7 @@ class _Session:
                     if self.config.rungs.steps:
                         found = "none could be trained to the end, and the rungs go by one"
                         raise InputError("baselines", found, remedy="start a run with another, or without rungs")
-            self._search = make_search(self.config, reference)
+            self._search = make_search(self.config, reference, self.probes if self.probes.width else None)
         return self._search
 
     def _wants_more(self, search: Search) -> bool:

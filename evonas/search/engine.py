@@ -4,7 +4,9 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
+from functools import partial
 from itertools import islice
+from typing import Any
 
 from evonas.config import EvolutionConfig
 from evonas.errors import InputError, first_line
@@ -12,6 +14,7 @@ from evonas.graph.genome import Genome
 from evonas.graph.space import SearchSpace
 from evonas.graph.variation import cross, mutate
 from evonas.search import selection
+from evonas.search.foresight import Foresight, LookAhead
 from evonas.search.guide.pool import STAGE as GUIDE
 from evonas.search.guide.pool import Pool
 from evonas.search.guide.surrogate import Surrogate
@@ -85,6 +88,7 @@ class Search:
         race: which layers are measured again, and what is believed of each; without one, none are.
         reference: the baseline that a race measures in every round.
         guide: chooses among proposals; without one, the first that passes screens and probe is the candidate.
+        look_ahead: probes proposals before their turn, of which the search does not depend.
     """
 
     def __init__(
@@ -100,9 +104,10 @@ class Search:
         race: Race | None = None,
         reference: Genome | None = None,
         guide: Surrogate | None = None,
+        look_ahead: LookAhead | None = None,
     ) -> None:
         self._space, self._settings, self._seed = space, settings or EvolutionConfig(), seed
-        self._screen, self._probe = screen, probe
+        self._screen, self._probe, self._look_ahead = screen, probe, look_ahead
         self._ladder, self._initial, self._guide = ladder, tuple(initial), guide
         self._proposed: deque[Proposal] = deque()  # from outside, and not drawn yet
         self._race, self._reference = race, reference
@@ -279,19 +284,34 @@ class Search:
         counts: dict[tuple[str, str], int] = {}
         if self._guide is not None and self._may_guide and rng.random() >= self._settings.unguided:
             pool = self._pool(rng, on_proposal)
-            chosen = pool.choose(self._guide, self._probed)
+            chosen = pool.choose(self._guide, self._probed, self._look_ahead)
             out, counts = [*out, *pool.screened_out], pool.counts
             if chosen is not None:
                 return Candidate(self._asked, *chosen, tuple(out), pool.prediction, counts)
+        foresight = Foresight(self._look_ahead, partial(self._upcoming, rng.getstate()))
         for proposal in self._proposals(rng):
             on_proposal(len(out))
-            verdict = self._judge(proposal)
+            verdict = self._screened(proposal)
+            if isinstance(verdict, str):
+                foresight.before_probe()
+                verdict = self._probed(proposal.genome) or verdict
             if isinstance(verdict, str):
                 return Candidate(self._asked, proposal, verdict, tuple(out), counts=counts)
             out.append((proposal, verdict))
         raise SearchExhaustedError(
             f"no new layer in {self._settings.max_proposals} proposals after {self._asked} candidates"
         )
+
+    def _upcoming(self, state: tuple[Any, ...], count: int) -> list[Genome]:
+        """The layers that are probed next, from a state of the stream on, if the probe rejects all of them."""
+        rng, population = random.Random(), self._population
+        rng.setstate(state)
+        self._population = population.copied()
+        try:
+            passed = (each.genome for each in self._proposals(rng) if isinstance(self._screened(each), str))
+            return list(islice(passed, count))
+        finally:
+            self._population = population
 
     def _draw_proposed(self, out: list[tuple[Proposal, Rejection]], on_proposal: OnProposal) -> Candidate | None:
         """The first queued proposal from outside that passes; those before it are added to ``out``."""

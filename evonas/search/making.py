@@ -10,6 +10,7 @@ from evonas.search.engine import Search
 from evonas.search.guide.surrogate import Surrogate
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Evaluation
+from evonas.search.probing import Probes
 from evonas.search.protocols import Screens
 from evonas.search.racing.race import Race
 from evonas.search.rungs import Ladder
@@ -36,12 +37,13 @@ def require_searchable(config: SearchConfig) -> None:
     make_search(config)
 
 
-def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Search:
+def make_search(config: SearchConfig, reference: Evaluation | None = None, probes: Probes | None = None) -> Search:
     """The search of a configuration, before its first candidate.
 
     Args:
         config: all of it.
         reference: the evaluation of the baseline whose curve the rungs go by, and which a race measures in each round.
+        probes: the probe of the configuration, where it is to look ahead.
 
     Raises:
         InputError: an unknown extension, primitive, index set or screen, or an initial layer that is none of the space.
@@ -58,12 +60,13 @@ def make_search(config: SearchConfig, reference: Evaluation | None = None) -> Se
         config.evolution,
         config.seed,
         screens,
-        screens.probe,
+        probes or screens.probe,
         ladder=ladder,
         initial=initial,
         race=race,
         reference=None if reference is None else known.get(reference.key),
         guide=make_guide(config),
+        look_ahead=probes,
     )
 
 

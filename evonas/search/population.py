@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
+from copy import copy
 
 from evonas.config import EvolutionConfig
 from evonas.graph.genome import Genome
@@ -35,6 +36,12 @@ class Population:
             self.members = selection.nsga2_survivors(self.members, self._settings.window)
         elif len(self.members) > self._settings.window:
             self.members.pop(0)  # the oldest dies, however good
+
+    def copied(self) -> "Population":
+        """Another population of the same members, of which drifts do not reach this one."""
+        other = copy(self)
+        other.members = [copy(member) for member in self.members]
+        return other
 
     def drift(self, parent: int | None, genome: Genome) -> None:
         """A silent mutation: the child computes what its parent does, so it takes over its scores, place and age."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from evonas.graph.genome import Genome
+from evonas.search.foresight import LookAhead
 from evonas.search.guide.surrogate import Surrogate
 from evonas.search.outcome import Prediction, Proposal, Rejection
 from evonas.search.protocols import silent
@@ -49,10 +50,15 @@ class Pool:
             self.counts[verdict.stage, verdict.reason] += 1
         return False
 
-    def choose(self, guide: Surrogate, probe: Probe) -> tuple[Proposal, str] | None:
+    def choose(
+        self, guide: Surrogate, probe: Probe, look_ahead: LookAhead | None = None
+    ) -> tuple[Proposal, str] | None:
         """The member of greatest expected improvement that passes the probe, and its fingerprint; None if none does."""
         expected = guide.predict([proposal.genome for proposal, _ in self.members]) if self.members else []
-        for number in sorted(range(len(expected)), key=lambda n: -expected[n].improvement):
+        order = sorted(range(len(expected)), key=lambda n: -expected[n].improvement)
+        for place, number in enumerate(order):
+            if look_ahead is not None and place % look_ahead.width == 0:
+                look_ahead.ahead(self.members[n][0].genome for n in order[place : place + look_ahead.width])
             proposal, _ = self.members[number]
             if (rejection := probe(proposal.genome)) is None:
                 self.prediction = expected[number]
