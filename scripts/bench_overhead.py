@@ -67,9 +67,6 @@ def driver_figures(name: str, candidates: int, screeners: int = 0) -> dict[str, 
     """Seconds of the driver for a candidate of a search, at its beginning and its end."""
     changes = ("rungs.steps=[]", "racing.every=0", f"execution.screeners={screeners}")
     settings = config.load_search(Path(name), [f"budget.evaluations={candidates}", *changes])
-        Path(name),
-        [f"budget.evaluations={candidates}", "rungs.steps=[]", "racing.every=0", f"execution.screeners={screeners}"],
-    )
     marks: list[float] = []
 
     def evaluate(genome: Any, *, seed: int | None, **_: Any) -> Evaluation:
