@@ -1,10 +1,18 @@
 """Where work is done: processes, threads, device, and how long it may take."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from evonas.config.section import Positive, PositiveInt, Section
+
+
+def _executor(value: str) -> str:
+    if not re.fullmatch(r"local|ray|ray:\S+", value):
+        raise PydanticCustomError("executor", "local, ray or ray:ADDRESS")
+    return value
 
 
 class RayConfig(Section):
@@ -32,7 +40,7 @@ class ExecutionConfig(Section):
     """Where networks are trained: `auto` (the GPU if there is one), `cpu`, `cuda`, `cuda:0`."""
     timeout_seconds: Positive = 600.0
     """A worker that takes longer over one job is ended, and the job has failed."""
-    executor: Annotated[str, Field(pattern=r"^(local|ray|ray:\S+)$")] = "local"
+    executor: Annotated[str, AfterValidator(_executor)] = "local"
     """Where the workers are: `local`, on this machine; `ray`, in a cluster of Ray that is started on this machine;
     `ray:ADDRESS`, in a cluster that is there, such as `ray:auto`, `ray:10.0.0.1:6379` or `ray:ray://head:10001`."""
     ray: RayConfig = RayConfig()
