@@ -31,6 +31,7 @@ from evonas.report.pictures import (
     draw_images,
     draw_intervals,
     draw_progress,
+    draw_response,
     to_array,
     to_png,
 )
@@ -432,3 +433,17 @@ def test_images_stand_in_rows_as_they_are() -> None:
 def test_pyplot_knows_of_no_figure(figures: dict[str, Figure]) -> None:
     assert figures
     assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize(("name", "maps"), [("evonorm-s0", 3), ("dyt", 1)])
+def test_a_response_is_drawn_once_where_no_moment_matters(name: str, maps: int) -> None:
+    figure = draw_response(CATALOGUE[name], title=name)
+    output, slope = figure.axes
+    curves = [line for line in output.lines if len(line.get_xdata()) > 2]
+    assert len(curves) == maps
+    legend = output.get_legend()
+    assert legend is not None
+    assert legend.get_texts()[0].get_text() == ("any map" if maps == 1 else "mean 0, deviation 1")
+    assert len([line for line in slope.lines if len(line.get_xdata()) > 2]) == maps
+    at_zero = curves[0].get_ydata()[200]
+    assert at_zero == pytest.approx(0.0, abs=1e-9)

@@ -17,5 +17,6 @@ from evonas.report.pictures.panels import Points as Points
 from evonas.report.pictures.panels import draw_panels as draw_panels
 from evonas.report.pictures.panels import panels_of as panels_of
 from evonas.report.pictures.predictions import draw_predictions as draw_predictions
+from evonas.report.pictures.response import draw_response as draw_response
 from evonas.report.pictures.shrinkage import Believed as Believed
 from evonas.report.pictures.shrinkage import draw_shrinkage as draw_shrinkage
