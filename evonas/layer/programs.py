@@ -4,9 +4,10 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ def save_onnx(module: nn.Module, example: Tensor, path: Path, axes: Mapping[int,
     Raises:
         InputError: a package of the extra ``onnx`` is missing, or the module cannot be exported.
     """
-    import_package("onnxscript", "onnx")
+    script = import_package("onnxscript", "onnx")
     with _evaluating(module), _quiet(), _explained(path):
         sizes = {axis: torch.export.Dim(name) for axis, name in axes.items()}
         program = torch.onnx.export(
@@ -54,6 +55,7 @@ def save_onnx(module: nn.Module, example: Tensor, path: Path, axes: Mapping[int,
             dynamic_shapes=(sizes,),
             input_names=[INPUT],
             output_names=[OUTPUT],
+            custom_translation_table=_translations(script.opset18),
             verbose=False,
         )
     assert program is not None, "torch gives a program where no file is named"
@@ -73,6 +75,15 @@ def save_onnx(module: nn.Module, example: Tensor, path: Path, axes: Mapping[int,
         program.save(str(path), external_data=True)
         written = (path, weights)
     return Program(written, len(program.model.graph))
+
+
+def _translations(opset: Any) -> dict[Callable[..., Any], Callable[..., Any]]:
+    """What torch's exporter does not know: the sign in guarded quotients, where 0 counts as positive."""
+
+    def signbit(x: Any) -> Any:
+        return opset.Less(x, opset.CastLike(opset.Constant(value_float=0.0), x))
+
+    return {torch.ops.prims.signbit.default: signbit}
 
 
 def save_program(
