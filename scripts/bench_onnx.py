@@ -22,6 +22,9 @@ import torch
 import evonas
 
 
+LAYERS = ("evonas-s1", "evonas-b1", "evonorm-s0", "evonorm-b0", "gn-relu")
+
+
 def session_of(path: Path) -> onnxruntime.InferenceSession:
     """A file in onnxruntime on one thread."""
     options = onnxruntime.SessionOptions()
