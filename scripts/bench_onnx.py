@@ -21,7 +21,6 @@ import torch
 
 import evonas
 
-
 LAYERS = ("evonas-s1", "evonas-b1", "evonorm-s0", "evonorm-b0", "gn-relu")
 
 
