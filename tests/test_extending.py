@@ -73,7 +73,8 @@ def test_the_tests_of_the_page_pass(inside: Path) -> None:
 
 def test_a_search_uses_what_was_added_and_records_it(found: Path) -> None:
     with Archive.open(found / "archive.sqlite", read_only=True) as archive:
-        scored, rejections = archive.scored(), archive.rejection_counts()
+        scored = list(archive.layers([index for index, _ in archive.means()]))
+        rejections = archive.rejection_counts()
     own = [evaluation for _, text, evaluation in scored if "softsign(x)" in text and "magnitude[w](x)" in text]
     assert own[0].extras == {"operations": 3.0}
     assert rejections["compact", "too many operations"] > 0

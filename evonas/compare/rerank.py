@@ -116,13 +116,14 @@ def _baselines(config: SearchConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys(config.rerank.baselines or config.baselines))
 
 
-def _candidates(run: RunFolder, margin_over: str | None) -> list[Entry]:
+def _candidates(run: RunFolder, margin_over: str | None) -> Sequence[Entry]:
     """The run's scored layers, best first; by their margins if the search trained the baseline they are over.
 
     Where layers were measured again, their scores are moved to their posterior means.
     """
-    entries = ranking(run)
-    if any(entry.posterior for entry in entries):  # relatives share what is believed of them
+    ranked = ranking(run)
+    entries: Sequence[Entry] = ranked
+    if ranked.is_raced:  # relatives share what is believed of them
         entries = [group.best for group in relatives(entries)]
     known = {entry.name: entry.evaluation.objectives for entry in baselines(run)}
     if margin_over not in known:

@@ -132,7 +132,7 @@ def _totals_of_search(folder: Path) -> tuple[int, float, float, str]:
     """Evaluations, their seconds, when the last change was, and the state if nothing drives it."""
     with Archive.open(RunFolder(folder).archive_file, read_only=True) as archive:
         sessions = [(kind, detail) for _, kind, detail in archive.events() if kind in ("started", "stopped")]
-        changed = max([when for when, *_ in archive.events()] + archive.told_times(), default=0.0)
+        changed = archive.last_time()
         told, seconds = archive.told(), archive.evaluation_seconds()
     kind, detail = sessions[-1] if sessions else ("", "")
     if kind != "stopped":

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
@@ -114,7 +113,7 @@ class Door:
             with Archive.open(self.run.archive_file, read_only=True) as archive:
                 first = archive.candidate_with(verdict) if verdict else None
             return self.screens.probe(genome) if first is None else repeats(first)
-        except (InputError, sqlite3.Error):
+        except InputError:
             raise
         except Exception as error:  # users' own screens may not have met such a layer
             return screen_failed(error)

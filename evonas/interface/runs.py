@@ -1,11 +1,9 @@
 """Whole searches from Python: run one, look at one."""
 
 import html
-import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -60,7 +58,7 @@ class Run:
 
     folder: Path
     ending: str
-    best: tuple[Entry, ...]
+    best: Sequence[Entry]
     baselines: tuple[Entry, ...]
     advice: tuple[str, ...] = ()
 
@@ -93,7 +91,8 @@ class Run:
 
         Where the best layers were measured again, also what is believed of each.
         """
-        believed = {entry.candidate: entry.posterior for entry in ranking.ranking(RunFolder(self.folder))}
+        ranked = ranking.ranking(RunFolder(self.folder))
+        believed = {entry.candidate: entry.posterior for entry in ranked} if ranked.is_raced else {}
 
         def posterior(candidate: int) -> dict[str, Any]:
             found = believed.get(candidate)
@@ -310,7 +309,7 @@ def conduct(request: Request, progress: SearchProgress, started: float | None = 
             raise error.at(prepared.source) from None
         if not prepared.resumed:
             create_run(folder.path, settings, prepared.replays)
-        with locked(folder), _writable(folder), quiet_writers(), Archive.open(folder.archive_file) as archive:
+        with locked(folder), quiet_writers(), Archive.open(folder.archive_file) as archive:
             require_same_sources(folder, archive, settings, force=request.force)
             keep_settings(folder.path, section.dump(settings))  # what the run is driven with from now on
             clock = Clock(settings.budget, used=seconds_of_sessions(archive), started=started)
@@ -347,16 +346,5 @@ def _drive(prepared: Prepared, archive: Archive, executor: Executor, clock: Cloc
         board.close()
 
 
-@contextmanager
-def _writable(folder: RunFolder) -> Iterator[None]:
-    """Say in one line that the archive cannot be written; what is recorded is whole."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        remedy = "make room or mend its permissions, then go on with --resume; everything that is recorded is whole"
-        raise InputError(str(folder.archive_file), f"cannot be written ({error})", remedy=remedy) from None
-
-
 def _seen(folder: RunFolder, ending: str, advice: Sequence[str]) -> Run:
-    found = tuple(ranking.ranking(folder)), tuple(ranking.baselines(folder))
-    return Run(folder.path, ending, *found, tuple(advice))
+    return Run(folder.path, ending, ranking.ranking(folder), tuple(ranking.baselines(folder)), tuple(advice))

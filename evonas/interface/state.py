@@ -41,19 +41,20 @@ def state_of(run: RunFolder, count: int = 10) -> dict[str, Any]:
     entries = ranking(run)
     waiting = _waiting(run)  # before the archive is read: what leaves the inbox is in the archive by then
     with Archive.open(run.archive_file, read_only=True) as archive:
-        records = list(archive.records())
+        told = archive.told()
+        latest = list(archive.records(first=max(told - count, 0)))
         state = summarize(run.path).state
         recorded, refused = _recorded(archive)
         found = {
             "format": FORMAT,
             "run": str(run.path),
             "state": state,
-            "budget": _budget(archive, settings, len(records), running=state == RUNNING),
+            "budget": _budget(archive, settings, told, running=state == RUNNING),
             "space": _space(settings),
             "objectives": _objectives(settings),
             "window": _window(archive, settings, count),
             "rejections": _rejections(archive),
-            "tried": [_tried(*record) for record in reversed(records[-count:])],
+            "tried": [_tried(*record) for record in reversed(latest[-count:])],
         }
     front = sorted(undominated(entries), key=lambda entry: entry.rank)
     known = {proposal["id"] for proposal in recorded}
@@ -69,8 +70,8 @@ def _budget(archive: Archive, settings: SearchConfig, evaluated: int, *, running
     """What is used and what is left; None where there is no limit."""
     seconds = seconds_of_sessions(archive)
     if running:  # the session has gone on since its last mark
-        marks = [when for when, *_ in archive.events()] + archive.told_times()
-        seconds += max(time.time() - max(marks), 0.0) if marks else 0.0
+        last = archive.last_time()
+        seconds += max(time.time() - last, 0.0) if last else 0.0
     budget, used = settings.budget, seconds / 60
     return {
         "evaluated": evaluated,

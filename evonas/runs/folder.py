@@ -93,7 +93,7 @@ def locked(run: RunFolder) -> Iterator[None]:
     """Hold the run for one driver, and write its log.
 
     Raises:
-        InputError: another process drives the run.
+        InputError: another process drives the run, or nothing can be written in its folder.
     """
     with held(run.path), logged(run.path):
         yield

@@ -33,9 +33,9 @@ def held(folder: Path) -> Iterator[None]:
     """Hold a folder for one driver.
 
     Raises:
-        InputError: another process drives the run.
+        InputError: another process drives the run, or nothing can be written in its folder.
     """
-    with (folder / LOCK).open("a+", encoding="utf-8") as file:
+    with _opened(folder / LOCK) as file:
         if not (taken := _take(file)) or _driven_elsewhere(folder, locks=taken is _Taken.LOCKED):
             remedy = f"wait for it; or {STALE_SECONDS:g} s, if it was killed on another machine"
             raise InputError(str(folder), "another process is driving this run", remedy=remedy)
@@ -60,6 +60,14 @@ def is_held(folder: Path) -> bool:
         return not taken or _driven_elsewhere(folder, locks=taken is _Taken.LOCKED)
     except OSError:  # there is none, or it may not be read
         return False
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return path.open("a+", encoding="utf-8")
+    except OSError as error:
+        found, remedy = f"cannot be written ({error.strerror})", "copy it with evonas backup, and work with the copy"
+        raise InputError(str(path.parent), found, remedy=remedy) from None
 
 
 class _Taken(Enum):

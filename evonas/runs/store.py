@@ -4,19 +4,19 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from evonas.errors import InputError
+from evonas.runs.database import WAIT, close_as_one_file, open_to_read, tables_of, transaction, write_ahead
 from evonas.runs.log import LOGGER
 
 RESULTS = "results.sqlite"  # in the folder of a run
 FORMAT = "evonas results 2"
-WAIT = 60.0  # seconds for other processes to finish their writing
 
 _SCHEMA = (
     "CREATE TABLE format (name TEXT PRIMARY KEY) STRICT",
@@ -134,8 +134,8 @@ class Store:
         return int(self._use("SELECT count(*) FROM results", ())[0][0])
 
     def close(self) -> None:
-        """Close the file; everything recorded is on disk already."""
-        self._db.close()
+        """Close the file; everything recorded is on disk already. Once nobody has it open it is a single file."""
+        close_as_one_file(self._db, patience=0.0)
 
     def __enter__(self) -> Self:
         return self
@@ -169,55 +169,26 @@ def totals(path: Path) -> Totals:
     """
     query = "SELECT count(*), coalesce(sum(seconds), 0.0), coalesce(max(told), 0.0) FROM results"
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(open_to_read(path)) as connection:
             return Totals(*connection.execute(query).fetchone())
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError, UnicodeError) as error:
         raise InputError(str(path), f"is no file of results ({error})") from None
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables of a new file, or see that an old one has them."""
-    if not _tables(connection):
-        _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
-        with _writing(connection):  # others that open the new file wait here, and find it made
-            if not _tables(connection):
+    if not tables_of(connection):
+        with transaction(connection):  # others that open the new file wait here, and find it made
+            if not tables_of(connection):
                 for statement in _SCHEMA:
                     connection.execute(statement)
                 connection.execute("INSERT INTO format VALUES (?)", (FORMAT,))
-    if "format" not in _tables(connection):
+    if "format" not in tables_of(connection):
         raise _unusable(path, "it holds something else")
     (found,) = connection.execute("SELECT name FROM format").fetchone()
     if found != FORMAT:
         raise InputError(str(path), f"holds {found!r}", accepted=repr(FORMAT), remedy="choose a new file or folder")
-    connection.execute("PRAGMA synchronous = FULL")
-
-
-def _tables(connection: sqlite3.Connection) -> set[str]:
-    return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-
-
-@contextmanager
-def _writing(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-def _patiently(action: Callable[[], object]) -> None:
-    """SQLite does not wait by itself while another process changes the journal mode."""
-    end = time.monotonic() + WAIT
-    while True:
-        try:
-            action()
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.02)
+    write_ahead(connection)
 
 
 def _unusable(path: Path, why: str) -> InputError:

@@ -251,7 +251,7 @@ class Search:
             self._ladder.tell(evaluation)
         if evaluation.mean is not None:
             individual = Individual.of(index, genome, evaluation.objectives, FULL_TRAINING, evaluation.extras)
-            self._front = selection.pareto_front([*self._front, individual])
+            self._front = selection.admitted(self._front, individual)
             if self._race is not None:
                 self._scored[index] = genome
                 self._race.found(index, genome.family, evaluation.mean)

@@ -5,7 +5,6 @@ candidate. So a replay that is killed goes on like any other run, and needs the 
 """
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,7 @@ def compared(run: RunFolder) -> list[str]:
     try:
         with Archive.open(old.archive_file, read_only=True) as archive:
             theirs, recorded = archive.content(), archive.told()
-    except (InputError, sqlite3.Error) as error:
+    except InputError as error:
         return [f"{old.path} cannot be compared with: {error}"]
     first = min((*_missing(mine, theirs), *_missing(theirs, mine)), default=told)
     if first < min(told, recorded):

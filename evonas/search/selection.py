@@ -1,6 +1,7 @@
 """Who becomes a parent and who stays: DEAP's operators with an explicit random stream."""
 
 import random
+from bisect import insort
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -68,7 +69,16 @@ def nsga2_survivors(population: Sequence[Individual], size: int) -> list[Individ
 
 def pareto_front(population: Sequence[Individual]) -> list[Individual]:
     """The members nobody dominates, in order of index."""
-    if not population:
-        return []
-    front = tools.sortNondominated(population, len(population), first_front_only=True)[0]
-    return sorted(front, key=lambda individual: individual.index)
+    front: list[Individual] = []
+    for individual in population:
+        front = admitted(front, individual)
+    return front
+
+
+def admitted(front: Sequence[Individual], individual: Individual) -> list[Individual]:
+    """A Pareto front after one more was found, in order of index; what was dominated once can never come back."""
+    if any(member.fitness.dominates(individual.fitness) for member in front):
+        return list(front)
+    kept = [member for member in front if not individual.fitness.dominates(member.fitness)]
+    insort(kept, individual, key=lambda member: member.index)
+    return kept

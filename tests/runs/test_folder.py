@@ -223,3 +223,15 @@ def test_a_failure_half_way_leaves_the_earlier_settings(tmp_path: Path, monkeypa
             worked(tmp_path, f"seeds = [1, {at}]\n")
         kept = [text for name, text in settings_of(tmp_path).items() if name.startswith("config")]
         assert "seeds = [1]\n" in kept
+
+
+def test_a_folder_in_which_nothing_can_be_written_is_not_driven(tmp_path: Path) -> None:
+    """A folder in the place of the lock: that fails whoever tries, as a file system that is read-only does."""
+    (tmp_path / "lock").mkdir()
+
+    def drive() -> None:
+        with locked(RunFolder(tmp_path)):
+            raise AssertionError
+
+    with pytest.raises(InputError, match=r"cannot be written .*; copy it with evonas backup"):
+        drive()

@@ -8,33 +8,10 @@ from pathlib import Path
 
 import pytest
 from archives import same_content
+from told import GENOME, OUT, REJECTED, RUNGS, SCORED, STOPPED, candidate
 
-from evonas.errors import InputError
-from evonas.graph.catalogue import CATALOGUE
 from evonas.search.archive import Archive
-from evonas.search.outcome import Candidate, Evaluation, Prediction, Proposal, Rejection
-
-GENOME = CATALOGUE["evonorm-s0"]
-OUT = (
-    (Proposal(CATALOGUE["frn-tlu"], None, "random"), Rejection("structure", "no input")),
-    (Proposal(CATALOGUE["evonorm-s1"], 3, "node 5"), Rejection("equivalence", "same", detail="candidate 0")),
-)
-SCORED = Evaluation(
-    GENOME.key,
-    1,
-    300,
-    2.5,
-    {"resnet": 0.5, "mobile": 0.25},
-    traces={"resnet": ((5, 2.25), (10, 1.5))},
-    extras={"latency": 2.5, "stability_margin": 8.0},
-)
-REJECTED = Evaluation(GENOME.key, 1, 20, 0.5, rejection=Rejection("quality", "accuracy too low", "resnet", 0.125, 0.2))
-RUNGS = {"resnet": ((5, 0.3), (10, 0.1 + 0.2)), "mobile": ((5, 0.25), (10, 1 / 3))}  # neither sorted by task nor short
-STOPPED = Evaluation(GENOME.key, 1, 20, 1.0, rejection=Rejection("rungs", "behind at step 10"), rungs=RUNGS)
-
-
-def candidate(index: int) -> Candidate:
-    return Candidate(index, Proposal(GENOME, index - 1 if index else None, "node 7: x -> y"), f"print{index}", OUT)
+from evonas.search.outcome import Candidate, Evaluation, Prediction, Proposal
 
 
 @pytest.fixture
@@ -54,22 +31,6 @@ def test_predictions_and_counts_come_back_and_are_content(archive: Archive, tmp_
         other.record(candidate(0), SCORED)
         other.record(candidate(1), REJECTED)
         assert not same_content(tmp_path / "archive.sqlite", tmp_path / "blind.sqlite")
-
-
-def test_an_archive_from_before_there_were_guides_is_read_and_gone_on_with(archive: Archive, tmp_path: Path) -> None:
-    path = tmp_path / "archive.sqlite"
-    archive.record(candidate(0), SCORED)
-    archive.close()
-    with sqlite3.connect(path) as old:
-        old.executescript("DROP TABLE predictions; DROP TABLE screened_counts")
-    with Archive.open(path, read_only=True) as again:
-        assert [c for c, _ in again.records(screened_out=True)] == [candidate(0)]
-        assert again.rejection_counts() == {("structure", "no input"): 1, ("equivalence", "same"): 1}
-        assert again.content()["predictions"] == []
-    guided = replace(candidate(1), prediction=Prediction(1.5, 0.25, 0.5), counts={("structure", "no"): 2})
-    with Archive.open(path) as again:
-        again.record(guided, SCORED)
-        assert [c for c, _ in again.records(screened_out=True)] == [candidate(0), guided]
 
 
 def test_what_is_recorded_comes_back(archive: Archive, tmp_path: Path) -> None:
@@ -127,21 +88,6 @@ def test_the_learning_rates_of_scores_come_back_and_are_content(tmp_path: Path) 
     assert not same_content(paths[0], paths[2])
 
 
-def test_an_archive_from_before_there_were_several_learning_rates_opens_and_goes_on(archive: Archive) -> None:
-    archive.record(candidate(0), SCORED)
-    content = archive.content()
-    archive._db.execute("DROP TABLE rates")
-    archive._db.commit()
-    path = Path(archive._db.execute("PRAGMA database_list").fetchone()[2])
-    archive.close()
-    with Archive.open(path, read_only=True) as old:
-        assert [evaluation for _, evaluation in old.records()] == [SCORED]
-        assert old.content() == content
-    with Archive.open(path) as old:
-        old.record(candidate(1), REJECTED)
-        assert [evaluation for _, evaluation in old.records()] == [SCORED, REJECTED]
-
-
 def test_a_record_is_written_whole_or_not_at_all(archive: Archive) -> None:
     archive.record(candidate(0), SCORED)
     before = archive.content()
@@ -178,13 +124,14 @@ def test_told_evaluations_survive_kill_9(tmp_path: Path) -> None:
         "import os, signal, sys\n"
         "sys.path[:0] = [sys.argv[2], sys.argv[2] + '/tests']\n"
         "from pathlib import Path\n"
-        "from tests.search.test_archive import Archive, SCORED, candidate\n"
+        "from evonas.search.archive import Archive\n"
+        "from tests.told import SCORED, candidate\n"
         "archive = Archive.create(Path(sys.argv[1]))\n"
         "for i in range(5): archive.record(candidate(i), SCORED)\n"
         "archive._db.execute(\"INSERT INTO events (time, kind, detail) VALUES (0, 'half', 'written')\")\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    path, root = tmp_path / "archive.sqlite", Path(__file__).parents[2]
+    path, root = tmp_path / "archive.sqlite", Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", script, str(path), str(root)], check=False)
     assert done.returncode == -9
     with Archive.open(path) as archive:
@@ -197,22 +144,3 @@ def test_creating_over_an_archive_fails(archive: Archive, tmp_path: Path) -> Non
     archive.close()
     with pytest.raises(FileExistsError):
         Archive.create(tmp_path / "archive.sqlite")
-
-
-@pytest.mark.parametrize("content", [b"", b"not a database, but long enough to look like a file of something" * 9])
-def test_opening_what_is_no_archive_is_one_line(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "archive.sqlite"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match="is not an archive") as caught:
-        Archive.open(path, read_only=True)
-    assert "\n" not in str(caught.value)
-
-
-def test_opening_a_missing_or_a_newer_archive_says_so(archive: Archive, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
-        Archive.open(tmp_path / "nothing.sqlite")
-    archive._db.execute("UPDATE run SET value = '99' WHERE name = 'format'")
-    archive._db.commit()
-    archive.close()
-    with pytest.raises(InputError, match="archive format 99; accepted: 2"):
-        Archive.open(tmp_path / "archive.sqlite")
