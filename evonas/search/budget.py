@@ -75,6 +75,9 @@ class Clock:
 
 def seconds_of_sessions(archive: Archive) -> float:
     """Time that the sessions of a run took; a killed one counts up to its last recorded candidate."""
+    if (recorded := archive.seconds()) is not None:
+        return recorded
+    # an archive of an earlier version, which has dates alone
     marks = [(when, kind) for when, kind, _ in archive.events()] + [(when, "told") for when in archive.told_times()]
     total, start, last = 0.0, None, 0.0
     for when, kind in sorted(marks):

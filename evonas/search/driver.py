@@ -90,6 +90,7 @@ def drive(
     """
     require_searchable(config)
     clock = clock or Clock(config.budget, used=seconds_of_sessions(archive))
+    archive.count_time(lambda: clock.seconds)
     # small tensors on more threads than there are idle cores are many times slower: workers keep the cores busy
     with threads(config.execution.threads), Interrupts() as interrupts, Probes(config) as probes:
         session = _Session(config, archive, executor, watchers, clock, interrupts, on_work, probes, inbox)

@@ -3,6 +3,7 @@
 Oracles: the archive of an uninterrupted search, and a count of what was asked for.
 """
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -193,13 +194,13 @@ def test_the_time_ends_the_drawing_of_a_candidate(
     hand: Hand, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, evaluator = tmp_path / "archive.sqlite", Steps(hand)
-    screens = engine.Search._judge
+    screens = engine.Search._screened
 
     def slow(self: engine.Search, proposal: Any) -> Any:
         hand.seconds += STEP
         return screens(self, proposal)
 
-    monkeypatch.setattr(engine.Search, "_judge", slow)
+    monkeypatch.setattr(engine.Search, "_screened", slow)
     assert len(records(uninterrupted)[0][0].screened_out) == 3
     ending, seen = search(path, settings((80 + 2 * STEP + 4) / 60), hand, in_process(evaluator))
     assert ending is Ending.BUDGET
@@ -249,7 +250,7 @@ def test_resuming_a_used_up_run_draws_nothing_trains_nothing_and_charges_nothing
     _, before = search(path, settings(minutes), hand, in_process(Steps(hand)))
     with Archive.open(path) as archive:
         charged, events = seconds_of_sessions(archive), archive.events()
-    monkeypatch.setattr(engine.Search, "_judge", None)
+    monkeypatch.setattr(engine.Search, "_screened", None)
     workers = Workers(hand)
     hand.seconds += 1000.0
     for _ in range(2):
@@ -297,13 +298,13 @@ def test_the_start_of_a_process_counts(hand: Hand, tmp_path: Path) -> None:
 
 
 def test_it_is_said_what_is_being_done(hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said, wanted, screens = list[str](), settings(evaluations=2), engine.Search._judge
+    said, wanted, screens = list[str](), settings(evaluations=2), engine.Search._screened
 
     def slow(self: engine.Search, proposal: Any) -> Any:
         hand.seconds += STEP
         return screens(self, proposal)
 
-    monkeypatch.setattr(engine.Search, "_judge", slow)
+    monkeypatch.setattr(engine.Search, "_screened", slow)
     search(tmp_path / "archive.sqlite", wanted, hand, in_process(Steps(hand)), said.extend)
     assert "baseline gn-relu: made, step 2 of 4" in said
     assert "candidate 1: made, step 3 of 4" in said
@@ -331,3 +332,16 @@ def test_a_budget_that_is_written_is_read_as_it_was(number: int, unit: str) -> N
 def test_what_is_no_budget_is_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"^--budget: "):
         budget_from_text(text, "--budget")
+
+
+def test_time_is_counted_by_a_clock_that_never_goes_back_whatever_the_date(
+    hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day that the machine slept, or a date that was set back, is none of the time that a search took."""
+    path, dates = tmp_path / "archive.sqlite", itertools.cycle((0.0, 86_400.0, 3600.0))
+    monkeypatch.setattr("time.time", lambda: next(dates))
+    search(path, settings(evaluations=2), hand, in_process(Steps(hand)))
+    with Archive.open(path) as archive:
+        assert 0 < seconds_of_sessions(archive) <= hand.seconds
+        archive._db.execute("DELETE FROM run WHERE name = 'seconds'")
+        assert seconds_of_sessions(archive) != hand.seconds  # as it was counted once

@@ -8,7 +8,7 @@ import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +36,7 @@ class Archive:
     def __init__(self, connection: sqlite3.Connection, path: Path, *, read_only: bool = False) -> None:
         self._db, self.path, self._read_only = connection, path, read_only
         self._in_file = time.monotonic()
+        self._clock: Callable[[], float] | None = None
 
     @classmethod
     def create(cls, path: Path) -> Self:
@@ -76,6 +77,8 @@ class Archive:
         """What is written in here is on disk afterwards, and now and then in the file itself."""
         with damage.writing(self.path), transaction(self._db):
             yield
+            if self._clock is not None:
+                self._db.execute("INSERT OR REPLACE INTO run VALUES ('seconds', ?)", (str(self._clock()),))
         if (now := time.monotonic()) - self._in_file >= IN_FILE_EVERY:
             put_into_file(self._db)
             self._in_file = now
@@ -121,6 +124,19 @@ class Archive:
         with self._transaction():
             values = ("made from", json.dumps(dict(sources), sort_keys=True))
             self._db.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", values)
+
+    def count_time(self, clock: Callable[[], float]) -> None:
+        """Record with everything that is written from now on the seconds that all sessions took, as ``clock`` has them.
+
+        They are those of a clock that never goes back; differences of dates may be of a machine that slept.
+        """
+        self._clock = clock
+
+    def seconds(self) -> float | None:
+        """The seconds that all sessions took up to what was written last; None in archives of earlier versions."""
+        with damage.reading(self.path):
+            row = self._db.execute("SELECT value FROM run WHERE name = 'seconds'").fetchone()
+            return None if row is None else float(row[0])
 
     def told(self) -> int:
         """How many candidates have been told."""
