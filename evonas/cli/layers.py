@@ -1,8 +1,6 @@
 """``evonas top``, ``show`` and ``export``: from a run to its layers."""
 
 import json
-import keyword
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,45 +102,6 @@ def show(
             console.print(f"{name:<17}{value}", highlight=False, markup=False, soft_wrap=True)
     if png is not None:
         console.print(f"{'picture':<17}{png}", highlight=False, markup=False, soft_wrap=True)
-
-
-def export(
-    layer: LayerArgument,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.py", help="Where to write the module.")],
-    layout: Annotated[
-        str | None,
-        typer.Option(
-            metavar="bchw|btd",
-            help="Axes of the inputs: images or tokens. Default: those of the layer's moments, run or publication.",
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Name of the class. Default: that of the layer, or Layer_<key>.")
-    ] = None,
-) -> None:
-    """A layer as a Python file that needs torch alone.
-
-    Example: [bold]evonas export runs/first#1 -o my_layer.py --name MyLayer[/bold]
-
-    A formula without moments may stand for a layer of images or of tokens:
-    [bold]evonas export 'tanh(x)' --layout btd -o tanh.py[/bold]
-    """
-    from evonas.cli import terminal
-    from evonas.layer.export import class_name_of
-    from evonas.search import named
-
-    if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
-        raise InputError("--name", repr(name), accepted="a name for a Python class, such as MyLayer")
-    found = named.find_layer(layer)
-    wanted = replace(found, layout=layout or found.layout, name=found.name if name is None else name)
-    try:
-        path = named.export_layer(wanted, output)
-    except InputError as error:
-        if error.where != "layout":
-            raise
-        raise InputError("--layout", error.found, accepted=error.accepted) from None
-    written = class_name_of(wanted.genome, wanted.name, wanted.layout)
-    terminal.console().print(f"wrote {path} with the class {written}", highlight=False, soft_wrap=True)
 
 
 def _write_png(layer: "NamedLayer", path: Path) -> None:
