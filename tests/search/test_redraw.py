@@ -16,6 +16,8 @@ from evonas.search.redraw import Redrawn, redraw
 from evonas.search.start import create_run
 
 RACED = ("racing.every=4", "racing.elites=0.5", "evolution.look_ahead=3")
+ANOTHER = "UPDATE candidates SET genome = (SELECT genome FROM candidates WHERE id = 3) WHERE id = 8"
+LAYER = "the layer"
 TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
 
 
@@ -45,7 +47,10 @@ def test_a_record_is_drawn_again_as_it_is(run: RunFolder, latest: int, count: in
 @pytest.mark.parametrize(
     ("statement", "difference"),
     [
-        ("UPDATE candidates SET genome = (SELECT genome FROM candidates WHERE id = 3) WHERE id = 8", "the layer"),
+        (
+            f"{ANOTHER}; UPDATE evaluations SET key = (SELECT key FROM candidates WHERE id = 3) WHERE subject = '8'",
+            LAYER,
+        ),
         ("UPDATE candidates SET operator = 'random?' WHERE id = 8", "its parent"),
         ("UPDATE candidates SET fingerprint = 'f' WHERE id = 8", "what its layer computes"),
         ("DELETE FROM rejections WHERE subject = '8/0'", "what was screened out before it"),
@@ -55,7 +60,7 @@ def test_the_first_candidate_that_differs_is_named(
     run: RunFolder, tmp_path: Path, statement: str, difference: str
 ) -> None:
     other = copied(run, tmp_path / "other")
-    changed(other, statement)
+    changed(other, *statement.split("; "))
     assert drawn_again(other).difference == f"candidate 8: {difference} differs"
 
 
