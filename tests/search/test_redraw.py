@@ -17,7 +17,7 @@ from evonas.search.start import create_run
 
 RACED = ("racing.every=4", "racing.elites=0.5", "evolution.look_ahead=3")
 ANOTHER = "UPDATE candidates SET genome = (SELECT genome FROM candidates WHERE id = 3) WHERE id = 8"
-LAYER = "the layer"
+ITS_KEY = "UPDATE evaluations SET key = (SELECT key FROM candidates WHERE id = 3) WHERE subject = '8'"
 TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
 
 
@@ -47,10 +47,7 @@ def test_a_record_is_drawn_again_as_it_is(run: RunFolder, latest: int, count: in
 @pytest.mark.parametrize(
     ("statement", "difference"),
     [
-        (
-            f"{ANOTHER}; UPDATE evaluations SET key = (SELECT key FROM candidates WHERE id = 3) WHERE subject = '8'",
-            LAYER,
-        ),
+        (f"{ANOTHER}; {ITS_KEY}", "the layer"),
         ("UPDATE candidates SET operator = 'random?' WHERE id = 8", "its parent"),
         ("UPDATE candidates SET fingerprint = 'f' WHERE id = 8", "what its layer computes"),
         ("DELETE FROM rejections WHERE subject = '8/0'", "what was screened out before it"),
