@@ -2,7 +2,9 @@
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from heapq import nsmallest
 from math import inf
 from statistics import fmean
 
@@ -17,12 +19,15 @@ from evonas.search.lineage import Told, ended, line_of, lineage_table
 from evonas.search.objectives import OBJECTIVES
 from evonas.search.outcome import Candidate, Evaluation, Remeasurement
 from evonas.search.racing.board import RaceBoard
-from evonas.search.selection import pareto_front
+from evonas.search.selection import admitted
+from evonas.search.training import Points
 
 RATE_OVER = 60.0  # seconds over which evaluations per second are averaged
-PICTURES_EVERY = 20  # told evaluations between pictures of fronts and progress
+PICTURES_EVERY = 20  # told evaluations between pictures of fronts and progress, or
+PICTURES_SHARE = 50  # one over the share of those told so far: pictures take longer the longer a run is
 SESSIONS_EVERY = 60.0  # seconds between two writings of the best candidates as runs of their own
 _SHOWN = 5  # best layers in the text panel
+MOST_TRACES = 10 * (sessions.BEST + sessions.REJECTED)  # candidates whose loss curves are held at a time
 
 # parts, which TensorBoard draws as lines of the same charts in colours of their own
 BY_COST, WINDOW = "core-seconds", "mean_of_the_window"
@@ -59,6 +64,8 @@ class SearchBoard:
         self._best: Individual | None = None
         self._new = self._pictured = False  # whether this session told anything, and whether pictures show the last
         self._sessions_at = -inf
+        self._pictures_at = 0
+        self._traces: dict[int, Mapping[str, Points]] = {}  # of the candidates that are shown one by one, and some more
         if not board.resumes:
             board.text("configuration", f"```toml\n{dump(config)}\n```", 0)
 
@@ -80,7 +87,10 @@ class SearchBoard:
         self._write_scalars(step)
         if improved:
             self._write_best(step)
-        if improved or step % PICTURES_EVERY == 0:
+        due = step >= self._pictures_at
+        if due:
+            self._pictures_at = step + max(PICTURES_EVERY, step // PICTURES_SHARE)
+        if improved or due:
             self.write_pictures(step)
         if time.monotonic() - self._sessions_at > SESSIONS_EVERY:
             self._write_sessions(step)
@@ -131,6 +141,21 @@ class SearchBoard:
         for board in self._parts.values():
             board.flush()
 
+    def _keep_traces(self, index: int, evaluation: Evaluation) -> None:
+        """Keep the loss curves of a candidate, and let go of those that will not be shown any more."""
+        if not evaluation.traces:
+            return
+        self._traces[index] = evaluation.traces
+        if len(self._traces) > MOST_TRACES:
+            rejected = [n for n in sorted(self._traces) if self._told[n].evaluation.rejection]
+            best = nsmallest(sessions.BEST, self._scored, key=_rank)
+            kept = {*rejected[-sessions.REJECTED :], *(individual.index for individual in best), index}
+            self._traces = {n: traces for n, traces in self._traces.items() if n in kept}
+
+    def _traced(self, index: int) -> Told:
+        told = self._told[index]
+        return replace(told, evaluation=replace(told.evaluation, traces=self._traces.get(index, {})))
+
     def _raced(self) -> RaceBoard:
         """What is shown of a race, made when the baseline that it refers to is known."""
         if self._race is None:
@@ -158,7 +183,9 @@ class SearchBoard:
         self._rejections.update(reasons)
         if evaluation.rejection is not None:
             self._rejections[evaluation.rejection.stage, evaluation.rejection.reason] += 1
-        self._told[candidate.index] = Told(candidate.index, candidate.proposal, evaluation)
+        lean = replace(evaluation, traces={}, rungs={}, rates={})  # a long run has very many
+        self._told[candidate.index] = Told(candidate.index, candidate.proposal, lean)
+        self._keep_traces(candidate.index, evaluation)
         self._seconds[ended(evaluation)] += self._core_seconds(evaluation)
 
     def _admit(self, candidate: Candidate, evaluation: Evaluation) -> bool:
@@ -172,7 +199,7 @@ class SearchBoard:
             self._raced().found(candidate.index, candidate.genome, individual.mean)
         self._scored.append(individual)
         self._window.append(individual)
-        self._front = pareto_front([*self._front, individual])  # what was dominated once can never come back
+        self._front = admitted(self._front, individual)
         self._raise_bests(individual)
         if self._best is None or individual.mean > self._best.mean:
             self._best = individual
@@ -216,8 +243,8 @@ class SearchBoard:
         return round(sum(self._seconds.values()))
 
     def _write_sessions(self, step: int) -> None:
-        best = [self._told[i.index] for i in sorted(self._scored, key=lambda i: (-i.mean, i.index))]
-        rejected = [told for told in self._told.values() if told.evaluation.rejection and told.evaluation.traces]
+        best = [self._traced(i.index) for i in nsmallest(sessions.BEST, self._scored, key=_rank)]
+        rejected = [self._traced(n) for n in sorted(self._traces) if self._told[n].evaluation.rejection]
         shown = [*(told.evaluation for told in best[:1]), *self._baselines.values()]
         tags = list(dict.fromkeys(tag for evaluation in shown for tag in sessions.objectives_of(evaluation)))
         sessions.show_candidates(self._board, best, rejected, tags)
@@ -238,8 +265,12 @@ class SearchBoard:
         title = f"candidate {self._best.index}: mean {self._best.mean:.4f}"
         self._board.text("lineage_of_the_best", lineage_table(line_of(self._best.index, self._told)).markdown(), step)
         self._board.figure("best/layer", draw_genome(genome, title=title, subtitle=genome.key), step)
-        best = sorted(self._scored, key=lambda i: (-i.mean, i.index))[:_SHOWN]
+        best = nsmallest(_SHOWN, self._scored, key=_rank)
         self._board.text("best_layers", _table(best).markdown(), step)
+
+
+def _rank(individual: Individual) -> tuple[float, int]:
+    return -individual.mean, individual.index
 
 
 def _layout(tags: Sequence[str]) -> Layout:

@@ -144,7 +144,7 @@ def test_the_command_that_is_printed_at_the_end_goes_on(
         ({"search": None, "resume": True, "run": None}, "^resume: which run"),
         ({"resume": True}, "holds no run|no such folder"),
         ({"device": "abacus"}, "execution.device"),
-        ({"workers": 0}, "execution.workers"),
+        ({"workers": -1}, "execution.workers"),
     ],
 )
 def test_what_is_wrong_is_refused_and_nothing_is_written(

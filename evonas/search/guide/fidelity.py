@@ -15,6 +15,8 @@ class Fidelity:
 
     _levels: list[Level] = field(default_factory=list)
     _expected: dict[int, float] = field(default_factory=dict)  # predicted means, by place in the levels
+    _due: int = 0  # results from which on the correlation is taken anew
+    _latest: float | None = None
 
     def tell(self, candidate: Candidate, evaluation: Evaluation) -> None:
         """Take the result of a candidate."""
@@ -30,7 +32,16 @@ class Fidelity:
 
     @property
     def correlation(self) -> float | None:
-        """Spearman's rank correlation over the latest guided candidates; None if they are too few or all alike."""
+        """Spearman's rank correlation over the latest guided candidates; None if they are too few or all alike.
+
+        It is taken anew once there are half a percent more results: every time, all of them are ranked.
+        """
+        if len(self._levels) >= self._due:
+            self._due = len(self._levels) + 1 + len(self._levels) // 200
+            self._latest = self._correlation()
+        return self._latest
+
+    def _correlation(self) -> float | None:
         latest = self.points[-LATEST:]
         if len(latest) < FEWEST or any(len({*side}) == 1 for side in zip(*latest, strict=True)):
             return None
