@@ -1,8 +1,39 @@
-"""The one error that is meant for people, the one that ends work on request, and what is shown of others."""
+"""The one error that is meant for people, the one that ends work on request, and how texts of others are shown."""
+
+from collections.abc import Iterable
+
+from evonas.limits import LONGEST_SHOWN, MOST_LISTED
+
+
+def shown(text: str) -> str:
+    """A text with each character that is not seen written as its escape, but for the ends of lines.
+
+    So a text of somebody else cannot steer a terminal, turn the direction of writing or fail to be encoded.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def shortened(text: str, longest: int = LONGEST_SHOWN) -> str:
+    """A text without its middle where it is longer than that."""
+    if len(text) <= longest:
+        return text
+    end = longest // 4
+    return f"{text[: longest - end]} ... {text[-end:]}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names with commas between them; of very many the first ones, and how many there are."""
+    found = list(names)
+    more = f", ... ({len(found)} in all)" if len(found) > MOST_LISTED else ""
+    return ", ".join(found[:MOST_LISTED]) + more
 
 
 class InputError(ValueError):
     """What the user gave cannot be used; the message is one line that says where, what and how to mend it.
+
+    The line has no characters that are not seen, and long parts are shortened in it.
 
     Args:
         where: the file, key or argument at fault, e.g. ``"evonorm_s.toml: evolution.window"``.
@@ -13,12 +44,13 @@ class InputError(ValueError):
 
     def __init__(self, where: str, found: str, *, accepted: str = "", remedy: str = "") -> None:
         self.where, self.found, self.accepted, self.remedy = where, found, accepted, remedy
-        parts = [f"{where}: {found}" if where else found]
+        parts = [_line(where), _line(found)] if where else [_line(found)]
+        message = ": ".join(parts)
         if accepted:
-            parts.append(f"accepted: {accepted}")
+            message += f"; accepted: {_line(accepted)}"
         if remedy:
-            parts.append(remedy)
-        super().__init__("; ".join(" ".join(part.split()) for part in parts))
+            message += f"; {_line(remedy)}"
+        super().__init__(message)
 
     def at(self, place: str) -> "InputError":
         """The same error with ``place`` put before its location: callers know the file, callees the key."""
@@ -28,6 +60,10 @@ class InputError(ValueError):
     def __reduce__(self) -> tuple[object, ...]:
         # the default would call the class with the message alone and lose the fields
         return (_rebuild, (self.where, self.found, self.accepted, self.remedy))
+
+
+def _line(text: str) -> str:
+    return shortened(shown(" ".join(text.split())))
 
 
 class StopError(Exception):

@@ -29,9 +29,11 @@ def write_named(path: Path, text: str) -> None:
     Raises:
         InputError: it is a folder, or cannot be written.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(str(path), "is a folder", accepted="the path of a file")
     try:
         write_text(path, text)
     except OSError as error:
         raise InputError(str(path), f"cannot be written ({error.strerror})") from None
+    except ValueError as error:  # a NUL in the path
+        raise InputError(str(path), f"cannot be written ({error})") from None

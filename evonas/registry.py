@@ -10,7 +10,7 @@ from dataclasses import fields
 from types import FunctionType
 from typing import Any, Generic, Protocol, TypeVar
 
-from evonas.errors import InputError
+from evonas.errors import InputError, listed
 
 LOAD = 'if an extension defines it, name that in the search file, extensions = ["MODULE"], or with --extension MODULE'
 
@@ -83,7 +83,7 @@ class Registry(Mapping[str, Record], Generic[Record]):
         names = list(accepted)
         close = difflib.get_close_matches(name, names, n=1)
         remedy = f"did you mean {close[0]!r}?" if close else LOAD
-        return UnknownNameError(where, f"unknown {self._kind} {name!r}", accepted=", ".join(names), remedy=remedy)
+        return UnknownNameError(where, f"unknown {self._kind} {name!r}", accepted=listed(names), remedy=remedy)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -52,7 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(place: Path) -> Path:
     """The run of the page's search, shortened, with two workers."""
-    done = run(place, "-m", "evonas", "search", "search.toml", "--workers", 2, "--run", "two", *SHORT)
+    done = run(place, "-m", "evonas", "search", "search.toml", "--trust", "--workers", 2, "--run", "two", *SHORT)
     assert done.returncode == 0, done.stderr
     return place / "two"
 
@@ -82,8 +82,8 @@ def test_a_search_uses_what_was_added_and_records_it(found: Path) -> None:
 
 
 def test_one_process_finds_what_two_workers_find_and_a_search_goes_on(inside: Path, found: Path, evonas: Call) -> None:
-    assert evonas("search", "search.toml", "--workers", 1, "--run", "one", *SHORT, "--budget", 3)[0] == 0
-    status, _, error = evonas("search", "--workers", 1, "--run", "one", "--resume", *SHORT[-2:])
+    assert evonas("search", "search.toml", "--trust", "--workers", 1, "--run", "one", *SHORT, "--budget", 3)[0] == 0
+    status, _, error = evonas("search", "--trust", "--workers", 1, "--run", "one", "--resume", *SHORT[-2:])
     assert status == 0, error
     assert same_content(inside / "one" / "archive.sqlite", found / "archive.sqlite")
 
@@ -146,6 +146,6 @@ def test_a_missing_extension_ends_a_search_before_anything_is_written(
     place: Path, evonas: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    outcome = evonas("search", place / "search.toml", "--set", 'extensions=["nowhere"]')
+    outcome = evonas("search", place / "search.toml", "--trust", "--set", 'extensions=["nowhere"]')
     assert_one_line(outcome, ["search.toml: extensions: nowhere: cannot be imported"])
     assert not list(tmp_path.iterdir())

@@ -35,6 +35,9 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with, or add
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Keep recorded results that were made with other data, code or versions.")
 ]
+TrustOption = Annotated[
+    bool, typer.Option("--trust", help="Run the Python code that the file names: tasks and extensions of users.")
+]
 WorkersOption = Annotated[int | None, typer.Option(min=0, help="Processes; the results do not depend on it.")]
 ExecutorOption = Annotated[
     str | None, typer.Option(metavar="local|ray[:ADDRESS]", help="Where the workers are: here, or in a cluster of Ray.")

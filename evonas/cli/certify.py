@@ -53,11 +53,13 @@ def certify(
     from evonas.compare.columns import contenders_of
     from evonas.config import CertificateConfig
     from evonas.config.section import load_as
+    from evonas.config.trust import require_trust
     from evonas.errors import InputError
     from evonas.extensions import load_extensions
     from evonas.search import named
 
     found = load_as(CertificateConfig, settings, options.changes({"ladder.seeds": options.seeds, "baselines": against}))
+    require_trust(found, settings, trusted=options.trust)
     load_extensions(found.extensions)
     ladder = make_ladder(found)
     contenders = contenders_of({text: named.find_layer(text) for text in layers}, found.baselines)

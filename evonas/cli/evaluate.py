@@ -12,6 +12,7 @@ from evonas.cli.app import (
     JsonOption,
     RunArgument,
     Setting,
+    TrustOption,
     WorkersOption,
     changes_of,
     shipped_names,
@@ -44,6 +45,7 @@ def rerank(
     executor: ExecutorOption = None,
     device: DeviceOption = None,
     force: ForceOption = False,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """A run's best layers trained again under fresh seeds, beside the baselines; the best of them are kept.
@@ -73,7 +75,8 @@ def rerank(
     }
     given |= {"execution.workers": workers, "execution.executor": executor, "execution.device": device}
     changes = changes_of(overrides, given | _scored(test=test))
-    settings, console = load_with_extensions(folder.config_file, changes), terminal.console(stderr=True)
+    settings = load_with_extensions(folder.config_file, changes, trusted=trust)
+    console = terminal.console(stderr=True)
     refuse_changes(settings, folder, ("rerank", "execution"), str(folder.config_file), "start a new run")
     with (
         terminal.resumable("finished trials are recorded, the same command goes on"),
@@ -151,17 +154,21 @@ def evaluate(
     from evonas.compare.report import matrix_report
     from evonas.compare.run import run_matrix
     from evonas.compare.trials import fresh_seeds
+    from evonas.config.trust import require_trust
     from evonas.extensions import load_extensions
     from evonas.search import named
 
     read = config.load_comparison(settings, options.changes({"training.steps": steps} | _scored(test=test)))
     found = read.config
+    names = _listed(arch) or ([] if settings else ["preact_resnet", "mobilenet_v2"])
+    tasks = [find_task(name, found if settings else None) for name in names] or found.tasks
+    # what is typed with --arch needs no trust
+    of_file = found.model_copy(update={"tasks": tuple(task for task in tasks if task in found.tasks)})
+    require_trust(of_file, settings or "--set", trusted=options.trust)
     load_extensions(found.extensions)
     if read.unread:
         said = f"note: {settings} is a search; its {', '.join(read.unread)} do not count here"
-        terminal.console(stderr=True).print(said, highlight=False, markup=False, soft_wrap=True)
-    names = _listed(arch) or ([] if settings else ["preact_resnet", "mobilenet_v2"])
-    tasks = [find_task(name, found if settings else None) for name in names] or found.tasks
+        terminal.console(stderr=True).print(said, soft_wrap=True)
     datasets = [find_data(name, found) for name in _listed(data)]
     columns = columns_of(found, tasks, datasets, _batch_sizes(batch_sizes))
     contenders = contenders_of({text: named.find_layer(text) for text in layers}, baseline or found.baselines)

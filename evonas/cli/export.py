@@ -91,7 +91,7 @@ def _export_python(layer: str, output: Path, layout: str | None, name: str | Non
     except InputError as error:
         raise _of_option(error, "layout", "--layout") from None
     written = class_name_of(wanted.genome, wanted.name, wanted.layout)
-    terminal.console().print(f"wrote {path} with the class {written}", highlight=False, soft_wrap=True)
+    terminal.console().print(f"wrote {path} with the class {written}", soft_wrap=True)
 
 
 def _export_program(layer: str, output: Path, layout: str | None, features: int) -> None:
@@ -117,10 +117,10 @@ def _export_network(layer: str, output: Path, model: str, weights: Path | None, 
             raise _of_option(error, "tasks.architecture", "--model") from None
     for warning in said:
         if issubclass(warning.category, SurgeryWarning):
-            terminal.console(stderr=True).print(f"note: {warning.message}", highlight=False, soft_wrap=True)
+            terminal.console(stderr=True).print(f"note: {warning.message}", soft_wrap=True)
     if weights is None:
         note = "note: the weights are fresh; --weights FILE.safetensors takes trained ones"
-        terminal.console(stderr=True).print(note, highlight=False, soft_wrap=True)
+        terminal.console(stderr=True).print(note, soft_wrap=True)
     _say(program.files, program.nodes, "batches of any size")
 
 
@@ -134,4 +134,4 @@ def _say(files: tuple[Path, ...], nodes: int, inputs: str) -> None:
     from evonas.cli import terminal
 
     names = " and ".join(map(str, files))
-    terminal.console().print(f"wrote {names}: {nodes} operations; {inputs}", highlight=False, soft_wrap=True)
+    terminal.console().print(f"wrote {names}: {nodes} operations; {inputs}", soft_wrap=True)

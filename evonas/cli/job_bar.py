@@ -66,7 +66,7 @@ class JobBar:
         line += f": {progress.doing}" if progress.doing else ""
         LOG.info(line)
         if not (self._console.is_terminal or LOG.isEnabledFor(logging.DEBUG)):  # --verbose shows the log
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._console.print(line, soft_wrap=True)
 
 
 def left_text(seconds: float, *, at_least: bool) -> str:

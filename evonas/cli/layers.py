@@ -52,12 +52,12 @@ def top(
     terminal.print_ranking(groups[:count], known, title=str(run), shrinkage=ranking.shrinkage_of(ranked))
     if again := reranked(folder):
         names = ", ".join(f"{run}#rerank{layer.rank} is {layer.entry.name}" for layer in again)
-        console.print(f"reranked: {names}", highlight=False, soft_wrap=True)
+        console.print(f"reranked: {names}", soft_wrap=True)
     with Archive.open(folder.archive_file, read_only=True) as archive:
         terminal.print_rejections(archive.rejection_counts(), by_reason=rejections)
         for outcome, count in archive.compiling_counts().most_common():
             how = "layers trained compiled" if outcome == COMPILED else f"compilations failed: {outcome}"
-            console.print(f"{count} {how}", highlight=False, soft_wrap=True)
+            console.print(f"{count} {how}", soft_wrap=True)
 
 
 def show(
@@ -99,17 +99,24 @@ def show(
     rows["measured"] = found.evidence
     for name, value in rows.items():
         if value:
-            console.print(f"{name:<17}{value}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"{name:<17}{value}", soft_wrap=True)
     if png is not None:
-        console.print(f"{'picture':<17}{png}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{'picture':<17}{png}", soft_wrap=True)
 
 
 def _write_png(layer: "NamedLayer", path: Path) -> None:
-    from evonas.report.pictures import draw_genome, to_png
+    from evonas.limits import MOST_DRAWN
+    from evonas.report.pictures import draw_genome, is_drawable, to_png
 
     if path.suffix != ".png":
         raise InputError("--png", str(path), accepted="a file that ends in .png")
-    to_png(draw_genome(layer.genome, title=layer.name, subtitle=layer.genome.key), path)
+    if not is_drawable(layer.genome):
+        found = f"the layer has {len(layer.genome.active_positions)} nodes"
+        raise InputError("--png", found, accepted=f"layers of up to {MOST_DRAWN}")
+    try:
+        to_png(draw_genome(layer.genome, title=layer.name, subtitle=layer.genome.key), path)
+    except OSError as error:
+        raise InputError("--png", f"{path} cannot be written ({error.strerror})") from None
 
 
 def _print_json(data: list[dict[str, Any]]) -> None:

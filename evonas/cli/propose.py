@@ -9,6 +9,7 @@ import typer
 
 from evonas.cli.app import JsonOption, RunArgument
 from evonas.errors import InputError
+from evonas.report.console import say
 
 if TYPE_CHECKING:
     from evonas.interface.proposals import Door, Proposed
@@ -58,7 +59,7 @@ def propose(
     else:
         refused = _read_lines(door, origin, as_json=as_json)
     if not as_json:
-        print(door.prospect())
+        say(door.prospect())
     if LINES in layers and refused:
         raise typer.Exit(2)
 
@@ -81,7 +82,7 @@ def _read_lines(door: "Door", origin: "Origin", *, as_json: bool) -> int:
             if as_json:
                 print(json.dumps({"line": number, "refused": f"{where}{error}"}), flush=True)
             else:
-                print(f"evonas: {where}{error}", file=sys.stderr, flush=True)
+                say(f"evonas: {where}{error}", error=True)
     return refused
 
 
@@ -92,7 +93,7 @@ def _say(proposed: "Proposed", *, as_json: bool) -> None:
     said = proposed.foreseen
     detail = f" ({said.detail})" if said and said.detail else ""
     foreseen = f"will be screened out: {said.stage}: {said.reason}{detail}" if said else "passes the screens"
-    print(f"handed in: {proposed.genome.formula()}; {foreseen}", flush=True)
+    say(f"handed in: {proposed.genome.formula()}; {foreseen}")
 
 
 def state(
@@ -119,7 +120,7 @@ def state(
         return
     out = terminal.console()
     for line in _lines(found):
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        out.print(line, soft_wrap=True)
     for title, rows in _tables(found):
         if rows:
             table = Table.of(rows, title=title, code=("formula",))

@@ -48,9 +48,9 @@ def runs(
     if found:
         out.print(terminal.Printed(Table.of(rows, {"core hours": "{:.3g}"}, code=("best layer",))))
     else:
-        out.print(f"no runs in {folder}; start one with: evonas search evonorm_s", highlight=False)
+        out.print(f"no runs in {folder}; start one with: evonas search evonorm_s")
     if (folder / KEPT).is_dir():
-        out.print(f"for kept results: evonas runs {folder / KEPT}", highlight=False)
+        out.print(f"for kept results: evonas runs {folder / KEPT}")
 
 
 def _when(changed: float) -> str | None:

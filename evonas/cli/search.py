@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evonas.cli.app import DeviceOption, ExecutorOption, Setting, WorkersOption, changes_of, shipped_names
+from evonas.cli.app import DeviceOption, ExecutorOption, Setting, TrustOption, WorkersOption, changes_of, shipped_names
 
 
 def search(
@@ -39,6 +39,7 @@ def search(
     force: Annotated[
         bool, typer.Option("--force", help="Resume with other data, code or versions than it was begun with.")
     ] = False,
+    trust: TrustOption = False,
     replay: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Do a run again from its record, the layers proposed to it included."),
@@ -71,4 +72,5 @@ def search(
         "execution.cache": cache,
     }
     changes, first = tuple(changes_of(overrides, given)), tuple(start_from or ())
-    launch(Request(file, run, budget, changes, first, resume=resume, force=force, replay=replay, prefix="--"), started)
+    allowed = {"force": force, "trust": trust}
+    launch(Request(file, run, budget, changes, first, resume=resume, replay=replay, prefix="--", **allowed), started)

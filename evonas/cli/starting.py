@@ -41,14 +41,15 @@ def init(
     their classes from 0.
     """
     from evonas.interface.starter import PLACEHOLDER, write_search_file
+    from evonas.report.console import say
 
     facts = write_search_file(file, data, force=force)
-    print(f"wrote {file}")
+    say(f"wrote {file}")
     if facts is None:
-        print(f"put your images into {PLACEHOLDER}, or write where they are at [data] path; the file says how")
+        say(f"put your images into {PLACEHOLDER}, or write where they are at [data] path; the file says how")
     else:
-        print(f"{data}: {facts}")
-    print(f"then: evonas search {shlex.quote(str(file))}")
+        say(f"{data}: {facts}")
+    say(f"then: evonas search {shlex.quote(str(file))}")
 
 
 def list_shipped(
@@ -98,20 +99,22 @@ def schema(
     """
     from evonas.files import write_named
     from evonas.interface.files import schema_of
+    from evonas.report.console import say
 
     text = json.dumps(schema_of(kind), indent=2, ensure_ascii=False) + "\n"
     if output is None:
         print(text, end="")
         return
     write_named(output, text)
-    print(f"wrote {output}")
+    say(f"wrote {output}")
 
 
 def _print_rows(rows: "list[Row]", columns: Sequence[str]) -> None:
     """Columns that wrap on a terminal; a line for each row elsewhere, so that it can be searched."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from evonas.report.console import PlainConsole
 
     if not sys.stdout.isatty():
         widths = {column: max(len(row[column]) for row in rows) for column in columns[:-1]}
@@ -123,4 +126,4 @@ def _print_rows(rows: "list[Row]", columns: Sequence[str]) -> None:
         table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(Text(row[column]) for column in columns))
-    Console().print(table)
+    PlainConsole(sys.stdout).print(table)

@@ -17,6 +17,7 @@ from evonas.cli.app import (
     JsonOption,
     ResumeOption,
     Setting,
+    TrustOption,
     WorkersOption,
     changes_of,
     shipped_names,
@@ -45,6 +46,7 @@ class StudyOptions:
     run: Path | None = None
     resume: bool = False
     force: bool = False
+    trust: bool = False
     as_json: bool = False
 
     def changes(self, given: dict[str, Setting] | None = None) -> list[str]:
@@ -74,10 +76,11 @@ def study_options(
     run: Annotated[Path | None, typer.Option(help="Where everything is written; default: runs/<name>.")] = None,
     resume: ResumeOption = False,
     force: ForceOption = False,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> StudyOptions:
     """The options; their names, types and help texts are those of this function."""
-    return StudyOptions(tuple(overrides or ()), seeds, workers, executor, device, run, resume, force, as_json)
+    return StudyOptions(tuple(overrides or ()), seeds, workers, executor, device, run, resume, force, trust, as_json)
 
 
 def with_study_options(verb: Callable[..., None], *, seeds: bool = True) -> Callable[..., None]:

@@ -12,6 +12,7 @@ from evonas.cli.job_bar import LOG, JobBar
 from evonas.cli.study_command import StudyOptions
 from evonas.config import section
 from evonas.config.section import Section, StudySection
+from evonas.config.trust import require_trust
 from evonas.extensions import load_extensions
 from evonas.report.save import Report, save_report
 from evonas.runs.folder import working_folder
@@ -49,6 +50,7 @@ def run_study_file(kind: StudyKind[Any], file: str, options: StudyOptions) -> No
 
 def run_prepared(kind: StudyKind[AnyStudy], settings: AnyStudy, options: StudyOptions) -> None:
     """Run a study from its settings."""
+    require_trust(settings, settings.name, trusted=options.trust)
     load_extensions(settings.extensions)
     folder, console = options.folder(settings.name), terminal.console(stderr=True)
     LOG.info(kind.preparation)

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from evonas.cli.app import INTERRUPTED
 from evonas.cli.verbosity import notes_are_shown
+from evonas.report.console import PlainConsole, say
 from evonas.report.table import Table
 from evonas.runs.interrupt import RunInterruptedError
 
@@ -76,7 +77,7 @@ def print_ranking(
         *missing,
     ):
         if line:
-            console().print(line, highlight=False, soft_wrap=True)
+            console().print(line, soft_wrap=True)
 
 
 def _belief(entry: Entry, *, shown: bool) -> dict[str, str | int | None]:
@@ -118,7 +119,7 @@ def print_rejections(counts: Counter[tuple[str, str]], *, by_reason: bool) -> No
         for (stage, _), count in found:
             stages[stage] += count
         said = ", ".join(f"{stage} {count}" for stage, count in stages.most_common())
-        console().print(f"rejected: {said or 'none'}", highlight=False, soft_wrap=True)
+        console().print(f"rejected: {said or 'none'}", soft_wrap=True)
         return
     table = Table.of({"protocol": stage, "reason": why, "count": count} for (stage, why), count in found)
     console().print(Printed(replace(table, title="rejections")))
@@ -197,17 +198,17 @@ def print_report(report: Report, files: Sequence[Path], *, as_json: bool) -> Non
         print(report.json(), end="")
     else:
         out = console()
-        out.print(report.title, highlight=False, markup=False, soft_wrap=True)
+        out.print(report.title, soft_wrap=True)
         for table in report.tables:
             out.print(Printed(table))
             for name, meaning in table.explained().items():
                 out.print(Padding.indent(Text.assemble((name, "bold"), ": ", meaning), 2))
         for note in report.notes:
-            out.print(note, highlight=False, markup=False)
+            out.print(note)
         for path in files:
-            out.print(f"wrote {path}", highlight=False, soft_wrap=True)
+            out.print(f"wrote {path}", soft_wrap=True)
     for line in report.failures:
-        print(f"failed: {line}", file=sys.stderr)
+        say(f"failed: {line}", error=True)
 
 
 @contextmanager
@@ -216,7 +217,7 @@ def resumable(how: str) -> Iterator[None]:
     try:
         yield
     except (RunInterruptedError, KeyboardInterrupt):
-        console(stderr=True).print(f"interrupted; {how}", highlight=False, soft_wrap=True)
+        console(stderr=True).print(f"interrupted; {how}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -227,4 +228,4 @@ def console(*, stderr: bool = False) -> Console:
     """
     stream = sys.stderr if stderr else sys.stdout
     quiet = stderr and not notes_are_shown()
-    return Console(file=stream, width=None if stream.isatty() else FILE_WIDTH, quiet=quiet)
+    return PlainConsole(stream, width=None if stream.isatty() else FILE_WIDTH, quiet=quiet)

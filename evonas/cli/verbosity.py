@@ -1,9 +1,10 @@
 """How much a command says beside its results: ``--quiet`` and ``--verbose``."""
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from evonas.report.console import say
 
 NOTES = logging.getLogger("evonas.cli")  # its level says whether notes and progress are shown
 
@@ -37,7 +38,7 @@ class _ErrorStream(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See ``logging.Handler``."""
-        print(self.format(record), file=sys.stderr)
+        say(self.format(record), error=True)
 
 
 def notes_are_shown() -> bool:

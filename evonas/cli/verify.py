@@ -24,6 +24,7 @@ def verify(
     whole of a damaged run is saved by [bold]evonas backup runs/first runs/saved --salvage[/bold]
     """
     from evonas.interface.verification import verify as verified
+    from evonas.report.console import say
     from evonas.runs.folder import RunFolder
 
     found = verified(RunFolder(run), replay=replay)
@@ -31,14 +32,14 @@ def verify(
         print(json.dumps(found.as_json(), indent=2))
     else:
         counts = ", ".join(f"{'?' if count is None else count} {kind}" for kind, count in found.counts.items())
-        print(f"{run}: {counts}")
+        say(f"{run}: {counts}")
         for fault in found.faults:
-            print(f"fault: {fault}")
+            say(f"fault: {fault}")
         for remark in found.remarks:
-            print(f"note: {remark}")
+            say(f"note: {remark}")
         if found.redrawn is not None and found.is_whole:
-            print(f"{found.redrawn} candidates drawn again, equal to those recorded")
-        print("whole" if found.is_whole else f"not whole; to save what is: evonas backup {run} FOLDER --salvage")
+            say(f"{found.redrawn} candidates drawn again, equal to those recorded")
+        say("whole" if found.is_whole else f"not whole; to save what is: evonas backup {run} FOLDER --salvage")
     if not found.is_whole:
         raise typer.Exit(1)
 
@@ -57,8 +58,9 @@ def backup(
     What is whole of a damaged run: [bold]evonas backup runs/first runs/saved --salvage[/bold]
     """
     from evonas.interface.verification import copy_run
+    from evonas.report.console import say
     from evonas.runs.folder import RunFolder
 
     for line in copy_run(RunFolder(run), folder, damaged=salvage):
-        print(line)
-    print(f"go on with it: evonas search --run {folder} --resume")
+        say(line)
+    say(f"go on with it: evonas search --run {folder} --resume")

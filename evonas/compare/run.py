@@ -1,6 +1,7 @@
 """A matrix from its columns and layers: trained, measured and compared."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from evonas.compare.comparison import Contender, compare
 from evonas.compare.result import Matrix
@@ -36,6 +37,11 @@ def run_matrix(
         columns=columns,
         comparison=compare(contenders, tuple(columns), seeds, cells.trials),
         baseline=next((contender.name for contender in contenders if contender.baseline), None),
-        costs={place: outcome.value for place, outcome in places.items() if outcome.value is not None},
+        costs={place: _numbers(outcome.value) for place, outcome in places.items() if outcome.value is not None},
         unmeasured={place: outcome.failure for place, outcome in places.items() if outcome.failure},
     )
+
+
+def _numbers(value: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a recorded measurement; the file of results may be anybody's."""
+    return {name: number for name, number in value.items() if isinstance(number, int | float)}

@@ -8,12 +8,14 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, TypeAdapter
 
 from evonas.compare.costs import network_cost
 from evonas.config import DataConfig, LayerConfig, SearchConfig, TaskConfig, TextConfig, TrainingConfig
-from evonas.config.section import Count, Section
-from evonas.errors import InputError
+from evonas.config.section import Section
+from evonas.errors import InputError, first_line
 from evonas.graph.genome import Genome
 from evonas.report.statistics import TaskSeed
 from evonas.report.table import grouped
@@ -29,6 +31,9 @@ from evonas.tasks.task import placed
 Columns = Mapping[str, SearchConfig]  # by name, one task each
 TrialResults = Mapping[str, Mapping[TaskSeed, Evaluation]]  # by layer key
 CODE = ("search", "compare")
+_EVALUATION = TypeAdapter(Evaluation)
+_FIGURES = TypeAdapter(dict[str, float])
+_CURVES = TypeAdapter(dict[str, tuple[tuple[int, float], ...]])
 
 
 class CellSpec(Section):
@@ -44,7 +49,7 @@ class CellSpec(Section):
     layer: LayerConfig
     compile: Literal["auto", "always", "never"]
     device: str
-    seed: Count
+    seed: Annotated[int, Field(ge=0)]  # also a derived one, of 63 bits
     key: str
     genome: str
 
@@ -225,9 +230,9 @@ def _written(findings: Findings) -> dict[str, Any]:
 
 
 def _read(written: Mapping[str, Any]) -> Findings:
-    curves = {name: tuple((step, value) for step, value in points) for name, points in written["curves"].items()}
+    figures, curves = _FIGURES.validate_python(written["figures"]), _CURVES.validate_python(written["curves"])
     pictures = {name: b64decode(picture) for name, picture in written["pictures"].items()}
-    return Findings(written["figures"], curves, pictures)
+    return Findings(figures, curves, pictures)
 
 
 def read_by(spec: CellSpec) -> Mapping[str, str]:
@@ -241,12 +246,14 @@ def evaluation_of(spec: CellSpec, outcome: Outcome) -> Evaluation:
         rejection = Rejection("execution", "failed", spec.task.label, detail=outcome.failure)
         return Evaluation(spec.key, spec.seed, seconds=outcome.seconds, rejection=rejection)
     value = outcome.value
-    rejected = Rejection(**value["rejection"]) if value["rejection"] else None
-    rates = value.get("rates", {})  # which results of earlier versions lack, as they do findings
-    found = {task: _read(each) for task, each in value.get("findings", {}).items()}
-    return Evaluation(
-        spec.key, spec.seed, value["steps"], outcome.seconds, value["objectives"], rejected, rates=rates, findings=found
-    )
+    try:
+        found = {task: _read(each) for task, each in value.get("findings", {}).items()}  # which earlier versions lack
+        saved = {"steps": value["steps"], "objectives": value["objectives"], "rejection": value["rejection"]}
+        made = {"key": spec.key, "seed": spec.seed, "seconds": outcome.seconds, "rates": value.get("rates", {})}
+        return replace(_EVALUATION.validate_python(made | saved), findings=found)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        what = f"cannot be read ({first_line(error)})"
+        raise InputError(f"the recorded result of {spec.task.label}", what, remedy="choose a new folder") from None
 
 
 def _require_trainable(columns: Columns, places: Mapping[str, Collection[Genome]]) -> None:

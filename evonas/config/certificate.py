@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from evonas.config.execution import ExecutionConfig
-from evonas.config.section import Count, Positive, PositiveInt, Section, StudySection
+from evonas.config.section import Positive, PositiveInt, Section, Seed, StudySection
 from evonas.config.task import DataConfig, LayerConfig, TaskConfig, TextConfig, TrainingConfig, require_names
 from evonas.errors import InputError
 
@@ -36,7 +36,7 @@ class CertificateConfig(StudySection):
 
     file_kind: ClassVar[str] = "certificate"
 
-    seed: Count = 1
+    seed: Seed = 1
     """The seed from which those of all trainings derive."""
     baselines: Annotated[tuple[str, ...], Field(min_length=1)] = ("bn-relu",)
     """Layers of the catalogue that the gains are over."""

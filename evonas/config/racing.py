@@ -51,7 +51,7 @@ class RoundConfig(Section):
 class RacingConfig(Section):
     """``[racing]``: the best layers are measured again while the search runs, round by round."""
 
-    every: Annotated[int, Field(ge=0)] = 0
+    every: Count = 0
     """A layer is measured again instead of every such candidate: 6 for every sixth. 0 turns racing off."""
     reduction: Annotated[float, Field(gt=1)] = 2.0
     """Of the layers that finished a round, the best 1 / reduction are measured in the next one."""

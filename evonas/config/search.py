@@ -9,12 +9,14 @@ from pydantic import Field, model_validator
 from evonas.config.execution import SearchExecutionConfig
 from evonas.config.racing import RacingConfig
 from evonas.config.section import (
+    Count,
     Fraction,
     ModuleName,
     Positive,
     PositiveInt,
     Range,
     Section,
+    Seed,
     Share,
     load_as,
     loads_as,
@@ -62,7 +64,7 @@ class PropagationConfig(Section):
     Ranges are [least, greatest]; see ``evonas.search.propagation.Propagation``.
     """
 
-    depth: Annotated[int, Field(ge=0)] = 0
+    depth: Count = 0
     """Layers of the random network that signals are sent through, before any training. 0 turns the protocol off."""
     activation: Range = (0.9, 1.1)
     """Least and greatest growth, per layer, of the root mean square of the activations."""
@@ -91,7 +93,7 @@ class StabilityConfig(Section):
     The adversary moves the convolution weights of the first task.
     """
 
-    steps: Annotated[int, Field(ge=0)] = 0
+    steps: Count = 0
     """Steps of an adversary that changes weights to drive the gradient norm up. 0 turns the protocol off."""
     step_size: Positive = 0.05
     """Length of one of its steps, relative to the norm of the convolution weights."""
@@ -219,7 +221,7 @@ class EvolutionConfig(Section):
 class BudgetConfig(Section):
     """``[budget]``: the search stops at whichever comes first."""
 
-    evaluations: Annotated[int, Field(ge=0)] = 0
+    evaluations: Count = 0
     """The search stops after this many evaluated candidates, over all sessions of the run. 0: no limit."""
     minutes: Annotated[float, Field(ge=0)] = 0.0
     """The search stops after this many minutes of wall-clock time, over all sessions of the run. 0: no limit."""
@@ -234,7 +236,7 @@ class RerankConfig(Section):
     """Best of them that it exports."""
     seeds: PositiveInt = 5
     """Seeds of weights and batches; they follow that of the search, which is not among them."""
-    steps: Annotated[int, Field(ge=0)] = 0
+    steps: Count = 0
     """Training steps. 0: `training.steps`."""
     learning_rates: tuple[Positive, ...] = ()
     """Learning rates, of which the best one counts on every task. Empty: as in `[training]`."""
@@ -257,9 +259,9 @@ class SearchConfig(Section):
 
     file_kind: ClassVar[str] = "search"
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
     """What the search is called; its folder is `runs/<name>` unless `--run` says otherwise."""
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Seed = 1
     """Seed of everything random."""
     extensions: tuple[ModuleName, ...] = ()
     """Modules of yours that add primitives, index sets, objectives or protocols."""

@@ -6,7 +6,6 @@ accepted. ``--set a.b=c`` overrides go through the same door.
 
 import difflib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -17,16 +16,22 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from evonas.config.presets import find_file
-from evonas.errors import InputError
+from evonas.errors import InputError, listed
+from evonas.limits import DEEPEST, LARGEST_COUNT, LARGEST_SEED, LARGEST_SETTINGS
+from evonas.reading import decoded, parse_toml, read_given, require_plain, whole_number
 
-PositiveInt = Annotated[int, Field(gt=0)]
+PositiveInt = Annotated[int, Field(gt=0, le=LARGEST_COUNT)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
-ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]  # of Python, with dots
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]+$")]  # of a folder
+Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+Seed = Annotated[int, Field(ge=0, lt=LARGEST_SEED)]
+_MODULE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+ModuleName = Annotated[str, Field(pattern=rf"^{_MODULE}$")]  # of Python, with dots
+FunctionName = Annotated[str, Field(pattern=rf"^({_MODULE}:[A-Za-z_]\w*)?$")]  # of one in a module, or none
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]+$", max_length=200)]  # of a folder
+Label = Annotated[str, Field(pattern=r"^[\w.,:+()/ -]*$", max_length=100)]  # in tables, pictures and names of files
 
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -88,23 +93,22 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is missing or not TOML.
     """
+    content = read_given(path, accepted="the path of a .toml file", largest=LARGEST_SETTINGS)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(str(path), "no such file", accepted="the path of a .toml file") from None
-    except IsADirectoryError:
-        raise InputError(str(path), "is a folder", accepted="a .toml file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(str(path), f"is not TOML ({error})") from None
+        text = decoded(content, "")
+    except InputError as error:
+        raise InputError(str(path), f"is not TOML: it {error.found}") from None
+    return parse_toml(text, str(path))
 
 
 def loads_as(kind: type[AnySection], text: str, overrides: Sequence[str] = ()) -> AnySection:
     """Read a configuration from TOML text of our own, with overrides; see ``load_as``."""
-    return parse_changed(kind, tomllib.loads(text), overrides, "defaults")
+    return parse_changed(kind, parse_toml(text, "defaults"), overrides, "defaults")
 
 
 def parse_changed(kind: type[AnySection], data: dict[str, Any], overrides: Sequence[str], where: str) -> AnySection:
     """Validate already-read TOML data with ``a.b=c`` overrides; see ``parse_section``."""
+    require_plain(data, where)
     data = deepcopy(data)
     for override in overrides:
         _override(data, override)
@@ -117,6 +121,7 @@ def parse_section(kind: type[AnySection], data: dict[str, Any], where: str) -> A
     Raises:
         InputError: an unknown key, or a value of the wrong type or out of range.
     """
+    require_plain(data, where)
     try:
         # through JSON: strict validation then still takes arrays for tuples
         return kind.model_validate_json(json.dumps(data))
@@ -150,12 +155,9 @@ def changes_of(overrides: Sequence[str] | None, given: Mapping[str, object]) -> 
 def _override(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     where = f"--set {override}"
-    if not equals or not all(key.split(".")):
+    if not equals or not all(key.split(".")) or key.count(".") >= DEEPEST:
         raise InputError(where, "cannot be read", accepted="section.key=value, e.g. evolution.window=100")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a bare word is text: --set data.name=npz
+    value = _value(text)
     *parents, last = key.split(".")
     place: Any = data
     for depth, part in enumerate(parents):
@@ -166,19 +168,29 @@ def _override(data: dict[str, Any], override: str) -> None:
         place[last] = value
 
 
+def _value(text: str) -> Any:
+    """The value of a change; a bare word is text, as in ``--set data.name=npz``."""
+    try:
+        found = parse_toml(f"value = {text}", "")
+    except InputError:
+        return text
+    return found["value"] if len(found) == 1 else text
+
+
 def _descend(place: Any, part: str, where: str, path: str) -> Any:
-    if isinstance(place, list):
-        return place[_position(place, part, where)]
-    inner = place.setdefault(part, {})
+    inner = place[_position(place, part, where)] if isinstance(place, list) else place.setdefault(part, {})
     if not isinstance(inner, dict | list):
         raise InputError(where, f"{path} is a value, not a section")
     return inner
 
 
 def _position(items: list[Any], part: str, where: str) -> int:
-    if not part.isdecimal() or int(part) >= len(items):
-        raise InputError(where, f"no item {part!r}", accepted=f"0 to {len(items) - 1}")
-    return int(part)
+    number = whole_number(part)
+    if number is None or number >= len(items):
+        raise InputError(
+            where, f"no item {part!r}", accepted=f"0 to {len(items) - 1}" if items else "none: it is empty"
+        )
+    return number
 
 
 _ACCEPTED = {  # by pydantic's types of errors, in the words of TOML
@@ -194,6 +206,7 @@ _ACCEPTED = {  # by pydantic's types of errors, in the words of TOML
     "literal_error": "{expected}",
     "string_pattern_mismatch": "a string of the pattern {pattern}",
     "string_too_short": "a string that is not empty",
+    "string_too_long": "a string of at most {max_length} characters",
     "too_short": "an array of at least {min_length} item",
     "greater_than": "greater than {gt:g}",
     "greater_than_equal": "greater than or equal to {ge:g}",
@@ -210,7 +223,7 @@ def _as_input_error(error: ValidationError, where: str, kind: type[Section]) -> 
         known = _known_keys(kind, location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1)
         remedy = f"did you mean {close[0]!r}?" if close else ""
-        return InputError(place, "unknown key", accepted=", ".join(known), remedy=remedy)
+        return InputError(place, "unknown key", accepted=listed(known), remedy=remedy)
     if first["type"] == "missing":
         return InputError(place, "is missing", remedy="add the key")
     # pydantic counts an array without its bad items as too short: a fault of what holds the first one is no other
@@ -225,10 +238,16 @@ def _as_input_error(error: ValidationError, where: str, kind: type[Section]) -> 
     return InputError(place, f"{first['input']!r}", accepted=accepted, remedy=more)
 
 
-def _known_keys(model: Any, location: Sequence[str]) -> list[str]:
+def _known_keys(kind: type[BaseModel], location: Sequence[str]) -> list[str]:
+    model = kind
     for part in location:
-        if part.isdigit():
-            continue
-        annotation = model.model_fields[part].annotation
-        model = annotation if isinstance(annotation, type) else get_args(annotation)[0]  # an array of tables
+        if part in model.model_fields:  # and not a place in an array, or the name of a table among others
+            model = _model_in(model.model_fields[part].annotation) or model
     return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model of a table, or of the tables of an array."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)

@@ -1,5 +1,6 @@
 """What a task is made of: data or text, an architecture, how it is trained, and how layers are lowered for it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -7,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
-from evonas.config.section import Count, Fraction, Positive, PositiveInt, Section
+from evonas.config.section import Count, Fraction, FunctionName, Label, Positive, PositiveInt, Section
 from evonas.errors import InputError
 
 
@@ -37,15 +38,15 @@ class DataConfig(Section):
     path: str = ""
     """File or folder of the data. Empty: for `fashion_mnist` and `garments` the place of Debian's package, for
     `cifar10` the folder `data`."""
-    size: Annotated[int, Field(ge=0)] = 0
+    size: Count = 0
     """Images are average-pooled to this height and width, scenes scaled to it. 0 keeps images as they are; scenes have
     128, for SpineNet 256."""
-    train: Annotated[int, Field(ge=0)] = 0
+    train: Count = 0
     """How many images train. 0: all of the training split that validation leaves; 2,000 scenes of `garments`."""
-    validation: Annotated[int, Field(ge=0)] = 0
+    validation: Count = 0
     """How many images are cut from the training split for validation. 0: a fifth; 200 scenes of `garments`; the split
     `val` of a `coco` folder that has one."""
-    crop: Annotated[int, Field(ge=0)] = 0
+    crop: Count = 0
     """Height and width of random crops to train on; validation sees whole images. 0: no crops."""
     flip: bool = False
     """Whether training images are mirrored at random."""
@@ -155,10 +156,13 @@ SCALED = {  # by key, the networks that it scales
 }
 
 
+_MODEL = re.compile(r"[\w./-]{1,200}")  # the name of a network in a library
+
+
 def _architecture(name: str) -> str:
     library, _, model = name.partition(":")
     known = (*ARCHITECTURES, *DETECTORS, *GENERATORS)
-    if name and name not in known and not (library in LIBRARIES and model):
+    if name and name not in known and not (library in LIBRARIES and _MODEL.fullmatch(model)):
         others = " or ".join(f"{library}:NAME" for library in LIBRARIES)
         raise PydanticCustomError("architecture", "{names}", {"names": f"{', '.join(known)}, {others}"})
     return name
@@ -174,25 +178,25 @@ class TaskConfig(Section):
     """A network for images: `preact_resnet`, `mobilenet_v2`, `efficientnet`, `densenet` or `all_cnn`, scaled by the
     keys below; `timm:NAME`, `torchvision:NAME` as they are; for instance segmentation `maskrcnn-resnet18-fpn`,
     `maskrcnn-spinenet49` and others; for image synthesis `biggan-32`, `biggan-64`, `biggan-128`."""
-    task: Annotated[str, Field(pattern=r"^$|^[\w.]+:\w+$")] = ""
+    task: FunctionName = ""
     """Instead of an architecture: a task of your own, the function `package.module:function`."""
-    transformer: str = ""
+    transformer: Annotated[str, Field(pattern=r"^[\w.]*$", max_length=40)] = ""
     """Instead of an architecture: a language model on `[text]` by its size, `55k` to `4.7m`, or WIDTHxDEPTH such as
     `96x3`; layers take the place of its norms."""
     context: PositiveInt = 128
     """Tokens that the language model sees."""
-    name: str = ""
+    name: Label = ""
     """Name of the task in tables and as an objective. Empty: that of the network; needed where a network appears twice.
     """
     width: Positive = 1.0
     """Channels against the published network; of densenet, growth rate and stem; of Mask R-CNN, those of the backbone.
     """
-    depth: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    depth: tuple[Count, ...] = ()
     """Blocks of each stage: a shorter list drops the later stages, and 0 drops a stage. Empty: as published."""
     head: PositiveInt | None = None
     """Channels of the last 1x1 convolution of mobilenet_v2 and efficientnet, or of the pyramid and the heads of
     Mask R-CNN. Not set: as published."""
-    unstrided: Annotated[int, Field(ge=0)] = 2
+    unstrided: Count = 2
     """How many of the first reductions of the image size are left out, which small images need."""
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from evonas.errors import InputError
+from evonas.errors import InputError, listed
 from evonas.graph.genome import Genome
 from evonas.graph.primitive import INITIAL_NODES
 
@@ -148,7 +148,7 @@ class Catalogue(Mapping[str, Genome]):
 def unknown_layer(name: str, where: str, accepted: Mapping[str, Genome]) -> UnknownLayerError:
     """The error that says that no layer has the name, with one that is written nearly so."""
     remedy = _nearest(name, accepted)
-    return UnknownLayerError(where, f"unknown layer {name!r}", accepted=", ".join(accepted), remedy=remedy)
+    return UnknownLayerError(where, f"unknown layer {name!r}", accepted=listed(accepted), remedy=remedy)
 
 
 def _nearest(name: str, names: Mapping[str, Genome]) -> str:
@@ -213,7 +213,7 @@ def parse_layer(text: str, where: str, *, others: str = "") -> Genome:
         return CATALOGUE[text]
     if not is_expression(text):
         accepted = f"a formula or text form such as 'x * sigmoid(x)', {others}or a catalogue name: "
-        raise InputError(where, repr(text), accepted=accepted + ", ".join(CATALOGUE), remedy=_nearest(text, CATALOGUE))
+        raise InputError(where, repr(text), accepted=accepted + listed(CATALOGUE), remedy=_nearest(text, CATALOGUE))
     statements = re.split(r"\bwhere\b", text)[0]
     try:
         if text.lstrip().startswith("{"):

@@ -17,9 +17,9 @@ LARGEST_FORMULA = 48  # operations; in a larger one all such parts do
 def formula(nodes: Nodes, *, latex: bool = False, exact: bool = False) -> str:
     """The expression of the last node; all intermediate nodes are taken to be active. See ``Genome.formula``."""
     nodes = nodes if exact else simplified(nodes)
-    sizes: list[int] = []
+    sizes: list[int] = []  # of trees, which grow without bound where parts are shared
     for node in nodes:
-        sizes.append(1 + sum(sizes[i] for i in node.inputs))
+        sizes.append(min(1 + sum(sizes[i] for i in node.inputs), LARGEST_FORMULA + 1))
     shortest = SHORTEST_DEFINED if sizes[-1] <= LARGEST_FORMULA else 0
     uses = Counter(i for node in nodes for i in node.inputs)
     plain, shown = _Writing(nodes, exact=exact), _Writing(nodes, latex=latex, exact=exact)

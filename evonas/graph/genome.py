@@ -17,6 +17,7 @@ from evonas.graph import notation, reading
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node, check_node
 from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES
 from evonas.graph.simplify import family
+from evonas.limits import MOST_DRAWN, MOST_NODES
 
 if TYPE_CHECKING:  # imported where a graph is made or read, as it takes long
     import networkx as nx
@@ -50,6 +51,8 @@ class Genome:
                 f"{len(self.nodes)} nodes",
                 accepted=f"the initial nodes {', '.join(INITIAL_NODES)} and at least one intermediate node",
             )
+        if len(self.nodes) > MOST_NODES:
+            raise InputError("genome", f"{len(self.nodes)} nodes", accepted=f"up to {MOST_NODES}")
         for position in range(NUM_INITIAL, len(self.nodes)):
             check_node(self.nodes[position], position, f"genome node {position}")
 
@@ -74,7 +77,7 @@ class Genome:
         rows = (
             f"<tr>{cell}{name}</td>{cell}<code>{html.escape(fact)}</code></td></tr>" for name, fact in facts.items()
         )
-        return f"<table>{''.join(rows)}</table>{svg(self)}"
+        return f"<table>{''.join(rows)}</table>{svg(self) if len(self.active_positions) <= MOST_DRAWN else ''}"
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Genome, (self.nodes,))  # the cached graph stays behind: it is large and cheap to make again

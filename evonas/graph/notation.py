@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from evonas.errors import InputError
+from evonas.errors import InputError, listed, shortened
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node, check_node
 from evonas.graph.primitive import INITIAL_NODES, constant, constant_op
+from evonas.limits import LARGEST_LAYER
+from evonas.reading import parse_json
 
 Nodes = tuple[Node, ...]
 
@@ -43,7 +45,9 @@ def to_text(nodes: Nodes) -> str:
 
 def from_text(text: str) -> Nodes:
     """Read statements back; see ``Genome.from_text``."""
-    statements = [s.strip() for s in re.split(r"[;\n]", text) if s.strip()]
+    require_short(text, "layer text")
+    # single blanks: patterns take time that grows with the square of a run of them
+    statements = [found for s in re.split(r"[;\n]", text) if (found := " ".join(s.split()))]
     if not statements:
         raise InputError("layer text", "is empty", accepted="statements such as 'a = sigmoid(x); mul(x, a)'")
     defined = [_parse(statement) for statement in statements]
@@ -51,7 +55,7 @@ def from_text(text: str) -> Nodes:
     positions = {name: index for index, name in enumerate(INITIAL_NODES)}
     nodes = list(INITIAL)
     for statement, (name, op, axes, operands) in zip(statements, defined, strict=True):
-        where = f"layer text, statement {statement!r}"
+        where = _place(statement)
         for operand in operands:
             if operand in positions:
                 continue
@@ -70,6 +74,20 @@ def from_text(text: str) -> Nodes:
     return tuple(nodes)
 
 
+def require_short(text: str, where: str) -> None:
+    """Refuse the text of a layer that is too long to be one.
+
+    Raises:
+        InputError: it is.
+    """
+    if len(text) > LARGEST_LAYER:
+        raise InputError(where, f"has {len(text)} characters", accepted=f"up to {LARGEST_LAYER}")
+
+
+def _place(statement: str) -> str:
+    return f"layer text, statement {shortened(statement, 200)!r}"
+
+
 def _parse(statement: str) -> tuple[str, str, str, list[str]]:
     number = _NUMBER.fullmatch(statement)
     if number and (value := constant(number["number"])) is not None:
@@ -78,7 +96,7 @@ def _parse(statement: str) -> tuple[str, str, str, list[str]]:
     if match is None:
         calls = "'name = op(operand, ...)' or 'name = moment[index set](operand)'"
         accepted = f"{calls}, one operation a statement; or 'name = number'"
-        raise InputError(f"layer text, statement {statement!r}", "cannot be read", accepted=accepted)
+        raise InputError(_place(statement), "cannot be read", accepted=accepted)
     operands = [a.strip() for a in match["args"].split(",")] if match["args"].strip() else []
     return match["name"] or "", match["op"], match["axes"] or "", operands
 
@@ -90,7 +108,7 @@ def _raise_undefined(where: str, operand: str, later: set[str], known: dict[str,
             f"{operand!r} is used before it is defined (a cycle, or statements out of order)",
             remedy="define every operand in an earlier statement",
         )
-    raise InputError(where, f"operand {operand!r} is not defined anywhere", accepted=", ".join(known))
+    raise InputError(where, f"operand {operand!r} is not defined anywhere", accepted=listed(known))
 
 
 def to_json(nodes: Nodes) -> str:
@@ -101,10 +119,8 @@ def to_json(nodes: Nodes) -> str:
 
 def from_json(text: str) -> Nodes:
     """See ``Genome.from_json``."""
-    try:
-        data: Any = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError("layer JSON", f"is not JSON ({error})") from None
+    require_short(text, "layer JSON")
+    data: Any = parse_json(text, "layer JSON")
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         raise InputError("layer JSON: format", repr(found), accepted=FORMAT)

@@ -16,10 +16,11 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from evonas.errors import InputError
+from evonas.errors import InputError, listed, shortened
 from evonas.graph.node import INITIAL, NUM_INITIAL, Node, check_node
-from evonas.graph.notation import Nodes
+from evonas.graph.notation import Nodes, require_short
 from evonas.graph.primitive import INITIAL_NODES, PRIMITIVES, constant_op, of_kind
+from evonas.reading import whole_number
 
 DEEPEST = 100  # levels of parentheses
 LARGEST_POWER = 2**64
@@ -31,6 +32,7 @@ _CALLED = re.compile(r"([A-Za-z_]\w*)(?:\[\{axes\}\])?\(\{0\}")
 
 def from_formula(text: str) -> Nodes:
     """The nodes that a formula means; see ``Genome.from_formula``."""
+    require_short(text, "formula")
     tokens = _tokens(text)
     if len(tokens) == 1:
         raise InputError("formula", "is empty", accepted="an expression such as 'x * sigmoid(x)'")
@@ -63,8 +65,8 @@ class _Token:
 
 
 def _tokens(text: str) -> list[_Token]:
-    found, position = [], 0
-    while text[position:].strip():
+    found, position, end = [], 0, len(text.rstrip())
+    while position < end:
         match = _TOKEN.match(text, position)
         if match is None:
             position = len(text) - len(text[position:].lstrip())
@@ -73,11 +75,11 @@ def _tokens(text: str) -> list[_Token]:
         kind = match.lastgroup or ""
         found.append(_Token(kind, match[kind], match.start(kind)))
         position = match.end()
-    return [*found, _Token("end", "", len(text.rstrip()))]
+    return [*found, _Token("end", "", end)]
 
 
 def _place(text: str, position: int) -> str:
-    return f"formula {text!r}, character {position + 1}"
+    return f"formula {shortened(text, 200)!r}, character {position + 1}"
 
 
 @dataclass(slots=True)
@@ -194,7 +196,7 @@ class _Reader:
         if self.next_is("^", "**"):
             self.at += 1
             exponent = self.token.text
-            if not exponent.isdigit() or not 2 <= int(exponent) <= LARGEST_POWER:
+            if not 2 <= (whole_number(exponent, LARGEST_POWER) or 0) <= LARGEST_POWER:
                 raise self.unexpected("a whole number from 2 on as exponent")
             self.at += 1
             if self.next_is("^", "**"):
@@ -274,6 +276,6 @@ class _Reader:
             accepted = f"its operands behind it, as in '{name.text}{axes}(x)'"
             raise InputError(self.place(name), f"{name.text!r} is a function", accepted=accepted)
         close = difflib.get_close_matches(name.text, [*self.names, *functions], n=1)
-        accepted = f"{', '.join(self.names)}, a number, or one of the functions {', '.join(functions)}"
+        accepted = f"{listed(self.names)}, a number, or one of the functions {listed(functions)}"
         remedy = f"did you mean {close[0]!r}?" if close else ""
         raise InputError(self.place(name), f"unknown name {name.text!r}", accepted=accepted, remedy=remedy)

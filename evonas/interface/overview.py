@@ -1,16 +1,18 @@
 """The runs below a folder: what each is, how it stands and what it has found, whatever is wrong with one of them."""
 
-import json
 import os
 import sqlite3
-import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from evonas.config.section import read_toml
 from evonas.errors import InputError, first_line
+from evonas.limits import LARGEST_RECORD
+from evonas.reading import parse_json, read_given
 from evonas.runs.folder import RunFolder, is_driven
 from evonas.runs.log import last_ending
 from evonas.runs.store import RESULTS, totals
@@ -21,6 +23,7 @@ from evonas.search.ranking import ranking
 REPORT, CERTIFIED = "results.json", "certificate.json"
 KEPT = "kept"  # a folder of results that are kept for good; they would hide one's own runs
 EARLIER = ("study.sqlite", "trials.sqlite")  # of versions before 0.1
+_LATEST = 2.0**37  # seconds since 1970 that a date can still be made of
 SEARCH, EVALUATION, CERTIFICATE, STUDY = "search", "evaluation", "certificate", "study"
 RUNNING, FINISHED, STOPPED = "running", "finished", "stopped"
 INTERRUPTED, KILLED, FAILED = "interrupted", "killed", "failed"
@@ -80,8 +83,9 @@ def summarize(folder: Path) -> RunSummary:
         try:
             summary = step(summary)
         except (InputError, OSError) as error:
-            return replace(summary, problem=first_line(error))
-        except (ValueError, TypeError, KeyError, AttributeError, sqlite3.Error) as error:  # not what it should hold
+            return replace(summary, problem=first_line(error).removeprefix(f"{folder}{os.sep}"))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, sqlite3.Error) as error:
+            # it does not hold what it should
             return replace(summary, problem=f"cannot be read ({type(error).__name__}: {first_line(error)})")
         if summary.problem:
             break
@@ -97,7 +101,7 @@ def _folders(root: Path, unreadable: list[OSError]) -> Iterator[Path]:
 
 
 def _settings(summary: RunSummary) -> dict[str, Any]:
-    return tomllib.loads((summary.folder / "config.toml").read_text(encoding="utf-8"))
+    return read_toml(summary.folder / "config.toml")
 
 
 def _with_kind(summary: RunSummary) -> RunSummary:
@@ -124,8 +128,9 @@ def _with_state(summary: RunSummary) -> RunSummary:
     if is_driven(RunFolder(summary.folder)):
         state = RUNNING
     threads = int(_settings(summary).get("execution", {}).get("threads", 1))
-    hours = None if seconds is None else seconds * threads / 3600
-    return replace(summary, state=state, evaluations=count, core_hours=hours, changed=max(summary.changed, changed))
+    hours = None if seconds is None or not isfinite(seconds) else seconds * threads / 3600
+    changed = max(summary.changed, changed if 0 <= changed < _LATEST else 0.0)
+    return replace(summary, state=state, evaluations=count, core_hours=hours, changed=changed)
 
 
 def _totals_of_search(folder: Path) -> tuple[int, float, float, str]:
@@ -157,7 +162,7 @@ def _with_best(summary: RunSummary) -> RunSummary:
     report = summary.folder / REPORT
     if summary.kind != EVALUATION or not report.exists():
         return summary
-    layers = json.loads(report.read_text(encoding="utf-8"))["layers"]
+    layers = parse_json(read_given(report, largest=LARGEST_RECORD), str(report))["layers"]
     scored = [layer for layer in layers if not layer["baseline"] and layer["mean"]]
     first = max(scored, key=lambda layer: float(layer["mean"]["mean"]), default=None)
     return replace(summary, score=first["mean"]["mean"], formula=first["formula"]) if first else summary

@@ -108,7 +108,7 @@ class SearchProgress:
 
     def _print(self, line: str) -> None:
         if self._console is not None:
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._console.print(line, soft_wrap=True)
 
     def _pace(self) -> float:
         """New evaluations per minute."""

@@ -9,8 +9,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from evonas.config import section
 from evonas.config.section import changes_of, override_text
 from evonas.errors import InputError
@@ -20,6 +18,7 @@ from evonas.interface.proposals import Proposed, open_door
 from evonas.interface.state import state_of
 from evonas.layer.lower import NormActLayer, lower
 from evonas.report.board import Board, quiet_writers
+from evonas.report.console import PlainConsole
 from evonas.report.table import written
 from evonas.runs.folder import RunFolder, keep_settings, locked
 from evonas.search import best, ranking, replay
@@ -203,6 +202,7 @@ def run_search(
     resume: bool = False,
     replay: str | PathLike[str] | None = None,
     force: bool = False,
+    trust: bool = False,
     progress: bool = True,
 ) -> Run:
     """Search for layers, as ``evonas search`` does; an interrupt of the notebook ends it cleanly.
@@ -230,6 +230,8 @@ def run_search(
             settings are taken.
         force: go on with a run though its data, the code, versions or the kind of device are others than it was begun
             with; the archive says so.
+        trust: import the tasks and extensions of users that the file, or that of the run, names. They are code, which
+            can do whatever you can do.
         progress: whether to show on the error stream what is being done.
 
     Raises:
@@ -244,8 +246,9 @@ def run_search(
         resume=resume,
         replay=None if replay is None else Path(replay),
         force=force,
+        trust=trust,
     )
-    return conduct(request, SearchProgress(Console(file=sys.stderr) if progress else None))
+    return conduct(request, SearchProgress(PlainConsole(sys.stderr) if progress else None))
 
 
 def changes(

@@ -11,6 +11,8 @@ from evonas.errors import InputError, first_line
 from evonas.files import write_text, write_whole
 from evonas.graph.genome import Genome
 from evonas.layer.lower import NormActLayer, lower
+from evonas.limits import LARGEST_RECORD
+from evonas.reading import parse_json, read_given
 from evonas.surgery.modules import like
 
 LAYERS, WEIGHTS, CONFIG = "layers.json", "model.safetensors", "config.json"
@@ -64,7 +66,7 @@ def load_model(model: nn.Module, folder: str | PathLike[str]) -> nn.Module:
         model.set_submodule(name, like(_lowered(recipe, place / LAYERS), old, name, model))
     try:
         load_weights(model, str(place / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
         found = f"does not fit the model or cannot be read ({first_line(error)})"
         raise InputError(str(place / WEIGHTS), found) from None
     return model
@@ -77,14 +79,13 @@ def _described(layer: NormActLayer) -> dict[str, Any]:
 
 
 def _layers_of(file: Path) -> dict[str, dict[str, Any]]:
+    content = read_given(file, largest=LARGEST_RECORD)
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parse_json(content, str(file))
         found = data["layers"] if data["format"] == FORMAT else None
-    except OSError as error:
-        raise InputError(str(file), f"cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         found = None
-    if not isinstance(found, dict) or not all(isinstance(recipe, dict) for recipe in found.values()):
+    if not isinstance(found, dict) or "" in found or not all(isinstance(recipe, dict) for recipe in found.values()):
         raise InputError(str(file), "is not what evonas.save_model writes")
     return found
 
@@ -94,5 +95,5 @@ def _lowered(recipe: dict[str, Any], file: Path) -> NormActLayer:
         genome = Genome.from_text(recipe["layer"])
         settings = {name: recipe[name] for name in ("layout", "groups", "eps", "momentum", "act")}
         return lower(genome, recipe["features"], **settings)
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(str(file), f"holds a layer that cannot be made ({first_line(error)})") from None

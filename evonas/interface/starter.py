@@ -12,6 +12,7 @@ import numpy as np
 from evonas.config import DataConfig
 from evonas.errors import InputError
 from evonas.files import write_named
+from evonas.tasks.arrays import names_of
 from evonas.tasks.data import load_arrays
 
 QUICK_SIZE = 16  # pixels; a search on larger images takes several times as long
@@ -140,8 +141,7 @@ def look_into(path: Path) -> DataFacts:
     counts = np.bincount(labels)
     if np.count_nonzero(counts) < 2:
         raise InputError(f"data.path: {path}", "y_train has less than two classes", accepted="two classes or more")
-    with np.load(path, allow_pickle=False) as file:
-        has_test = "x_test" in file and "y_test" in file
+    has_test = {"x_test", "y_test"} <= names_of(str(path), f"data.path: {path}")
     test = len(load_arrays(data, test=True)[1]) if has_test else 0
     largest = float(counts.max() / counts.sum())
     count, height, width, channels = images.shape

@@ -5,7 +5,7 @@ from math import isfinite
 from typing import Any
 
 from evonas.config import SearchConfig
-from evonas.errors import InputError
+from evonas.errors import InputError, first_line
 from evonas.graph.genome import Genome
 from evonas.graph.primitive import INDEX_SETS, INITIAL_NODES, PRIMITIVES
 from evonas.graph.space import SearchSpace
@@ -110,9 +110,12 @@ def _window(archive: Archive, settings: SearchConfig, count: int) -> dict[str, A
     known = archive.baselines()
     trained = (known[name] for name in settings.baselines if name in known and not known[name].rejection)
     search = make_search(settings, next(trained, None))
-    for asked, evaluation in archive.in_order():
-        search.ask(asked)
-        search.tell(asked.index if isinstance(asked, Candidate) else asked, evaluation)
+    try:
+        for asked, evaluation in archive.in_order():
+            search.ask(asked)
+            search.tell(asked.index if isinstance(asked, Candidate) else asked, evaluation)
+    except RuntimeError as error:  # the search would not have asked for it
+        raise InputError("the archive of the run", f"is not that of a search ({first_line(error)})") from None
     found = sorted(search.population, key=lambda member: (-member.steps, -member.mean, member.index))
     return {"size": len(found), "layers": [_member(member) for member in found[:count]]}
 

@@ -6,6 +6,7 @@ Functions are copied as they are written, from evonas and from users' modules, a
 
 import importlib.metadata
 import keyword
+import math
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from evonas.errors import InputError
+from evonas.errors import InputError, shown
 from evonas.files import write_named
 from evonas.graph.catalogue import genome_of
 from evonas.graph.genome import Genome
@@ -116,8 +117,11 @@ def source_of(
         InputError: no such layer, ``groups`` below 1, a layout that ``lower`` refuses, or a function of a user's
             primitive that needs more than torch.
     """
-    if groups < 1:
+    if int(groups) < 1:
         raise InputError("groups", str(groups), accepted="1 or more")
+    for setting, value in (("eps", eps), ("momentum", momentum)):
+        if not math.isfinite(value):
+            raise InputError(setting, str(value), accepted="a finite number")
     genome = genome_of(genome)
     layout = layout_of(genome, layout)
     plan, bare = plan_of(genome, layout), affine_alone(layout)
@@ -131,7 +135,7 @@ def source_of(
                 f"class {class_name}(nn.Module):",
                 *_indented(1, _class_docstring(plan, layout)),
                 "",
-                *_indented(1, _init(plan, groups, eps, momentum)),
+                *_indented(1, _init(plan, int(groups), float(eps), float(momentum))),
                 "",
                 *_indented(1, _reset(plan)),
                 "",
@@ -173,6 +177,7 @@ def _class_name(name: str, genome: Genome, others: set[str]) -> str:
 
 def _file_docstring(genome: Genome, class_name: str, name: str, layout: str, provenance: str) -> str:
     used = dict.fromkeys(node.axes for node in genome.active().nodes if node.axes)
+    name, provenance = shown(name), shown(provenance)  # the file is UTF-8, without characters that nobody sees
     title = f"{class_name}, a normalization-activation layer written by evonas {_version()}"
     blocks = [
         _wrap(f"{title}; it was named {name!r}." if name else f"{title}."),

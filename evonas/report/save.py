@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evonas.files import write_text, write_whole
 from evonas.report.board import Board, HParam
-from evonas.report.table import Table
+from evonas.report.table import Table, markdown_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,8 +64,8 @@ class Report:
         """The tables, the notes, the details and what failed."""
         every = (*self.tables, *self.notes, *self.details)
         parts = [part if isinstance(part, str) else part.markdown() for part in every]
-        failed = "\n".join(f"- failed: {line}" for line in self.failures)
-        return "\n\n".join(filter(None, [f"# {self.title}", *parts, failed])) + "\n"
+        failed = "\n".join(f"- failed: {markdown_text(line)}" for line in self.failures)
+        return "\n\n".join(filter(None, [f"# {markdown_text(self.title)}", *parts, failed])) + "\n"
 
     def json(self) -> str:
         """The data as text."""

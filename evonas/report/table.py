@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self, TypeAlias, TypeVar
 
+from evonas.errors import shown
 from evonas.report.statistics import Interval, Summary, summary
 
 Datum: TypeAlias = str | bool | int | float | Summary | Interval | None
@@ -113,11 +114,13 @@ class Table:
         """The title, the table and what its columns mean, without a last line's end; nothing where there is no row."""
         if not self.rows:
             return ""
-        ticks = ["`" if name in self.code else "" for name in self.columns]
-        rows = [[f"{tick}{cell}{tick}" for tick, cell in zip(ticks, row, strict=True)] for row in self.cells()]
-        lines = [_line(self.columns), "|" + "---|" * len(self.columns), *map(_line, rows)]
-        below = [f"- `{name}`: {meaning}" for name, meaning in self.explained().items()]
-        return "\n".join([*([self.title, ""] if self.title else []), *lines, *([""] if below else []), *below])
+        marks = [_code if name in self.code else markdown_text for name in self.columns]
+        rows = [[mark(cell) for mark, cell in zip(marks, row, strict=True)] for row in self.cells()]
+        names = [markdown_text(name) for name in self.columns]
+        lines = [_line(names), "|" + "---|" * len(self.columns), *map(_line, rows)]
+        below = [f"- {_code(name)}: {meaning}" for name, meaning in self.explained().items()]
+        title = markdown_text(self.title)
+        return "\n".join([*([title, ""] if title else []), *lines, *([""] if below else []), *below])
 
     def csv(self) -> str:
         """The table with all digits; a mean and its deviation, or bounds, have columns of their own."""
@@ -150,6 +153,18 @@ def written(datum: Datum, form: str = "") -> str:
         case int() if not form:
             return str(datum)
     return (form or FORM).format(datum).replace("%", " %")
+
+
+def markdown_text(text: str) -> str:
+    """A text for people in a line of Markdown: nothing in it becomes a tag, a link or a picture."""
+    line = shown(" ".join(text.splitlines()))
+    return line.replace("<", "&lt;").replace("](", "]\\(").replace("][", "]\\[").replace("`", "\\`")
+
+
+def _code(text: str) -> str:
+    """A text as code; one with backticks stands between two of them."""
+    line = shown(" ".join(text.splitlines()))
+    return f"`` {line.replace('``', '` `')} ``" if "`" in line else f"`{line}`"
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

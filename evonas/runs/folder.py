@@ -1,6 +1,7 @@
 """The folder of a run: ``config.toml``, ``environment.json``, ``log.txt``, ``archive.sqlite``, ``tb/``, ``best/``."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from evonas import config
 from evonas.errors import InputError
 from evonas.files import write_text, write_whole
+from evonas.reading import require_plain
 from evonas.runs.environment import environment
 from evonas.runs.lock import held, is_held
 from evonas.runs.log import log_settings, logged
@@ -61,7 +63,7 @@ class RunFolder:
     @property
     def exists(self) -> bool:
         """Whether a run was started here."""
-        return self.archive_file.is_file() and self.config_file.is_file()
+        return os.path.isfile(self.archive_file) and os.path.isfile(self.config_file)  # false for what is no path
 
     def require(self) -> "RunFolder":
         """The folder itself if it holds a run.
@@ -70,7 +72,7 @@ class RunFolder:
             InputError: it does not.
         """
         if not self.exists:
-            found = "holds no run" if self.path.is_dir() else "no such folder"
+            found = "holds no run" if os.path.isdir(self.path) else "no such folder"
             remedy = "start one with: evonas search FILE.toml --run " + str(self.path)
             raise InputError(str(self.path), found, accepted="a folder made by evonas search", remedy=remedy)
         return self
@@ -81,6 +83,9 @@ class RunFolder:
         Raises:
             InputError: there is a run, or something else, already.
         """
+        require_plain(str(self.path), "run")
+        if not self.path.name:
+            raise InputError(str(self.path), "has no name of its own", accepted="the folder by its name: ../mine")
         if self.exists:
             remedy = "add --resume to go on with it, or choose another --run folder"
             raise InputError(str(self.path), "a run already exists here", remedy=remedy)
@@ -189,6 +194,6 @@ def _but_command(recorded: str) -> dict[str, str]:
     """An environment without the command that was typed; nothing where it cannot be read."""
     try:
         found = dict(json.loads(recorded))
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return {}
     return {key: value for key, value in found.items() if key != "command"}

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from evonas.errors import first_line
+from evonas.errors import first_line, shown
 
 LOG = "log.txt"
 FORM, TIME = "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"
@@ -28,11 +28,19 @@ LOGGER = logging.getLogger("evonas")
 LOGGER.addHandler(logging.NullHandler())  # nothing is printed unless the program that imports evonas sets up logging
 
 
+class _Shown(logging.Formatter):
+    """Writes characters that are not seen as their escapes: a log is looked at on a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See ``logging.Formatter``."""
+        return shown(super().format(record))
+
+
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
     """Append to the log of a folder what happens in here, from the command to how it ended."""
     handler = logging.FileHandler(folder / LOG, encoding="utf-8")
-    handler.setFormatter(logging.Formatter(FORM, TIME))
+    handler.setFormatter(_Shown(FORM, TIME))
     level, show = LOGGER.level, warnings.showwarning
 
     def show_and_log(

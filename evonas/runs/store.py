@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from evonas.errors import InputError
+from evonas.errors import InputError, first_line
 from evonas.runs.database import WAIT, close_as_one_file, open_to_read, tables_of, transaction, write_ahead
 from evonas.runs.log import LOGGER
 
@@ -89,7 +89,7 @@ class Store:
             raise _unusable(path, str(error)) from None
         try:
             _prepare(connection, path)
-        except (sqlite3.Error, UnicodeError) as error:
+        except (sqlite3.Error, UnicodeError, TypeError) as error:
             connection.close()
             raise _unusable(path, str(error)) from None
         except InputError:
@@ -100,7 +100,7 @@ class Store:
     def find(self, key: Key) -> Outcome | None:
         """What is recorded under a key."""
         rows = self._use("SELECT value, failure, seconds FROM results WHERE id = ?", (key.identity,))
-        return _outcome(*rows[0]) if rows else None
+        return self._outcome(*rows[0]) if rows else None
 
     def find_with_other_sources(self, key: Key) -> tuple[Outcome, dict[str, str]] | None:
         """The newest value of the same settings that was made from something else, and from what."""
@@ -109,12 +109,12 @@ class Store:
             "ORDER BY rowid DESC LIMIT 1",
             (_digest(key.spec), key.identity),
         )
-        return (_outcome(*rows[0][:3]), json.loads(rows[0][3])) if rows else None
+        return (self._outcome(*rows[0][:3]), self._parsed(rows[0][3])) if rows else None
 
     def family(self, name: str) -> list[tuple[str, Outcome]]:
         """Every result of a family with its settings, in the order of recording."""
         rows = self._use("SELECT spec, value, failure, seconds FROM results WHERE family = ? ORDER BY rowid", (name,))
-        return [(spec, _outcome(*row)) for spec, *row in rows]
+        return [(spec, self._outcome(*row)) for spec, *row in rows]
 
     def record(self, key: Key, outcome: Outcome) -> None:
         """Write an outcome in one transaction; an earlier one of the same key is replaced."""
@@ -145,10 +145,28 @@ class Store:
     ) -> None:
         self.close()
 
+    def _outcome(self, value: str | None, failure: str, seconds: float) -> Outcome:
+        found = self._parsed(value) if value else None
+        try:
+            return Outcome(found, failure, seconds)
+        except ValueError as error:
+            raise _damaged(self.path, error) from None
+
+    def _parsed(self, text: str) -> dict[str, Any]:
+        """A JSON object of a row.
+
+        Raises:
+            InputError: it is none: the file is damaged, or not of evonas.
+        """
+        try:
+            return dict(json.loads(text))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _damaged(self.path, error) from None
+
     def _use(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:
             return self._db.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:
             raise _unusable(self.path, str(error)) from None
 
 
@@ -196,8 +214,8 @@ def _unusable(path: Path, why: str) -> InputError:
     return InputError(str(path), f"cannot be used for results ({why})", remedy=remedy)
 
 
-def _outcome(value: str | None, failure: str, seconds: float) -> Outcome:
-    return Outcome(json.loads(value) if value else None, failure, seconds)
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(str(path), f"holds a damaged result ({first_line(error)})", remedy="choose a new file or folder")
 
 
 def _json(sources: Mapping[str, str]) -> str:

@@ -1,14 +1,16 @@
 """Evaluations that several runs share: a store in which layers of one function are found together."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
+from evonas.runs.log import LOGGER
 from evonas.runs.store import Key, Outcome, Store
-from evonas.search.outcome import Evaluation, Rejection
+from evonas.search.outcome import Evaluation
 
 
 class EvaluationCache:
@@ -31,7 +33,13 @@ class EvaluationCache:
 
     def find(self, context: str, genome: Genome, fingerprint: str) -> list[Evaluation]:
         """What is known of layers of one function, with the layer's own key; its own and the longest come first."""
-        found = [_loaded(outcome) for _, outcome in self._store.family(f"{context}/{fingerprint}")]
+        try:
+            rows = self._store.family(f"{context}/{fingerprint}")
+        except InputError as error:
+            LOGGER.warning("the cache is damaged, and layers are trained as if it did not know them: %s", error)
+            return []
+        known = (_loaded(outcome) for _, outcome in rows)
+        found = [each for each in known if each is not None]
         found.sort(key=lambda known: (known[0].key != genome.key, -known[0].steps, known[1]))
         return [replace(evaluation, key=genome.key) for evaluation, _ in found]
 
@@ -46,11 +54,21 @@ class EvaluationCache:
         self._store.close()
 
 
-def _loaded(outcome: Outcome) -> tuple[Evaluation, bool]:
-    assert outcome.value is not None
-    data: dict[str, Any] = dict(outcome.value["evaluation"])
-    for name in ("traces", "rungs"):
-        data[name] = {task: tuple((step, value) for step, value in points) for task, points in data[name].items()}
-    rejection = data.pop("rejection")
-    evaluation = Evaluation(**data, rejection=Rejection(**rejection) if rejection else None)
-    return evaluation, bool(outcome.value["stopped"])
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a row of a cache holds."""
+
+    evaluation: Evaluation
+    stopped: bool
+
+
+_KEPT = TypeAdapter(_Kept)
+
+
+def _loaded(outcome: Outcome) -> tuple[Evaluation, bool] | None:
+    """A kept evaluation; None if the row is damaged: then the layer is trained, as if nothing were known of it."""
+    try:
+        kept = _KEPT.validate_python(outcome.value)
+    except (ValidationError, RecursionError):
+        return None
+    return kept.evaluation, kept.stopped

@@ -1,5 +1,6 @@
 """A layer as people name it: a catalogue name, a formula, RUN#rank, a file; and its export as a module."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE, KNOWN, is_expression, known_layout, parse_layer
 from evonas.graph.genome import Genome
 from evonas.layer.export import export
+from evonas.limits import LARGEST_LAYER
+from evonas.reading import decoded, read_given, require_plain, whole_number
 from evonas.runs.folder import RunFolder
 from evonas.search.ranking import Entry, ranking, undominated
 from evonas.search.reranked import reranked
@@ -45,6 +48,7 @@ def find_layer(text: str) -> NamedLayer:
     Raises:
         InputError: it is none of these.
     """
+    require_plain(text, "LAYER")
     if text in CATALOGUE:
         known = KNOWN[text]
         return _alone(CATALOGUE[text], text, f"catalogue layer {text}; {known.source}", known.evidence)
@@ -66,7 +70,8 @@ def find_layers(text: str) -> list[NamedLayer]:
     Raises:
         InputError: it is neither, or the run has no scored layer yet.
     """
-    if text in CATALOGUE or is_expression(text) or not Path(text).is_dir():
+    require_plain(text, "LAYER")
+    if text in CATALOGUE or is_expression(text) or not os.path.isdir(text):
         return [find_layer(text)]
     run = RunFolder(Path(text)).require()
     entries = ranking(run)
@@ -80,12 +85,12 @@ def _ranked(text: str) -> NamedLayer:
     run = RunFolder(Path(folder)).require()
     if rank.startswith("rerank"):
         return _reranked(text, run, rank.removeprefix("rerank"))
-    entries = ranking(run)
-    if not rank.isdecimal() or not 1 <= int(rank) <= len(entries):
+    entries, number = ranking(run), whole_number(rank)
+    if number is None or not 1 <= number <= len(entries):
         accepted = f"a rank from 1 to {len(entries)}" if entries else "nothing yet: no layer of the run has scores"
         accepted += " or of the reranking, rerank1" if run.rerank_file.exists() else ""
         raise InputError(f"LAYER {text!r}", f"rank {rank!r}", accepted=accepted)
-    return named_entry(run, entries[int(rank) - 1])
+    return named_entry(run, entries[number - 1])
 
 
 def _reranked(text: str, run: RunFolder, rank: str) -> NamedLayer:
@@ -93,10 +98,11 @@ def _reranked(text: str, run: RunFolder, rank: str) -> NamedLayer:
     layers = {layer.rank: layer for layer in reranked(run)}
     if not layers:
         raise InputError(f"LAYER {text!r}", "the run has not been reranked", remedy=f"evonas rerank {run.path}")
-    if not rank.isdecimal() or int(rank) not in layers:
+    number = whole_number(rank)
+    if number is None or number not in layers:
         accepted = f"rerank1 to rerank{max(layers)}"
         raise InputError(f"LAYER {text!r}", f"rank {'rerank' + rank!r}", accepted=accepted)
-    found = layers[int(rank)]
+    found = layers[number]
     scores = ", ".join(f"{task} {value:.4f}" for task, value in found.objectives.items())
     provenance = (
         f"run {run.path.name}, {rank} of the reranking, {found.entry.name} of the search, candidate "
@@ -138,11 +144,9 @@ def named_entry(run: RunFolder, entry: Entry) -> NamedLayer:
 
 
 def _read_json(path: Path) -> Genome:
+    content = read_given(path, accepted="a genome's .json file", largest=LARGEST_LAYER)
+    text = decoded(content, str(path))
     try:
-        return Genome.from_json(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(str(path), "no such file", accepted="a genome's .json file") from None
-    except UnicodeDecodeError:
-        raise InputError(str(path), "is not text", accepted="a genome's .json file") from None
+        return Genome.from_json(text)
     except InputError as error:
         raise error.at(str(path)) from None

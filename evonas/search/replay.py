@@ -49,7 +49,7 @@ def other_environment(old: RunFolder) -> list[str]:
     """In which versions and hardware a run was made, as far as these are others here; numbers may differ by them."""
     try:
         recorded = dict(json.loads((old.path / "environment.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return []
     here = environment()
     return [

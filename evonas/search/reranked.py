@@ -1,11 +1,12 @@
 """The order of a run's latest reranking, as ``evonas rerank`` left it in the folder."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from evonas.errors import InputError
+from evonas.limits import LARGEST_RECORD
+from evonas.reading import parse_json, read_given
 from evonas.runs.folder import RunFolder
 from evonas.search.ranking import Entry, ranking
 
@@ -40,11 +41,11 @@ def reranked(run: RunFolder) -> list[Reranked]:
         return []
     entries = {entry.candidate: entry for entry in ranking(run)}
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parse_json(read_given(file, largest=LARGEST_RECORD), str(file))
         found = [
             _of(layer, entries, tuple(data["seeds"])) for layer in data["layers"] if layer["candidate"] is not None
         ]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         found_there, remedy = "is not what evonas rerank writes", f"write it again: evonas rerank {run.path}"
         raise InputError(str(file), found_there, remedy=remedy) from None
     return sorted(found, key=lambda layer: layer.rank)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from evonas import config
 from evonas.config import SearchConfig, section
+from evonas.config.trust import require_trust
 from evonas.errors import InputError
 from evonas.extensions import load_extensions
 from evonas.graph.genome import Genome
@@ -35,6 +36,7 @@ class Request:
         start_from: layers or runs whose layers are the first candidates.
         resume: whether a run goes on.
         force: whether a run goes on with other data, code or versions than it was begun with.
+        trust: whether the tasks and extensions of users that the file names may be imported.
         replay: a run that is to be done again from its record, proposals from outside included.
         prefix: what the names of arguments begin with, in errors.
     """
@@ -46,6 +48,7 @@ class Request:
     start_from: tuple[str, ...] = ()
     resume: bool = False
     force: bool = False
+    trust: bool = False
     replay: str | Path | None = None
     prefix: str = ""
 
@@ -119,7 +122,8 @@ def _replayed(request: Request, old: RunFolder) -> Prepared:
 
 
 def _settings(request: Request, source: str | Path) -> SearchConfig:
-    settings = load_with_extensions(Path(source), request.changes)
+    argument = request.named("trust") if request.prefix else "trust=True"
+    settings = load_with_extensions(Path(source), request.changes, trusted=request.trust, argument=argument)
     if request.budget is not None:
         budget = budget_from_text(request.budget, request.named("budget"))
         settings = settings.model_copy(update={"budget": budget})
@@ -147,13 +151,22 @@ def _starting_from(request: Request, settings: SearchConfig) -> SearchConfig:
     return settings.model_copy(update={"evolution": evolution})
 
 
-def load_with_extensions(path: Path, changes: Sequence[str] = ()) -> SearchConfig:
+def load_with_extensions(
+    path: Path, changes: Sequence[str] = (), *, trusted: bool = False, argument: str = "--trust"
+) -> SearchConfig:
     """A search from its file, with its extensions loaded.
 
+    Args:
+        path: the file.
+        changes: settings that are changed, as ``a.b=c``.
+        trusted: whether code of users that the file names may be imported.
+        argument: what says so, in errors.
+
     Raises:
-        InputError: as ``config.load_search`` and ``load_extensions``.
+        InputError: as ``config.load_search``, ``require_trust`` and ``load_extensions``.
     """
     settings = config.load_search(path, changes)
+    require_trust(settings, str(path), trusted=trusted, argument=argument)
     try:
         load_extensions(settings.extensions)
     except InputError as error:

@@ -5,7 +5,8 @@ A search sees training images only: part of them trains, part validates. Test im
 """
 
 import gzip
-import zipfile
+import io
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +22,9 @@ from torch.nn import functional
 from evonas.config import DataConfig
 from evonas.errors import InputError
 from evonas.extras import import_package
+from evonas.limits import MOST_CLASSES, memory
+from evonas.reading import read_regular, read_up_to
+from evonas.tasks.arrays import read_arrays
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 SPLIT_SEED = 0  # the split is part of the data, not of a run: all runs share it
@@ -156,6 +160,8 @@ def _require_labelled_images(where: str, images: NDArray[Any], labels: NDArray[A
     if labels.dtype.kind not in "iu" or (labels.size and labels.min() < 0):
         least = f" from {labels.min()}" if labels.dtype.kind in "iu" else ""
         raise InputError(where, f"{labels.dtype} labels{least}", accepted="whole numbers from 0")
+    if labels.size and labels.max() >= MOST_CLASSES:
+        raise InputError(where, f"a label {labels.max()}", accepted=f"labels below {MOST_CLASSES}")
 
 
 def image_batches(
@@ -210,27 +216,10 @@ def _npz(path: str, test: bool) -> tuple[Images, NDArray[Any]]:
         raise InputError(
             "data.path", "is empty", accepted="the path of an .npz file with x_train, y_train, x_test, y_test"
         )
-    where, plain = f"data.path: {path}", "is not an .npz file of plain arrays"
-    try:
-        with open(path, "rb") as stream:
-            if not zipfile.is_zipfile(stream):
-                raise InputError(where, plain)
-            stream.seek(0)
-            with np.load(stream, allow_pickle=False) as file:
-                missing = [key for key in keys if key not in file]
-                if missing:
-                    raise InputError(where, f"has no array {missing[0]!r}", accepted=", ".join(keys))
-                images, labels = (np.asarray(file[key]) for key in keys)
-    except FileNotFoundError:
-        raise InputError(
-            "data.path",
-            f"no such file: {path}",
-            remedy="give the path of the .npz file, e.g. by --set data.path=FILE.npz",
-        ) from None
-    except InputError:
-        raise
-    except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(where, f"{plain} ({error})") from None
+    if not os.path.exists(path):
+        remedy = "give the path of the .npz file, e.g. by --set data.path=FILE.npz"
+        raise InputError("data.path", f"no such file: {path}", remedy=remedy)
+    images, labels = read_arrays(path, f"data.path: {path}", keys)
     return images, labels
 
 
@@ -253,12 +242,15 @@ def _fashion_mnist(path: str, test: bool) -> tuple[Images, NDArray[Any]]:
 def _read_idx(path: Path) -> NDArray[np.uint8]:
     wrong = InputError(f"data.path: {path}", "is not an IDX file of bytes")
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        raw = read_regular(path)
+        if path.suffix == ".gz":
+            with gzip.open(io.BytesIO(raw)) as packed:
+                raw = read_up_to(packed.read, memory())
         if raw[:3] != b"\x00\x00\x08":
             raise wrong
         shape = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3])]
         return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy()
-    except (ValueError, IndexError, OSError, EOFError, zlib.error):  # cut short, or not what its name says
+    except (ValueError, IndexError, OSError, EOFError, MemoryError, zlib.error):  # cut short, or not what its name says
         raise wrong from None
 
 

@@ -117,8 +117,8 @@ def test_evaluations_and_studies_are_finished_once_they_are_reported(tmp_path: P
     [
         ("archive.sqlite", b"no database", "not an archive"),
         ("archive.sqlite", b"", "not an archive"),
-        ("config.toml", b"= 3", "cannot be read (TOMLDecodeError"),
-        ("config.toml", b"\xff", "cannot be read (UnicodeDecodeError"),
+        ("config.toml", b"= 3", "config.toml: is not TOML (Invalid statement"),
+        ("config.toml", b"\xff", "config.toml: is not TOML: it is not UTF-8"),
         ("config.toml", None, "config.toml"),
         ("archive.sqlite", None, "records are not here"),
     ],
@@ -147,7 +147,7 @@ def test_a_broken_report_says_so(report: str, tmp_path: Path) -> None:
     results(tmp_path / "run")
     (tmp_path / "run" / "results.json").write_text(report)
     (run,) = find_runs(tmp_path)
-    assert "cannot be read" in run.problem
+    assert ("results.json: is not JSON" if report == "{" else "cannot be read") in run.problem
     assert (run.kind, run.state, run.evaluations) == ("evaluation", "finished", 3)
 
 

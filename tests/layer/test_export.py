@@ -313,3 +313,35 @@ def test_less_than_one_group_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"groups: 0; accepted: 1 or more"):
         export(CATALOGUE["evonorm-s0"], tmp_path / "layer.py", groups=0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "text", ["a\0b", "\ud800", "\x1b]0;t\x07", '"""\n\nimport os\n"""', "\\", "\u202e", "'''", "a\nb"]
+)
+def test_names_and_origins_of_strangers_are_letters_of_the_docstring(text: str, tmp_path: Path) -> None:
+    genome = CATALOGUE["evonorm-s0"]
+    path = export(genome, tmp_path / "layer.py", name=text, provenance=text)
+    source = path.read_text(encoding="utf-8")
+    assert all(character.isprintable() or character == "\n" for character in source)
+    (first, *body) = ast.parse(source).body
+    assert isinstance(first, ast.Expr)
+    assert all(isinstance(part, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef) for part in body[:-1])
+    plain = ast.parse(source_of(genome, name="a", provenance="b")).body
+    made, expected = (
+        next(part for part in reversed(parts) if isinstance(part, ast.ClassDef)) for parts in (body, plain)
+    )
+    made.name = expected.name
+    assert ast.dump(made) == ast.dump(expected)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("eps", float("inf")), ("momentum", float("nan")), ("groups", 0)])
+def test_settings_that_are_no_numbers_of_a_module_are_refused(setting: str, value: float) -> None:
+    with pytest.raises(InputError, match=setting):
+        source_of("evonorm-s0", **{setting: value})
+
+
+def test_a_path_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    for name in ("a" * 300, "a\0b"):
+        with pytest.raises(InputError, match="cannot be written"):
+            export("evonorm-s0", tmp_path / f"{name}.py")
+    assert list(tmp_path.iterdir()) == []

@@ -125,3 +125,27 @@ def test_several_processes_may_open_a_new_file_and_write_at_once(path: Path) -> 
     with Store.open(path) as store:
         assert len(store.family("shared")) == 3 * 40
         assert store.find(Key("one")) == Outcome({"i": 39})
+
+
+@pytest.mark.parametrize("value", ["{", "[1]", "3", "9" * 5000, "[" * 100_000, '{"a": '])
+def test_a_damaged_result_is_one_line(value: str, path: Path) -> None:
+    with Store.open(path) as store:
+        store.record(Key("1", {"data": "a"}, "family"), DONE)
+    with sqlite3.connect(path) as other:
+        other.execute("UPDATE results SET value = ?", (value,))
+    with Store.open(path) as store:
+        for read in (
+            lambda: store.find(Key("1", {"data": "a"}, "family")),
+            lambda: store.find_with_other_sources(Key("1", {"data": "b"})),
+            lambda: store.family("family"),
+        ):
+            with pytest.raises(InputError, match=r"results.sqlite: holds a damaged result \(.*\); choose a new file"):
+                read()
+
+
+def test_a_file_whose_format_is_missing_is_one_line(path: Path) -> None:
+    Store.open(path).close()
+    with sqlite3.connect(path) as other:
+        other.execute("DELETE FROM format")
+    with pytest.raises(InputError, match="cannot be used for results"):
+        Store.open(path)

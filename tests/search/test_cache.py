@@ -1,5 +1,6 @@
 """The cache against what was put into it; that several processes may share one is tested of its store."""
 
+import sqlite3
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -73,3 +74,29 @@ def test_a_file_that_is_something_else_is_refused_by_the_name_of_its_key(tmp_pat
     for file in (archive, tmp_path, tmp_path / "nowhere" / "cache.db"):
         with pytest.raises(InputError, match=r"^execution\.cache: .*cannot be used for results"):
             EvaluationCache(file)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{}",
+        '{"evaluation": null, "stopped": false}',
+        '{"evaluation": {"key": 3}, "stopped": false}',
+        '{"evaluation": {"key": "a", "objectives": {"t": "much"}}, "stopped": false}',
+        '{"evaluation": {"key": "a", "objectives": {"t": 1e999}}, "stopped": false}',
+        '{"evaluation": {"key": "a", "objectives": {}}, "stopped": false}',
+        '{"evaluation": {"key": "a", "objectives": {"t": 0.5}, "rungs": {"t": [[1]]}}, "stopped": false}',
+        '{"evaluation": {"key": "a", "objectives": {"t": 0.5}, "rejection": {"stage": 1}}, "stopped": false}',
+        "{",
+        "[]",
+    ],
+)
+def test_a_damaged_row_is_as_if_it_were_not_there(value: str, path: Path) -> None:
+    cache = EvaluationCache(path)
+    cache.store("c", "print", WHOLE, stopped=False)
+    with sqlite3.connect(path) as other:
+        other.execute("UPDATE results SET value = ?", (value,))
+    assert cache.find("c", S0, "print") == []
+    cache.store("c", "print", WHOLE, stopped=False)  # it is trained, and kept again
+    assert cache.find("c", S0, "print") == [WHOLE]
+    cache.close()

@@ -13,6 +13,7 @@ from evonas.report.pictures.images import draw_images as draw_images
 from evonas.report.pictures.intervals import IntervalRow as IntervalRow
 from evonas.report.pictures.intervals import draw_intervals as draw_intervals
 from evonas.report.pictures.layer import draw_genome as draw_genome
+from evonas.report.pictures.layer import is_drawable as is_drawable
 from evonas.report.pictures.panels import Points as Points
 from evonas.report.pictures.panels import draw_panels as draw_panels
 from evonas.report.pictures.panels import panels_of as panels_of

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
 from evonas.graph.placement import Position
-from evonas.report.pictures.figure import FAINT, INK, directed, new_figure
+from evonas.report.pictures.figure import FAINT, INK, directed, new_figure, plain
 
 DOT, FRONT, BASELINE, RUG = "#b4bdc8", "#c13b2e", "#2f6db3", "#d98a82"
 PANEL = 2.9  # inches, the side of one pair of objectives
@@ -141,7 +141,7 @@ def _columns(figure: Figure) -> int:
 def _draw_names(figure: Figure, names: Sequence[str]) -> None:
     """Which baseline has which mark, below the panels."""
     axes = figure.axes[0]
-    handles = [axes.scatter([], [], label=name, **_mark(number)) for number, name in enumerate(names)]
+    handles = [axes.scatter([], [], label=plain(name), **_mark(number)) for number, name in enumerate(names)]
     if handles:
         place: dict[str, Any] = {
             "loc": "lower left",

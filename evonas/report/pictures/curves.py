@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from evonas.report.pictures.charts import styled
-from evonas.report.pictures.figure import INK, directed, new_figure
+from evonas.report.pictures.figure import INK, directed, new_figure, plain
 
 COLOURS = ("#c13b2e", "#2f6db3", "#0f8577", "#7a4cb0", "#c98a1b", "#5b6770", "#b4519b", "#3b8ec2", "#8a8f3c")
 
@@ -53,12 +53,12 @@ def draw_curves(
         axes = panels[number if apart else 0]
         several = len(lines[name]) > 1
         if apart:
-            axes.set_title(textwrap.fill(name, 44), loc="left", fontsize=9, color=colour)
+            axes.set_title(plain(textwrap.fill(name, 44)), loc="left", fontsize=9, color=colour)
             for other in means.keys() - {name}:
                 axes.plot(*means[other], drawstyle="steps-post", color="#d3d9e0", linewidth=1.2, zorder=1)
         for place, line in enumerate(lines[name]):
             width, alpha = (0.8, 0.35) if several else (1.4, 1.0)
-            label = name if place == 0 else None
+            label = plain(name) if place == 0 else None
             axes.plot(*line, drawstyle="steps-post", color=colour, linewidth=width, alpha=alpha, label=label)
         if name in means:
             axes.plot(*means[name], drawstyle="steps-post", color=colour, linewidth=2.6)
@@ -96,7 +96,7 @@ def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         panels.append(axes)
-    figure.text(0.15 / width, 1 - 0.12 / height, title, fontsize=11, color=INK, va="top")
+    figure.text(0.15 / width, 1 - 0.12 / height, plain(title), fontsize=11, color=INK, va="top")
     return figure, panels
 
 
@@ -104,7 +104,7 @@ def _draw_level(axes: Axes, name: str, value: float, *, named: bool) -> None:
     axes.axhline(value, linewidth=0.9, linestyle=(0, (4, 3)), color=INK, alpha=0.6)
     if named:
         place: dict[str, Any] = {"xy": (1, value), "xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-        axes.annotate(name, xycoords=axes.get_yaxis_transform(), fontsize=8.5, color=INK, **place)
+        axes.annotate(plain(name), xycoords=axes.get_yaxis_transform(), fontsize=8.5, color=INK, **place)
 
 
 def _until(end: float, points: BestSoFar) -> Line:

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from evonas.errors import shown
 from evonas.files import write_whole
 
 DPI = 120
@@ -20,6 +21,11 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def plain(text: str) -> str:
+    """A name that others chose, as it is written in a picture: a dollar sign in it begins no formula."""
+    return shown(text).replace("$", r"\$")
 
 
 def canvas_of(figure: Figure) -> FigureCanvasAgg:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from evonas.report.pictures.charts import styled
 from evonas.report.pictures.curves import COLOURS
-from evonas.report.pictures.figure import FAINT, INK, new_figure
+from evonas.report.pictures.figure import FAINT, INK, new_figure, plain
 from evonas.report.pictures.panels import MARKERS
 
 WIDTH, HEIGHT, LEFT, RIGHT, GAP = 2.9, 2.6, 0.8, 0.25, 0.3  # inches
@@ -70,7 +70,9 @@ def draw_gains(
     _write(figure, (width, height), title, note)
     for number, name in enumerate(networks):
         place_x = (LEFT + 1.9 * number) / width
-        figure.text(place_x, 1 - (top - 0.28) / height, f"\u25cf {name}", color=colours[name], fontsize=10, va="center")
+        figure.text(
+            place_x, 1 - (top - 0.28) / height, f"\u25cf {plain(name)}", color=colours[name], fontsize=10, va="center"
+        )
     return figure
 
 
@@ -104,5 +106,5 @@ def _draw_panel(
 def _write(figure: Figure, size: tuple[float, float], title: str, note: str) -> None:
     width, height = size
     below = 0.42 + 0.2 * title.count("\n")
-    figure.text(0.2 / width, 1 - 0.12 / height, title, fontsize=11, color=INK, va="top")
-    figure.text(0.2 / width, 1 - below / height, note, fontsize=8.5, color=FAINT, va="top")
+    figure.text(0.2 / width, 1 - 0.12 / height, plain(title), fontsize=11, color=INK, va="top")
+    figure.text(0.2 / width, 1 - below / height, plain(note), fontsize=8.5, color=FAINT, va="top")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from evonas.report.pictures.charts import BASELINE
-from evonas.report.pictures.figure import FAINT, INK, new_figure
+from evonas.report.pictures.figure import FAINT, INK, new_figure, plain
 from evonas.report.pictures.intervals import LETTER, shortened
 
 WIDTH, HEIGHT = 0.98, 0.44  # inches, of a cell
@@ -85,8 +85,8 @@ def _draw_cells(
         _draw(axes, rows.index(row), columns.index(column), cell, Normalize(-largest, largest))
     axes.set_xlim(0, len(columns))
     axes.set_ylim(len(rows), 0)
-    axes.set_yticks([number + 0.5 for number in range(len(rows))], shown)
-    axes.set_xticks([number + 0.5 for number in range(len(columns))], heads)
+    axes.set_yticks([number + 0.5 for number in range(len(rows))], list(map(plain, shown)))
+    axes.set_xticks([number + 0.5 for number in range(len(columns))], list(map(plain, heads)))
     axes.tick_params(length=0, labelsize=9.5)
     axes.xaxis.tick_top()
     axes.spines[:].set_visible(False)
@@ -94,7 +94,7 @@ def _draw_cells(
     for tick, name in ticks:
         tick.set_color(BASELINE if name in baselines else INK)
     for text, height_of, size, anchor in ((notes[0], height - 0.16, 11, "top"), (notes[1], 0.14, 9, "bottom")):
-        figure.text(0.16 / width, height_of / height, text, fontsize=size, color=INK, va=anchor)
+        figure.text(0.16 / width, height_of / height, plain(text), fontsize=size, color=INK, va=anchor)
     return figure
 
 

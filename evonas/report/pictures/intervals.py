@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evonas.report.pictures.charts import BASELINE, DOT, FRONT
-from evonas.report.pictures.figure import FAINT, INK, new_figure
+from evonas.report.pictures.figure import FAINT, INK, new_figure, plain
 
 ROW, PANEL, GAP, LETTER = 0.38, 2.9, 0.3, 0.087  # inches: a row, a panel, between panels, a letter of a name
 TOP, BOTTOM = 1.0, 0.8
@@ -65,12 +65,14 @@ def draw_intervals(
         left = (margin + number * (PANEL + GAP)) / width
         axes = figure.add_axes((left, BOTTOM / height, PANEL / width, 1 - (TOP + BOTTOM) / height))
         _style(axes, shown if number == 0 else [""] * len(names), colours)
-        axes.set_title(f"worse \u2190 minus {baseline} \u2192 better", loc="left", fontsize=10, color=BASELINE, pad=6)
+        axes.set_title(
+            f"worse \u2190 minus {plain(baseline)} \u2192 better", loc="left", fontsize=10, color=BASELINE, pad=6
+        )
         for place, (colour, row) in enumerate(zip(colours, rows, strict=True)):
             _draw_row(axes, place, row, colour)
     notes = textwrap.fill(title, int(width / 0.095)), textwrap.fill(label, int(width / 0.075))
     for text, height_of, size, anchor in ((notes[0], height - 0.12, 11, "top"), (notes[1], 0.1, 9, "bottom")):
-        figure.text(0.16 / width, height_of / height, text, fontsize=size, color=INK, va=anchor)
+        figure.text(0.16 / width, height_of / height, plain(text), fontsize=size, color=INK, va=anchor)
     return figure
 
 
@@ -88,7 +90,7 @@ def _style(axes: Axes, names: Sequence[str], colours: Sequence[str]) -> None:
     axes.set_axisbelow(True)
     axes.axvline(0, color=BASELINE, linewidth=1.1, zorder=1)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_yticks(range(len(names)), list(names))
+    axes.set_yticks(range(len(names)), list(map(plain, names)))
     for tick, colour in zip(axes.get_yticklabels(), colours, strict=True):
         tick.set_color(INK if colour == FAINT else colour)
     axes.margins(x=0.08)

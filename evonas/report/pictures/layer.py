@@ -12,10 +12,12 @@ from matplotlib.path import Path as Outline
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from evonas.errors import shown
 from evonas.graph.drawing import STYLES, kind_of
 from evonas.graph.genome import Genome
 from evonas.graph.placement import BOX_HEIGHT, BOX_WIDTH, Layout, Position, layout, order_matters
 from evonas.graph.primitive import INDEX_SETS, primitive_of
+from evonas.limits import MOST_DRAWN
 from evonas.report.pictures.figure import DPI, FAINT, INK, canvas_of, new_figure
 
 MARGIN = 0.25
@@ -35,12 +37,14 @@ def draw_genome(genome: Genome, *, title: str = "", subtitle: str = "") -> Figur
         title: first line.
         subtitle: second line, smaller.
     """
-    places = layout(genome)
     figure = new_figure(1, 1)
     header = [
-        _written(figure, title, fontsize=14, fontweight="bold", color=INK),
-        _written(figure, subtitle, fontsize=10, color=FAINT),
+        _written(figure, shown(title), fontsize=14, fontweight="bold", color=INK),
+        _written(figure, shown(subtitle), fontsize=10, color=FAINT),
     ]
+    if not is_drawable(genome):
+        return _only_said(figure, header, f"a graph of {len(genome.active_positions)} nodes, too large for a picture")
+    places = layout(genome)
     left, bottom, right, top = places.extent
     header += _formula(figure, genome, max(right - left, FORMULA_WIDTH))
     header = [text for text in header if text.get_text()]
@@ -56,6 +60,20 @@ def draw_genome(genome: Genome, *, title: str = "", subtitle: str = "") -> Figur
     return figure
 
 
+def is_drawable(genome: Genome) -> bool:
+    """Whether the graph of a layer is small enough for a picture."""
+    return len(genome.active_positions) <= MOST_DRAWN
+
+
+def _only_said(figure: Figure, header: Sequence[Text], what: str) -> Figure:
+    """A picture of its header and a line."""
+    lines = [text for text in header if text.get_text()] + [_written(figure, what, fontsize=10, color=INK)]
+    height = sum(_size(text)[1] + HEADER_GAP for text in lines) + 2 * MARGIN
+    figure.set_size_inches(max(_size(text)[0] for text in lines) + 2 * MARGIN, height)
+    _place_header(lines, height)
+    return figure
+
+
 def _canvas(figure: Figure) -> Axes:
     """Invisible axes over the whole figure whose unit is the inch."""
     axes = figure.add_axes((0, 0, 1, 1))
@@ -65,8 +83,8 @@ def _canvas(figure: Figure) -> Axes:
     return axes
 
 
-def _written(figure: Figure, text: str, **style: Any) -> Text:
-    return figure.text(0, 0, text, va="top", ha="center", **style)
+def _written(figure: Figure, text: str, *, math: bool = False, **style: Any) -> Text:
+    return figure.text(0, 0, text, va="top", ha="center", parse_math=math, **style)
 
 
 def _box_of(text: Text) -> Bbox:
@@ -120,7 +138,7 @@ def _delimited(latex: str) -> str:
 
 
 def _math(figure: Figure, latex: str, size: float) -> Text | None:
-    text = _written(figure, f"${latex}$", fontsize=size, math_fontfamily="cm", color=INK)
+    text = _written(figure, f"${latex}$", math=True, fontsize=size, math_fontfamily="cm", color=INK)
     try:
         _box_of(text)
     except ValueError:  # what mathtext raises on commands it does not know

@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocat
 
 from evonas.report.pictures.charts import styled
 from evonas.report.pictures.curves import COLOURS
-from evonas.report.pictures.figure import FAINT, INK, directed, new_figure
+from evonas.report.pictures.figure import FAINT, INK, directed, new_figure, plain
 
 Points = Sequence[tuple[float, float, float]]  # x, mean, deviation
 Panels = Mapping[str, Mapping[str, Points]]
@@ -81,7 +81,7 @@ def draw_panels(
         axes.set_yscale("log") if logy else None
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_minor_formatter(NullFormatter())
-        axes.set_title(heading, loc="left", fontsize=10, color=styles[alone]["color"] if alone else INK)
+        axes.set_title(plain(heading), loc="left", fontsize=10, color=styles[alone]["color"] if alone else INK)
         for which, points in panels[panel].items():
             if alone and which != alone and points:
                 xs, means, _ = zip(*points, strict=True)
@@ -102,7 +102,7 @@ def draw_panels(
             axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
             axes.set_xticks([], minor=True)
         if places:
-            axes.set_xticks(range(len(places)), list(places))
+            axes.set_xticks(range(len(places)), list(map(plain, places)))
             axes.set_xlim(-0.5, len(places) - 0.5)
     if all_axes:
         first = all_axes[0]
@@ -127,7 +127,7 @@ def _grid(count: int, title: str, *, legend: bool) -> tuple[Figure, list[Axes]]:
     top = TOP + 0.2 * max(0, len(lines) - 1)
     height = top + rows * high + (rows - 1) * (GAP + BOTTOM) + BOTTOM
     figure = new_figure(width, height)
-    figure.text(0.2 / width, 1 - 0.15 / height, "\n".join(lines), fontsize=11, color=INK, va="top")
+    figure.text(0.2 / width, 1 - 0.15 / height, plain("\n".join(lines)), fontsize=11, color=INK, va="top")
     axes: list[Axes] = []
     for number in range(count):
         row, column = divmod(number, A_ROW)
@@ -140,7 +140,7 @@ def _grid(count: int, title: str, *, legend: bool) -> tuple[Figure, list[Axes]]:
 
 
 def _draw_legend(figure: Figure, axes: Axes, styles: Mapping[str, Mapping[str, Any]]) -> None:
-    handles = [axes.plot([], [], markersize=4, label=name, **style)[0] for name, style in styles.items()]
+    handles = [axes.plot([], [], markersize=4, label=plain(name), **style)[0] for name, style in styles.items()]
     corner = axes.get_position()
     right = max(each.get_position().x1 for each in figure.axes)
     place = (right + 0.15 / figure.get_size_inches()[0], corner.y1)

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from evonas.config import DataConfig, StudyExecutionConfig
-from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Section, StudySection
+from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Section, Seed, StudySection
 
 ParametrizationName = Literal["default", "encoding-only", "additive-only", "mip"]
 OptimizerName = Literal["sgd", "momentum", "adam"]
@@ -66,7 +66,7 @@ class HypernetGrid(Section):
     """Numbers of random coordinates of gamma beside the task's own."""
     corrections: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0.0,)
     """Sizes of the predicted part against theta0 at the start. 0: that of the parametrization."""
-    seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 3)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1, 2, 3)
     """Seeds of weights and batches."""
     one_at_a_time: bool = False
     """Only runs that differ from the first optimizer, activation, norm and noise in one of them."""

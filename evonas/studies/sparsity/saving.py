@@ -3,16 +3,16 @@
 Weights are not in it. Column norms, low-rank factors and rotations follow from the weights, and are computed again.
 """
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from evonas.config.section import Count, Fraction, PositiveInt, Section, parse_section
+from evonas.config.section import Count, Fraction, PositiveInt, Section, Seed, parse_section
 from evonas.errors import InputError
 from evonas.files import write_text
+from evonas.limits import LARGEST_RECORD
+from evonas.reading import parse_json, read_given
 
 
 class SavedLayer(Section):
@@ -35,7 +35,7 @@ class SavedSparsity(Section):
     transform: bool
     prefill_share: Fraction
     prefill_first: Count
-    seed: int
+    seed: Seed
     layers: Annotated[dict[str, SavedLayer], Field(min_length=1)]
 
 
@@ -51,14 +51,7 @@ def read_sparsity(file: Path) -> SavedSparsity:
         InputError: the file is missing or broken, or lacks a threshold.
     """
     remedy = "give a file that SparsityReport.save wrote"
-    try:
-        data: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(str(file), "no such file", remedy=remedy) from None
-    except IsADirectoryError:
-        raise InputError(str(file), "is a folder", remedy=remedy) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(str(file), f"is not JSON ({error})", remedy=remedy) from None
+    data: Any = parse_json(read_given(file, remedy=remedy, largest=LARGEST_RECORD), str(file), remedy=remedy)
     if not isinstance(data, dict):
         raise InputError(str(file), "holds no settings", remedy=remedy)
     saved = parse_section(SavedSparsity, data, str(file))

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.files import write_text
+from evonas.limits import LARGEST_RECORD
+from evonas.reading import parse_json, read_given
 from evonas.studies.sparsity.layer import SparseLinear
 from evonas.studies.sparsity.scores import Magnitude
 from evonas.studies.sparsity.selection import Selector
@@ -134,9 +136,9 @@ def machine_facts(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
 
 def _read(path: Path) -> dict[LayerSize, tuple[float, ...]]:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = parse_json(read_given(path, largest=LARGEST_RECORD), str(path))
         if tuple(table["levels"]) != _TIMED_SPARSITIES:
             return {}  # of an older version
         return {(row["inputs"], row["outputs"]): tuple(map(float, row["ratios"])) for row in table["rows"]}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(str(path), "is not a table of sizes", remedy="delete it, and it is measured again") from error

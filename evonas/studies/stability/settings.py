@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Section
+from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Section, Seed
 from evonas.tasks.language.settings import ModelConfig
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
@@ -67,7 +67,7 @@ class OptimizerConfig(Section):
 class TrainingRunConfig(Section):
     """One training. A ``layer`` is lowered with ``groups`` and the model's ``norm_eps``."""
 
-    seed: Count = 1
+    seed: Seed = 1
     """Seed of weights and batches; a study sets it by its grid."""
     model: ModelConfig = ModelConfig()
     """The transformer."""

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from evonas.config import StudyExecutionConfig, TextConfig
 from evonas.config.keys import KeysOf
-from evonas.config.section import Count, NamedSection, Positive, Section, StudySection, parse_section
+from evonas.config.section import NamedSection, Positive, Section, Seed, StudySection, parse_section
 from evonas.errors import InputError
 from evonas.runs.jobs import Jobs
 from evonas.studies.stability.curves import diverges_slowly, spike_steps
@@ -35,7 +35,7 @@ class StabilityGrid(Section):
     """Sizes of the transformer: `55k`, `147k`, `332k`, `786k`, `2.2m`, `4.7m`, or WIDTHxDEPTH such as `96x3`."""
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = LEARNING_RATES
     """Learning rates at their highest."""
-    seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 3)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1, 2, 3)
     """Seeds of weights and batches."""
 
 

@@ -1,24 +1,25 @@
 """Interventions on disk: a folder of ``intervention.json`` and ``maps.safetensors``; reading it runs no code."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from evonas.config.section import Section, parse_section
-from evonas.errors import InputError
+from evonas.errors import InputError, first_line
 from evonas.files import write_text, write_whole
+from evonas.limits import LARGEST_RECORD
+from evonas.reading import parse_json, read_given
 from evonas.studies.steering.maps import AffineMap
 from evonas.studies.steering.pooling import POOLS
 from evonas.studies.steering.sites import SteeringSite
 
 HEADER, TENSORS = "intervention.json", "maps.safetensors"
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _PARTS, _BOUNDS = ("weight", "bias"), ("low", "high")
 
 
@@ -59,10 +60,7 @@ def read_intervention(folder: Path) -> tuple[Header, tuple[AffineMap, ...]]:
             remedy = "give a folder that Intervention.save wrote"
             raise InputError(str(folder), f"holds no {name}", remedy=remedy)
     where = str(folder / HEADER)
-    try:
-        data = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(where, f"is not JSON ({error})") from None
+    data = parse_json(read_given(folder / HEADER, largest=LARGEST_RECORD), where)
     header = parse_section(Header, data, where)
     for name, pool in header.pools.items():
         if pool not in POOLS:
@@ -70,8 +68,8 @@ def read_intervention(folder: Path) -> tuple[Header, tuple[AffineMap, ...]]:
     where = str(folder / TENSORS)
     try:
         tensors = load_file(folder / TENSORS)
-    except SafetensorError as error:
-        raise InputError(where, f"is not a safetensors file ({error})") from None
+    except Exception as error:  # whatever safetensors and torch raise for what others wrote
+        raise InputError(where, f"is not a safetensors file ({first_line(error)})") from None
     maps = tuple(_map(site, tensors, where, header.pools.get(site.name, "mean")) for site in header.sites)
     if tensors:
         raise InputError(where, f"holds {min(tensors)!r}, which belongs to no site of {HEADER}")
@@ -87,7 +85,7 @@ def _map(site: SteeringSite, tensors: dict[str, Tensor], where: str, pool: str) 
         value = tensors.pop(key, None)
         if value is None:
             raise InputError(where, f"holds no {key!r}", remedy=f"it does not belong to {HEADER} beside it")
-        if value.shape != (site.features,) or not value.is_floating_point() or not torch.isfinite(value).all():
+        if value.shape != (site.features,) or value.dtype not in _DTYPES or not torch.isfinite(value).all():
             found = f"{key!r} is {str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
             raise InputError(where, found, accepted=f"{site.features} finite floating-point numbers")
         values[part] = value

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from evonas.config import StudyExecutionConfig
-from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Section, Share, StudySection
+from evonas.config.section import NotNegative, Positive, PositiveInt, Section, Seed, Share, StudySection
 from evonas.errors import InputError
 from evonas.runs.jobs import Jobs, spec_text
 from evonas.studies.steering.fit import fit
@@ -105,7 +105,7 @@ class SteeringStudyConfig(StudySection):
     """Instead of a language model: a generator of digits."""
     methods: Annotated[tuple[MethodConfig, ...], Field(min_length=1)]
     """What is compared."""
-    seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 3)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1, 2, 3)
     """Seeds of what is drawn."""
     rises: tuple[Positive, ...] = RISES
     """Rises of the cost at which methods are compared: 0.1 is a tenth more than the untouched model's."""

@@ -1,17 +1,20 @@
 """An annotation file in COCO's format: images, the objects in them, and their classes, checked."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+from pathlib import Path, PurePath
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from evonas.config.section import Count, PositiveInt
-from evonas.errors import InputError
-from evonas.tasks.detection.masks import Mask, expanded, mask_of_polygons, mask_of_runs, require_polygons
+from evonas.errors import InputError, listed
+from evonas.limits import MOST_PIXELS
+from evonas.reading import read_given
+from evonas.tasks.detection.masks import Mask, expanded, mask_of_polygons, mask_of_runs, require_polygons, require_runs
 
 Id = int | str
 
@@ -27,11 +30,25 @@ class _Category(_Record):
     name: str
 
 
+def _inside(name: str) -> str:
+    path = PurePath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise PydanticCustomError("path", "{name} is no path below the folder", {"name": repr(name)})
+    return name
+
+
 class _Image(_Record):
     id: Id
-    file_name: Annotated[str, Field(min_length=1)]
+    file_name: Annotated[str, Field(min_length=1), AfterValidator(_inside)]
     height: PositiveInt
     width: PositiveInt
+
+    @model_validator(mode="after")
+    def _not_too_large(self) -> Self:
+        if self.height * self.width > MOST_PIXELS:
+            what = "{pixels} pixels, of at most {most}"
+            raise PydanticCustomError("pixels", what, {"pixels": self.height * self.width, "most": MOST_PIXELS})
+        return self
 
 
 class _Runs(_Record):
@@ -120,7 +137,7 @@ def read_annotations(path: Path) -> Annotations:
         if annotation.image_id not in images:
             raise InputError(where, f"{name} is of image {annotation.image_id!r}", accepted="an id in images")
         if annotation.category_id not in labels:
-            names = ", ".join(map(repr, labels))
+            names = listed(map(repr, labels))
             found = f"{name} is of the unknown category {annotation.category_id!r}"
             raise InputError(where, found, accepted=f"an id in categories: {names}" if names else "an id in categories")
         image = images[annotation.image_id]
@@ -146,9 +163,7 @@ def read_annotations(path: Path) -> Annotations:
 
 def _parsed(path: Path, where: str) -> _File:
     try:
-        return _File.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(where, f"cannot be read ({error.strerror})") from None
+        return _File.model_validate_json(read_given(path, where))
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
         same_record = [one for one in errors if one["loc"][:3] == errors[0]["loc"][:3]]  # say, of polygons and of runs
@@ -166,7 +181,7 @@ def _is_alternative(part: object) -> bool:
 def _numbered(ids: Sequence[Id], kind: str, where: str) -> dict[Id, int]:
     """Numbers from 1 by increasing id."""
     if len({*ids}) < len(ids):
-        double = next(one for one in ids if ids.count(one) > 1)
+        double = Counter(ids).most_common(1)[0][0]
         raise InputError(where, f"{kind} {double!r} is there twice", accepted="each id once")
     ordered = sorted(ids, key=lambda one: (isinstance(one, str), one))
     return {one: number for number, one in enumerate(ordered, start=1)}
@@ -188,7 +203,8 @@ def _outline(
             raise ValueError(f"is of a {found} image, and the image has {width}x{height} pixels")
         counts = segmentation.counts
         lengths = expanded(counts) if isinstance(counts, str) else counts
-        return tuple(lengths) if mask_of_runs(lengths, height, width).any() else ()
+        require_runs(lengths, height, width)
+        return tuple(lengths) if any(lengths[1::2]) else ()
     require_polygons(segmentation, height, width)
     return [polygon for polygon in segmentation if _encloses(polygon)]
 

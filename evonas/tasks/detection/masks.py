@@ -12,6 +12,7 @@ from evonas.extras import import_package
 
 Mask = NDArray[np.bool_]
 
+_LONGEST = 60  # bits of a compressed number
 _SMALLEST = 6  # numbers of the smallest polygon, a triangle
 _FIRST, _BITS, _MORE, _SIGN = 48, 5, 0x20, 0x10  # of a compressed number: see ``expanded``
 
@@ -32,6 +33,8 @@ def expanded(text: str) -> list[int]:
         bits = ord(character) - _FIRST
         if not 0 <= bits < 1 << (_BITS + 1):
             raise ValueError(f"has the character {character!r}")
+        if shift > _LONGEST:
+            raise ValueError("has a number that is too long")
         number |= (bits & (_MORE - 1)) << shift
         shift += _BITS
         if bits & _MORE:
@@ -51,10 +54,19 @@ def mask_of_runs(lengths: Sequence[int], height: int, width: int) -> Mask:
     Raises:
         ValueError: a length is negative, or they do not sum up to the pixels of the image.
     """
-    if any(length < 0 for length in lengths) or sum(lengths) != height * width:
-        raise ValueError(f"does not cover {height * width} pixels")
+    require_runs(lengths, height, width)
     inside = np.arange(len(lengths)) % 2 == 1
     return np.repeat(inside, np.asarray(lengths, dtype=np.int64)).reshape(width, height).T
+
+
+def require_runs(lengths: Sequence[int], height: int, width: int) -> None:
+    """Make sure that runs cover an image.
+
+    Raises:
+        ValueError: a length is negative, or they do not sum up to the pixels of the image.
+    """
+    if any(length < 0 for length in lengths) or sum(lengths) != height * width:
+        raise ValueError(f"does not cover {height * width} pixels")
 
 
 def mask_of_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> Mask:

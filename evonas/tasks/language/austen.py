@@ -11,11 +11,14 @@ import zlib
 from pathlib import Path
 
 from evonas.errors import InputError
+from evonas.limits import LARGEST_BOOK
+from evonas.reading import read_regular
 
 DEBIAN = Path("/usr/lib/R/site-library/janeaustenr/data/Rdata.rdb")
 REMEDY = "apt-get download r-cran-janeaustenr && dpkg-deb -x r-cran-janeaustenr_*.deb DIR; it lies in DIR" + str(DEBIAN)
 STRINGS, STRING = 16, 9  # R's numbers of its types: character vector, one string of it
 VERSIONS = (2, 3)
+MOST_NOVELS = 100  # of a file
 
 
 def read_austen(path: str | Path | None = None) -> tuple[str, ...]:
@@ -29,12 +32,14 @@ def read_austen(path: str | Path | None = None) -> tuple[str, ...]:
     """
     path = Path(path or DEBIAN)
     try:
-        raw = path.read_bytes()
-        books = []
-        while raw:
+        raw = read_regular(path, largest=LARGEST_BOOK)
+        books: list[str] = []
+        while raw and len(books) < MOST_NOVELS:
             stream = zlib.decompressobj()
-            books.append("\n".join(_strings(stream.decompress(raw[4:]))))
+            books.append("\n".join(_strings(stream.decompress(raw[4:], LARGEST_BOOK))))
             raw = stream.unused_data
+    except InputError as error:
+        raise InputError("text.path", f"{path} {error.found}", remedy=REMEDY) from None
     except OSError as error:
         raise InputError("text.path", f"{path} cannot be read ({error.strerror})", remedy=REMEDY) from None
     except (zlib.error, struct.error, UnicodeDecodeError, ValueError) as error:
@@ -61,7 +66,7 @@ def _strings(vector: bytes) -> list[str]:
     if version not in VERSIONS:
         raise ValueError(f"version {version} of R's format")
     if version == 3:
-        length = number()
+        length = max(number(), 0)
         place += length  # the name of an encoding
     if number() & 0xFF != STRINGS:
         raise ValueError("not a character vector")

