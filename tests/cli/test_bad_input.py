@@ -37,7 +37,7 @@ def test_a_wrong_search_file_is_one_line_and_nothing_is_written(
     text: str, words: tuple[str, ...], tmp_path: Path, evonas: Callable[..., Outcome]
 ) -> None:
     base = Path(TINY).read_text()
-    for section in ("evolution", "space", "data"):  # the faulty table takes the place of the good one
+    for section in ("evolution", "space", "data", "execution"):  # the faulty table takes the place of the good one
         if f"[{section}]" in text:
             head, _, tail = base.partition(f"[{section}]")
             base = head + "\n[" + tail.split("\n[", 1)[1] if "\n[" in tail else head
