@@ -91,7 +91,7 @@ def main() -> int:
     def command(run: str, *more: str) -> list[str]:
         changes = [part for change in SETTINGS for part in ("--set", change)]
         budget = ("--budget", str(arguments.evaluations), "--run", str(out / run))
-        return [sys.executable, "-m", "evonas", "search", "tiny", *changes, *budget, *more]
+        return [sys.executable, "-m", "evonas", "search", "tiny", *changes, *budget, "--trust", *more]
 
     started = time.monotonic()
     subprocess.run(command("calm", "--workers", "2"), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
