@@ -9,14 +9,27 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from evonas.cli import certify, evaluate, export, layers, propose, runs, search, sparsify, starting, studies, verify
+from evonas.cli import (
+    certify,
+    evaluate,
+    export,
+    layers,
+    propose,
+    runs,
+    search,
+    show,
+    sparsify,
+    starting,
+    studies,
+    verify,
+)
 from evonas.cli.app import INTERRUPTED, app
 from evonas.errors import InputError, first_line
 from evonas.report.console import say
 
 VERBS: Mapping[str, Sequence[Callable[..., None]]] = {  # by the heading in `evonas --help`, in its order
     "Search": (search.search, propose.propose, propose.state),
-    "Look and take away": (runs.runs, layers.top, layers.show, export.export),
+    "Look and take away": (runs.runs, layers.top, show.show, export.export),
     "Keep": (verify.verify, verify.backup),
     "Compare": (evaluate.rerank, evaluate.evaluate, certify.certify),
     "Studies": (studies.stability, studies.hypernet, sparsify.sparsify, studies.steer),

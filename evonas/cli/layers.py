@@ -1,16 +1,14 @@
 """``evonas top``, ``show`` and ``export``: from a run to its layers."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evonas.cli.app import JsonOption, LayerArgument, RunArgument
-from evonas.errors import InputError
+from evonas.cli.app import JsonOption, RunArgument
 
 if TYPE_CHECKING:
-    from evonas.search.named import NamedLayer
+    pass
 
 
 def top(
@@ -58,65 +56,6 @@ def top(
         for outcome, count in archive.compiling_counts().most_common():
             how = "layers trained compiled" if outcome == COMPILED else f"compilations failed: {outcome}"
             console.print(f"{count} {how}", soft_wrap=True)
-
-
-def show(
-    layer: LayerArgument,
-    as_json: JsonOption = False,
-    png: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the graph.")] = None,
-) -> None:
-    """A layer's formula, text form and origin, and a picture of its graph.
-
-    Example: [bold]evonas show evonorm-s0 --png s0.png[/bold]
-    """
-    from evonas.cli import terminal
-    from evonas.graph.primitive import LAYOUTS
-    from evonas.search import named, ranking
-
-    found = named.find_layer(layer)
-    if png is not None:
-        _write_png(found, png)
-    facts = ranking.describe(found.genome)
-    if as_json:
-        name = found.name or layer.strip()
-        _print_json(
-            [
-                {
-                    "name": name,
-                    **facts,
-                    "objectives": dict(found.objectives or {}),
-                    "layout": found.layout,
-                    "provenance": found.provenance,
-                    "evidence": found.evidence,
-                }
-            ]
-        )
-        return
-    console = terminal.console()
-    rows = {"formula": facts["formula"], "text": facts["text"], "key": facts["key"], "from": found.provenance}
-    rows["layout"] = found.layout or f"{' or '.join(LAYOUTS)}: it has no moments"
-    rows["batch statistics"] = "yes" if found.genome.uses_batch_statistics else "no"
-    rows["measured"] = found.evidence
-    for name, value in rows.items():
-        if value:
-            console.print(f"{name:<17}{value}", soft_wrap=True)
-    if png is not None:
-        console.print(f"{'picture':<17}{png}", soft_wrap=True)
-
-
-def _write_png(layer: "NamedLayer", path: Path) -> None:
-    from evonas.limits import MOST_DRAWN
-    from evonas.report.pictures import draw_genome, is_drawable, to_png
-
-    if path.suffix != ".png":
-        raise InputError("--png", str(path), accepted="a file that ends in .png")
-    if not is_drawable(layer.genome):
-        found = f"the layer has {len(layer.genome.active_positions)} nodes"
-        raise InputError("--png", found, accepted=f"layers of up to {MOST_DRAWN}")
-    try:
-        to_png(draw_genome(layer.genome, title=layer.name, subtitle=layer.genome.key), path)
-    except OSError as error:
-        raise InputError("--png", f"{path} cannot be written ({error.strerror})") from None
 
 
 def _print_json(data: list[dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from evonas.report.pictures.charts import draw_front as draw_front
 from evonas.report.pictures.charts import draw_fronts as draw_fronts
 from evonas.report.pictures.charts import draw_progress as draw_progress
 from evonas.report.pictures.curves import draw_curves as draw_curves
+from evonas.report.pictures.figure import stacked as stacked
 from evonas.report.pictures.figure import to_array as to_array
 from evonas.report.pictures.figure import to_png as to_png
 from evonas.report.pictures.heatmap import HeatCell as HeatCell

@@ -1,5 +1,6 @@
 """Figures without a display, and how they become pixels and files."""
 
+from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -60,3 +61,16 @@ def to_png(figure: Figure, path: Path) -> None:
     canvas_of(figure)
     # no metadata: it names the version of matplotlib, and equal figures should give equal files
     write_whole(path, partial(figure.savefig, format="png", dpi=DPI, metadata={"Software": None}))
+
+
+def stacked(figures: Sequence[Figure], path: Path) -> None:
+    """Write figures below each other as one PNG file, whole or not at all; the narrower ones stand on the left."""
+    from PIL import Image  # comes with matplotlib
+
+    pixels = [to_array(figure) for figure in figures]
+    width, height = max(each.shape[1] for each in pixels), sum(len(each) for each in pixels)
+    whole, top = np.full((height, width, 3), 255, np.uint8), 0
+    for each in pixels:
+        whole[top : top + len(each), : each.shape[1]] = each
+        top += len(each)
+    write_whole(path, lambda unfinished: Image.fromarray(whole).save(unfinished, format="png", optimize=True))
