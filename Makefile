@@ -14,7 +14,7 @@ help: ## show this list
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "evonas needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[vision,detection,lm,diffusion,ray,onnx,test,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[vision,detection,lm,diffusion,ray,onnx,report,test,dev]'
 	touch $(STAMP)
 
 install: $(STAMP) ## make .venv and install everything

@@ -17,6 +17,7 @@ EXTRAS = {
     "tokenizers": "lm",
     "transformers": "lm",
     "diffusers": "diffusion",
+    "plotly": "report",
     "ray": "ray",
     "onnx": "onnx",
     "onnxruntime": "onnx",

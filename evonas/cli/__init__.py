@@ -15,6 +15,7 @@ from evonas.cli import (
     export,
     layers,
     propose,
+    report,
     runs,
     search,
     show,
@@ -29,7 +30,7 @@ from evonas.report.console import say
 
 VERBS: Mapping[str, Sequence[Callable[..., None]]] = {  # by the heading in `evonas --help`, in its order
     "Search": (search.search, propose.propose, propose.state),
-    "Look and take away": (runs.runs, layers.top, show.show, export.export),
+    "Look and take away": (runs.runs, report.report, layers.top, show.show, export.export),
     "Keep": (verify.verify, verify.backup),
     "Compare": (evaluate.rerank, evaluate.evaluate, certify.certify),
     "Studies": (studies.stability, studies.hypernet, sparsify.sparsify, studies.steer),

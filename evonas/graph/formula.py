@@ -17,24 +17,36 @@ LARGEST_FORMULA = 48  # operations; in a larger one all such parts do
 def formula(nodes: Nodes, *, latex: bool = False, exact: bool = False) -> str:
     """The expression of the last node; all intermediate nodes are taken to be active. See ``Genome.formula``."""
     nodes = nodes if exact else simplified(nodes)
+    names, shown = named_parts(nodes, exact=exact), _Writing(nodes, latex=latex, exact=exact)
+    definitions = []
+    for position in range(len(nodes)):
+        definition = shown.write(position)
+        if position in names:
+            definitions.append(f"{names[position]} = {definition}")
+            shown.call(position, names[position])
+    if not definitions:
+        return shown.texts[-1]
+    separator, where = (",\\; ", "\\;\\mathrm{where}\\; ") if latex else ("; ", " where ")
+    return shown.texts[-1] + where + separator.join(definitions)
+
+
+def named_parts(nodes: Nodes, *, exact: bool = False) -> dict[int, str]:
+    """The parts of an expression that are used more than once and are written once, with their names, by position.
+
+    Short parts are not among them unless the whole expression is large.
+    """
     sizes: list[int] = []  # of trees, which grow without bound where parts are shared
     for node in nodes:
         sizes.append(min(1 + sum(sizes[i] for i in node.inputs), LARGEST_FORMULA + 1))
     shortest = SHORTEST_DEFINED if sizes[-1] <= LARGEST_FORMULA else 0
     uses = Counter(i for node in nodes for i in node.inputs)
-    plain, shown = _Writing(nodes, exact=exact), _Writing(nodes, latex=latex, exact=exact)
-    definitions, names = [], fresh_names()
+    plain, names, fresh = _Writing(nodes, exact=exact), {}, fresh_names()
     for position in range(len(nodes)):
-        measured, definition = plain.write(position), shown.write(position)
+        measured = plain.write(position)
         if position >= NUM_INITIAL and uses[position] > 1 and len(measured) >= shortest:
-            name = next(names)
-            definitions.append(f"{name} = {definition}")
-            plain.call(position, name)
-            shown.call(position, name)
-    if not definitions:
-        return shown.texts[-1]
-    separator, where = (",\\; ", "\\;\\mathrm{where}\\; ") if latex else ("; ", " where ")
-    return shown.texts[-1] + where + separator.join(definitions)
+            names[position] = next(fresh)
+            plain.call(position, names[position])
+    return names
 
 
 class _Writing:

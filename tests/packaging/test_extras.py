@@ -57,7 +57,7 @@ IMPORTED = {"faster-coco-eval": "faster_coco_eval", "scikit-image": "skimage"}  
 
 def test_every_package_of_an_extra_for_users_has_its_install_line() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    users = ("vision", "detection", "lm", "ray", "onnx", "diffusion")
+    users = ("vision", "detection", "lm", "ray", "onnx", "report", "diffusion")
     packages = {
         extra: {IMPORTED.get(name := re.split(r"[<>=,]", r)[0], name) for r in extras[extra]} for extra in users
     }
