@@ -3,7 +3,7 @@
 const Charts = (() => {
   const COLOURS = ["#2f6db3", "#c13b2e", "#0f8577", "#7a4cb0", "#b87412", "#5b6770", "#b4519b", "#3b8ec2", "#757a1f"];
   const INK = "#1c2530";
-  const MOST = 4000; // points in a chart; a browser draws more of them slowly
+  const MOST = 1500; // scored layers in a chart, the best ones; a browser draws more of them slowly
   const CONFIG = { displayModeBar: false, responsive: true };
 
   const colour = (place) => COLOURS[place % COLOURS.length];
@@ -57,6 +57,8 @@ const Charts = (() => {
     return { shapes, annotations };
   }
 
+  const bestOnes = (rows) => [...rows].sort((a, b) => b.score - a.score).slice(0, MOST);
+
   // The best score so far of every search, and the belief in its best layer where it raced.
   function progress(node, runs, byCost, open) {
     const traces = [];
@@ -109,7 +111,7 @@ const Charts = (() => {
     for (const [place, run] of runs.entries()) {
       const scored = run.rows.filter((row) => row.score !== null && Number.isFinite(value(row)));
       const best = front(scored, value, sign);
-      const cloud = [...scored].sort((a, b) => b.score - a.score).slice(0, MOST);
+      const cloud = bestOnes(scored);
       const shared = (rows) => ({
         type: "scatter", x: rows.map(value), y: rows.map((row) => row.score), customdata: rows.map((row) => [run.place, row.id]),
         text: rows.map(hover), hovertemplate: "%{text}<extra></extra>",
@@ -126,7 +128,7 @@ const Charts = (() => {
 
   // Scores when found against what is believed after measuring again.
   function shrinkage(node, run, open) {
-    const rows = run.rows.filter((row) => row.posterior && !row.posterior[3]);
+    const rows = bestOnes(run.rows.filter((row) => row.posterior && !row.posterior[3]));
     const groups = [["measured once", rows.filter((row) => row.posterior[2] === 1), faint("#5b6770", 0.4)], ["measured again", rows.filter((row) => row.posterior[2] > 1), "#0f8577"]];
     const traces = groups.filter(([, group]) => group.length).map(([name, group, tone]) => ({
       name, type: "scatter", mode: "markers", marker: { color: tone, size: 7 }, x: group.map((row) => row.score), y: group.map((row) => row.posterior[0]),
@@ -158,5 +160,5 @@ const Charts = (() => {
     draw(node, traces, { ...shape, margin: { l: 44, r: 12, t: 8, b: 44 } });
   }
 
-  return { progress, pareto, shrinkage, response, colour };
+  return { progress, pareto, shrinkage, response, colour, MOST };
 })();

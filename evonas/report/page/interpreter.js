@@ -24,7 +24,7 @@ const Interpreter = (() => {
   function div([x, dx], [y, dy], eps) {
     const size = Math.abs(y);
     const guarded = Math.max(size, eps) * (y < 0 || Object.is(y, -0) ? -1 : 1);
-    return [x / guarded, dx / guarded - (size >= eps ? ((x / guarded) * dy) / guarded : 0)];
+    return [x / guarded, dx / guarded - (size > eps ? ((x / guarded) * dy) / guarded : 0)];
   }
 
   function sqrt([x, dx], eps) {

@@ -78,6 +78,7 @@
   }
 
   function frontSection() {
+    const many = runs.some((run) => scored(run).length > Charts.MOST) ? ` Of each search the ${Format.count(Charts.MOST)} best layers are drawn.` : "";
     const chart = element("div", { class: "chart tall" });
     const all = objectives();
     const draw = () => Charts.pareto(chart, runs, all[state.objective], open);
@@ -86,7 +87,7 @@
       state.objective = value;
       draw();
     }, "other objective") : null;
-    return Dom.section("front", "Pareto front", select, chart, Dom.note("The front holds the layers that no other one beats in both. A click on a point opens its layer; dragging looks closer, a double click looks at all again."));
+    return Dom.section("front", "Pareto front", select, chart, Dom.note(`The front holds the layers that no other one beats in both. A click on a point opens its layer; dragging looks closer, a double click looks at all again.${many}`));
   }
 
   function funnelSection(run) {

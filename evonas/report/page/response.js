@@ -26,6 +26,7 @@ const Response = (() => {
     const needed = (name) => (name === "v0" || name === "v1" ? uses(name) : nodes.some((node) => node.axes));
     const chart = Dom.element("div", { class: "chart" });
     const values = Dom.element("div");
+    let frame = 0;
     const knobs = KNOBS.filter(([name]) => needed(name)).map(([name, title, min, max]) => {
       const shared = { step: 0.05, "aria-label": title, "data-knob": name };
       const slide = Dom.element("input", { ...shared, type: "range", min, max });
@@ -50,7 +51,10 @@ const Response = (() => {
       const fixed = Interpreter.moments(nodes, all);
       const xs = Array.from({ length: STEPS + 1 }, (_, place) => FROM + ((TO - FROM) * place) / STEPS);
       knobs.forEach(({ show }) => show(document.activeElement));
-      if (chart.isConnected) Charts.response(chart, xs, xs.map((x) => Interpreter.respond(nodes, fixed, all, x)), setting);
+      cancelAnimationFrame(frame); // of many moves of a slider between two frames only the last is drawn
+      frame = requestAnimationFrame(() => {
+        if (chart.isConnected) Charts.response(chart, xs, xs.map((x) => Interpreter.respond(nodes, fixed, all, x)), setting);
+      });
       const listed = READ.map((x) => [x, Interpreter.respond(nodes, fixed, all, x)]);
       const cell = (name, x, value) => Dom.element("span", { "data-value": name, "data-x": x, "data-exact": value }, Format.short(value) || "\u2013");
       const line = (name, place) => [name, ...listed.map(([x, point]) => cell(place === 0 ? "y" : "slope", x, point[place]))];
