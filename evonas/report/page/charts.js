@@ -141,7 +141,7 @@ const Charts = (() => {
     draw(node, traces, layout("score when found", "posterior mean, 95 %", { xaxis: { tickformat: ".3~f" } }), open);
   }
 
-  // The output of a layer and its derivative; the dotted line is the input itself.
+  // The output of a layer and its derivative; the dotted line is the input itself, the area that of the group, if there is one.
   function response(node, xs, points, group) {
     const line = (name, y, more) => ({ name, type: "scatter", mode: "lines", x: xs, y: y.map((value) => (Number.isFinite(value) ? value : null)), hovertemplate: "%{x:.3g}: %{y:.5g}<extra></extra>", ...more });
     const traces = [
@@ -155,7 +155,7 @@ const Charts = (() => {
     const margin = 0.08 * (limit(high) - limit(low) || 1);
     const slopes = points.map((point) => point[1]).filter(Number.isFinite);
     const range = [Math.min(limit(low), Math.max(-3, Math.min(...slopes, 0))) - margin, Math.max(limit(high), Math.min(3, Math.max(...slopes, 0))) + margin];
-    const shapes = [{ type: "rect", yref: "paper", y0: 0, y1: 1, x0: group.mu - 2 * group.sigma, x1: group.mu + 2 * group.sigma, fillcolor: "#2a8a50", opacity: 0.06, line: { width: 0 } }];
+    const shapes = !group ? [] : [{ type: "rect", yref: "paper", y0: 0, y1: 1, x0: group.mu - 2 * group.sigma, x1: group.mu + 2 * group.sigma, fillcolor: "#2a8a50", opacity: 0.06, line: { width: 0 } }];
     const shape = layout("x", "", { shapes, height: 320, yaxis: { range, tickformat: ".3~g" }, xaxis: { range: [xs[0], xs[xs.length - 1]] } });
     draw(node, traces, { ...shape, margin: { l: 44, r: 12, t: 8, b: 44 } });
   }

@@ -34,7 +34,8 @@
   const badge = (text) => element("span", { class: `badge ${["running", "finished"].includes(text) ? text : "other"}` }, text || "?");
 
   function overview() {
-    const heads = ["search", "state", "best layer", "score", "posterior", "candidates", "scored", "core time", "best baseline"];
+    const raced = runs.some((run) => run.leaders.length);
+    const heads = ["search", "state", "best layer", "score", raced ? "posterior" : null, "candidates", "scored", "core time", "best baseline"];
     const rows = runs.map((run) => {
       const best = bestOf(run);
       const known = run.baselines.filter((row) => row.score !== null).sort((a, b) => b.score - a.score)[0];
@@ -46,7 +47,8 @@
         known ? element("span", {}, link(run, known, known.id), ` ${Format.score(known.score)}`) : "",
       ];
     });
-    return Dom.table(heads, rows, ["score", "candidates", "scored", "core time", "posterior"]);
+    const kept = (cells) => cells.filter((_, place) => heads[place] !== null);
+    return Dom.table(kept(heads), rows.map(kept), ["score", "candidates", "scored", "core time", "posterior"]);
   }
 
   function choice(names, chosen, choose, label) {
@@ -56,7 +58,11 @@
     return select;
   }
 
+  const nothing = (id, title) => (runs.some((run) => scored(run).length) ? null : Dom.section(id, title, Dom.note("No layer has a score yet.")));
+
   function progressSection() {
+    const empty = nothing("progress", "Progress");
+    if (empty) return empty;
     const chart = element("div", { class: "chart tall" });
     const draw = () => Charts.progress(chart, runs, state.byCost, open);
     const select = choice(["by candidate", "by core-seconds"], 0, (value) => {
@@ -78,6 +84,8 @@
   }
 
   function frontSection() {
+    const empty = nothing("front", "Pareto front");
+    if (empty) return empty;
     const many = runs.some((run) => scored(run).length > Charts.MOST) ? ` Of each search the ${Format.count(Charts.MOST)} best layers are drawn.` : "";
     const chart = element("div", { class: "chart tall" });
     const all = objectives();
@@ -113,7 +121,7 @@
     const families = Dom.table(["best layer", "formula", "best", "mean", "relatives"],
       run.families.map((row) => [link(run, { id: row.best }), element("code", { class: "clip" }, row.formula), Format.score(row.score), Format.score(row.mean), Format.count(row.members)]), ["best", "mean", "relatives"]);
     return Dom.section("statistics", "Operators and families", run.rows.length ? kinds : Dom.note("There are no candidates yet."),
-      Dom.note("Gains compare a scored layer with its scored parent."),
+      run.rows.length ? Dom.note("Gains compare a scored layer with its scored parent.") : [],
       run.families.length ? [element("h3", {}, "Families with the best layers"), families, Dom.note("Relatives differ only in the order of operands, in numbers that multiply and in the sign of the whole.")] : []);
   }
 

@@ -53,7 +53,7 @@ const Response = (() => {
       knobs.forEach(({ show }) => show(document.activeElement));
       cancelAnimationFrame(frame); // of many moves of a slider between two frames only the last is drawn
       frame = requestAnimationFrame(() => {
-        if (chart.isConnected) Charts.response(chart, xs, xs.map((x) => Interpreter.respond(nodes, fixed, all, x)), setting);
+        if (chart.isConnected) Charts.response(chart, xs, xs.map((x) => Interpreter.respond(nodes, fixed, all, x)), Object.keys(fixed).length ? setting : null);
       });
       const listed = READ.map((x) => [x, Interpreter.respond(nodes, fixed, all, x)]);
       const cell = (name, x, value) => Dom.element("span", { "data-value": name, "data-x": x, "data-exact": value }, Format.short(value) || "\u2013");

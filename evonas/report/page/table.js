@@ -2,6 +2,7 @@
 // A table of thousands of rows of which only those in view are elements; filtered by words and choices, sorted by a head.
 const LongTable = (() => {
   const ROW = 30; // pixels
+  const TALLEST = 512; // pixels, of what is in view
   const SPARE = 8; // rows above and below the view
 
   // columns: [{name, width, value: row => number or text or null, show: row => text or node, number: whether}]
@@ -61,6 +62,7 @@ const LongTable = (() => {
       });
       count.textContent = `${Format.count(state.found.length)} of ${Format.count(rows.length)} ${label}`;
       body.style.height = `${Math.max(state.found.length, 1) * ROW}px`;
+      scroll.style.height = `${Math.min(state.found.length * ROW + 50, TALLEST)}px`;
       scroll.scrollTop = 0;
       draw();
     }
@@ -75,7 +77,7 @@ const LongTable = (() => {
         line.style.top = `${(first + place) * ROW}px`;
         return line;
       });
-      body.replaceChildren(...shown.length ? shown : [Dom.element("p", { class: "note" }, `no ${label} with these words and choices`)]);
+      body.replaceChildren(...shown.length ? shown : [Dom.element("p", { class: "note" }, rows.length ? `no ${label} with these words and choices` : `no ${label} yet`)]);
     }
 
     const node = Dom.element("div", { class: "long" }, Dom.element("div", { class: "long-tools" }, search, selects, count), scroll);
