@@ -25,4 +25,4 @@ def report(
 
     write_run_page(runs, output)
     size = output.stat().st_size / 1e6
-    terminal.console().print(f"wrote {output} ({size:.1f} MB)", highlight=False, soft_wrap=True)
+    terminal.console().print(f"wrote {output} ({size:.1f} MB)", soft_wrap=True)

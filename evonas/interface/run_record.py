@@ -5,6 +5,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from evonas.report.page.mathml import mathml
 from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
 from evonas.search.lineage import ended, formula_change
-from evonas.search.outcome import Evaluation, Remeasurement
+from evonas.search.outcome import Evaluation, Rejection, Remeasurement
 from evonas.search.racing.posterior import Posterior
 from evonas.search.racing.race import Race
 
@@ -86,7 +87,7 @@ class RunRecord:
                 "id": str(layer.index),
                 "score": evaluation.mean,
                 "stage": ended(evaluation),
-                "rejection": rejection and [getattr(rejection, name) for name in rejection.__slots__],
+                "rejection": _rejection(rejection),
                 "posterior": belief and [belief.mean, belief.sd, belief.measurements, belief.failed],
                 "operator": proposal.operator,
                 "kind": operator_kind(proposal.operator, proposal.parent),
@@ -107,13 +108,12 @@ class RunRecord:
 
     def _baseline(self, name: str, evaluation: Evaluation) -> Json:
         genome = CATALOGUE[name].active()
-        rejection = evaluation.rejection
         return {
             **described(genome, genome.formula()),
             "id": name,
             "score": evaluation.mean,
             "stage": ended(evaluation),
-            "rejection": rejection and [getattr(rejection, field) for field in rejection.__slots__],
+            "rejection": _rejection(evaluation.rejection),
             "scores": dict(evaluation.objectives) or None,
             "extras": dict(evaluation.extras) or None,
             "rates": dict(evaluation.rates) or None,
@@ -171,6 +171,14 @@ def described(genome: Genome, formula: str) -> Json:
         "nodes": len(genome.nodes) - 4,
         "key": genome.key,
     }
+
+
+def _rejection(rejection: Rejection | None) -> list[Any] | None:
+    """Its fields, in their order; a number that is not finite, which JSON lacks, as a text."""
+    if rejection is None:
+        return None
+    values = (getattr(rejection, name) for name in rejection.__slots__)
+    return [str(value) if isinstance(value, float) and not isfinite(value) else value for value in values]
 
 
 def _race(

@@ -89,7 +89,7 @@ def families(scored: Sequence[Layer]) -> list[Json]:
     groups: defaultdict[str, list[Layer]] = defaultdict(list)
     for layer in scored:
         groups[layer.genome.family].append(layer)
-    rows = []
+    rows: list[Json] = []
     for members in groups.values():
         scores = [layer.evaluation.mean or 0.0 for layer in members]
         best = members[scores.index(max(scores))]

@@ -5,6 +5,7 @@ Oracles: the candidates that were written into an archive by hand, and ``respons
 
 import random
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ LAYERS = (  # text, parent, operator, score
 
 def evaluation_of(genome: Genome, score: float | None, task: str = "images") -> Evaluation:
     if score is None:
-        return Evaluation(genome.key, 1, 10, 2.0, rejection=Rejection("quality", HOSTILE, HOSTILE, 0.1, 0.2, HOSTILE))
+        return Evaluation(genome.key, 1, 10, 2.0, rejection=Rejection("quality", HOSTILE, HOSTILE, inf, 0.2, HOSTILE))
     return Evaluation(genome.key, 1, 20, 4.0, {task: score}, extras={"latency": 2 - score})
 
 
@@ -73,7 +74,7 @@ def test_a_record_has_what_was_archived(tmp_path: Path) -> None:
     assert columns["text"] == [text for text, *_ in LAYERS]
     assert columns["score"] == [score for *_, score in LAYERS]
     assert columns["parent"] == [parent for _, parent, *_ in LAYERS]
-    assert columns["rejection"][4] == ["quality", HOSTILE, HOSTILE, 0.1, 0.2, HOSTILE]
+    assert columns["rejection"][4] == ["quality", HOSTILE, HOSTILE, "inf", 0.2, HOSTILE]
     assert columns["origin"][4] == ["me", HOSTILE]
     assert columns["change"][3] == "rms[chw] became std[chw]"
     assert [belief[2] for belief in columns["posterior"] if belief] == [1, 1, 2, 2, 1]
@@ -90,11 +91,14 @@ def test_a_record_has_what_was_archived(tmp_path: Path) -> None:
 
 
 def test_a_search_without_candidates_and_one_that_is_running_are_read(tmp_path: Path) -> None:
-    run = written(tmp_path / "run", layers=())
-    with locked(run), Archive.open(run.archive_file):
-        found = read_run(run.path).as_json()
-    assert (found["state"], found["layers"], found["families"]) == ("running", {}, [])
+    run, genome = written(tmp_path / "run", layers=()), Genome.from_text("tanh(x)")
+    found = read_run(run.path).as_json()
+    assert (found["state"], found["layers"], found["families"]) == ("finished", {}, [])
     assert [row["reached"] for row in found["funnel"]] == [0]
+    with locked(run), Archive.open(run.archive_file) as archive:
+        archive.record(Candidate(0, Proposal(genome, None, "random"), genome.key), evaluation_of(genome, 0.5))
+        found = read_run(run.path).as_json()
+    assert (found["state"], found["layers"]["text"]) == ("running", ["tanh(x)"])
 
 
 def test_the_stages_of_a_funnel_are_in_their_order_and_users_own_before_training() -> None:

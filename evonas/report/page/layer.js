@@ -17,7 +17,8 @@ const LayerPanel = (() => {
   function rejection(row) {
     if (!row.rejection) return null;
     const [stage, reason, task, measured, limit, detail] = row.rejection;
-    const held = measured === null ? "" : `measured ${Format.short(measured)}${limit === null ? "" : `, limit ${Format.short(limit)}`}`;
+    const number = (value) => (typeof value === "string" ? value : Format.short(value)); // what is not finite is a text
+    const held = measured === null ? "" : `measured ${number(measured)}${limit === null ? "" : `, limit ${number(limit)}`}`;
     return [`${stage}: ${reason}`, task && `on ${task}`, held, detail].filter(Boolean).join("; ");
   }
 

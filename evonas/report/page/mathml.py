@@ -6,7 +6,7 @@ names of operations and index sets, which are identifiers; so a page can make it
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,7 +132,7 @@ _INITIAL: Mapping[str, Element] = {
     "v0": _indexed("v", "0"),
     "v1": _indexed("v", "1"),
 }
-_WRITTEN = {
+_WRITTEN: Mapping[str, Callable[..., Element]] = {
     "mul": lambda x, y: _row(x, _sign(TIMES), y),
     "div": lambda x, y: Element("frac", (x, y)),
     "neg": lambda x: _row(_sign(MINUS), x),

@@ -26,9 +26,9 @@
   }
 
   const scored = (run) => run.rows.filter((row) => row.score !== null);
-  const bestOf = (run) => {
-    const believed = (row) => (row.posterior && !row.posterior[3] ? row.posterior[0] : row.posterior ? -Infinity : row.score);
-    return scored(run).reduce((best, row) => (best === null || believed(row) > believed(best) ? row : best), null);
+  const bestOf = (run) => { // as `evonas top` ranks
+    if (run.leaders.length) return run.byId.get(String(run.leaders[run.leaders.length - 1][2]));
+    return scored(run).reduce((best, row) => (best === null || row.score > best.score ? row : best), null);
   };
   const link = (run, row, text) => element("button", { type: "button", class: "link", "data-open": row.id, click: () => open(run.place, row.id) }, text ?? `#${row.id}`);
   const badge = (text) => element("span", { class: `badge ${["running", "finished"].includes(text) ? text : "other"}` }, text || "?");

@@ -14,7 +14,7 @@ from typing import Any
 
 from evonas.extras import require_package
 
-_ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_ESCAPED = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 _POLICY = (
     "default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
     "base-uri 'none'; form-action 'none'"
@@ -60,9 +60,8 @@ def html_page(title: str, data: Any, scripts: Sequence[str], styles: str) -> str
 
 
 def json_text(data: Any) -> str:
-    """Data as JSON without a character that could end or open an element; what is not finite is refused."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.translate(str.maketrans(_ESCAPED))
+    """Data as JSON of plain ASCII, without a character that could end or open an element; nan and inf are refused."""
+    return json.dumps(data, allow_nan=False, separators=(",", ":")).translate(_ESCAPED)
 
 
 def script_text(script: str) -> str:
