@@ -15,6 +15,9 @@ def runs(
         "runs"
     ),
     as_json: JsonOption = False,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE.html", help="Also write the list as a page for a browser.")
+    ] = None,
 ) -> None:
     """The runs below a folder: how each stands, its best layer, evaluations and core-hours.
 
@@ -28,6 +31,10 @@ def runs(
     from evonas.report.table import Table
 
     found = find_runs(folder)
+    if page is not None:
+        from evonas.interface.run_page import write_index_page
+
+        write_index_page(folder, found, page)
     if as_json:
         print(json.dumps([run.as_json() for run in found], indent=2))
         return
@@ -49,6 +56,8 @@ def runs(
         out.print(terminal.Printed(Table.of(rows, {"core hours": "{:.3g}"}, code=("best layer",))))
     else:
         out.print(f"no runs in {folder}; start one with: evonas search evonorm_s")
+    if page is not None:
+        out.print(f"wrote {page}", soft_wrap=True)
     if (folder / KEPT).is_dir():
         out.print(f"for kept results: evonas runs {folder / KEPT}")
 

@@ -90,7 +90,7 @@ class RunRecord:
                 "rejection": _rejection(rejection),
                 "posterior": belief and [belief.mean, belief.sd, belief.measurements, belief.failed],
                 "operator": proposal.operator,
-                "kind": operator_kind(proposal.operator, proposal.parent),
+                "kind": operator_kind(proposal.operator),
                 "origin": proposal.origin and [proposal.origin.by, proposal.origin.note],
                 "parent": proposal.parent,
                 "change": None if before is None else formula_change(before, layer.formula).replace("`", ""),

@@ -43,8 +43,8 @@ class Layer:
         return self.candidate.index
 
 
-def operator_kind(operator: str, parent: int | None) -> str:
-    """The sort of a mutation or crossover, by what the archive says of it."""
+def operator_kind(operator: str) -> str:
+    """The sort of what gave rise to a layer, by what the archive says of it."""
     if change := _CHANGE.fullmatch(operator):
         before, old, after, new = change.groups()
         if before == after:
@@ -56,7 +56,7 @@ def operator_kind(operator: str, parent: int | None) -> str:
         return "crossover: put after" if "put after" in operator else "crossover: in place of"
     if operator.startswith("proposed by "):
         return "proposed from outside"
-    return "other" if parent is not None else "random"
+    return {"random": "random", "initial": "start layer"}.get(operator, "other")
 
 
 def operators(layers: Iterable[Layer]) -> list[Json]:
@@ -64,8 +64,7 @@ def operators(layers: Iterable[Layer]) -> list[Json]:
     scores = {layer.index: layer.evaluation.mean for layer in layers}
     groups: defaultdict[str, list[Layer]] = defaultdict(list)
     for layer in layers:
-        proposal = layer.candidate.proposal
-        groups[operator_kind(proposal.operator, proposal.parent)].append(layer)
+        groups[operator_kind(layer.candidate.proposal.operator)].append(layer)
     rows = []
     for kind, members in groups.items():
         found = [score for layer in members if (score := layer.evaluation.mean) is not None]

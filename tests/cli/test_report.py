@@ -1,5 +1,6 @@
 """``evonas report``. Oracles: what was recorded, and what a browser shows of it."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -57,3 +58,20 @@ def test_a_run_is_only_read(finished: Path, tmp_path: Path, evonas: Callable[...
     assert evonas("report", copy, "-o", tmp_path / "page.html")[0] == 0
     after = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and path in before}
     assert after == before
+
+
+@needs_chromium
+def test_all_runs_are_listed_in_a_page(finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]) -> None:
+    folder, file = tmp_path / "runs", tmp_path / "index.html"
+    shutil.copytree(finished, folder / "whole")
+    shutil.copytree(finished, folder / "<img src=x onerror=alert(1)>")
+    (folder / "<img src=x onerror=alert(1)>" / "config.toml").write_text("= 3")
+    status, out, err = evonas("runs", folder, "--html", file)
+    assert (status, err, f"wrote {file}" in out) == (0, "", True)
+    shown = dumped(file)
+    shown = shown[: shown.index('<script id="data"')]
+    assert "2 of 2 runs" in shown
+    assert "is not TOML" in shown
+    assert shown.count("badge finished") == 1
+    assert "<img" not in re.sub('title="[^"]*"', "", shown)
+    assert evonas("runs", folder, "--html", tmp_path / "index.txt")[0] == 2

@@ -114,21 +114,22 @@ def test_the_stages_of_a_funnel_are_in_their_order_and_users_own_before_training
 
 
 @pytest.mark.parametrize(
-    ("operator", "parent", "kind"),
+    ("operator", "kind"),
     [
-        ("random", None, "random"),
-        ("node 5: mul(4, 2) -> mul(4, 3)", 1, "mutation: other input"),
-        ("node 5: mul(4, 2) -> mul(4, 2)", 1, "mutation: the same node"),
-        ("node 5: rms[hw](4) -> rms[chw](4)", 1, "mutation: other index set"),
-        ("node 5: 0.5() -> add(1, 2)", 1, "mutation: other operation"),
-        ("node 5 of the donor put after node 0, donor 4", 1, "crossover: put after"),
-        ("node 5 of the donor in place of node 9, donor 4", 1, "crossover: in place of"),
-        ("proposed by me", None, "proposed from outside"),
-        ("something new", 1, "other"),
+        ("random", "random"),
+        ("initial", "start layer"),
+        ("node 5: mul(4, 2) -> mul(4, 3)", "mutation: other input"),
+        ("node 5: mul(4, 2) -> mul(4, 2)", "mutation: the same node"),
+        ("node 5: rms[hw](4) -> rms[chw](4)", "mutation: other index set"),
+        ("node 5: 0.5() -> add(1, 2)", "mutation: other operation"),
+        ("node 5 of the donor put after node 0, donor 4", "crossover: put after"),
+        ("node 5 of the donor in place of node 9, donor 4", "crossover: in place of"),
+        ("proposed by me", "proposed from outside"),
+        ("something new", "other"),
     ],
 )
-def test_operators_are_of_sorts(operator: str, parent: int | None, kind: str) -> None:
-    assert operator_kind(operator, parent) == kind
+def test_operators_are_of_sorts(operator: str, kind: str) -> None:
+    assert operator_kind(operator) == kind
 
 
 LOOK = """

@@ -58,11 +58,12 @@ const Dom = (() => {
     return button;
   }
 
+  const badge = (text) => element("span", { class: `badge ${["running", "finished"].includes(text) ? text : "other"}` }, text || "?");
   const code = (text) => element("div", { class: "code" }, element("code", {}, text), copyButton(text));
   const note = (text) => element("p", { class: "note" }, text);
   const section = (id, title, ...children) => element("section", { id }, element("h2", {}, title), children);
 
-  return { element, svg, math, table, facts, code, note, section };
+  return { element, svg, math, table, facts, badge, code, note, section };
 })();
 
 const Format = (() => {

@@ -31,7 +31,6 @@
     return scored(run).reduce((best, row) => (best === null || row.score > best.score ? row : best), null);
   };
   const link = (run, row, text) => element("button", { type: "button", class: "link", "data-open": row.id, click: () => open(run.place, row.id) }, text ?? `#${row.id}`);
-  const badge = (text) => element("span", { class: `badge ${["running", "finished"].includes(text) ? text : "other"}` }, text || "?");
 
   function overview() {
     const raced = runs.some((run) => run.leaders.length);
@@ -40,7 +39,7 @@
       const best = bestOf(run);
       const known = run.baselines.filter((row) => row.score !== null).sort((a, b) => b.score - a.score)[0];
       return [
-        element("span", { title: run.folder }, run.title), badge(run.state),
+        element("span", { title: run.folder }, run.title), Dom.badge(run.state),
         best ? element("span", {}, link(run, best), " ", element("code", { class: "clip" }, best.formula)) : "none yet",
         best ? Format.score(best.score) : "", best && best.posterior ? `${best.posterior[0].toFixed(4)} \u00b1 ${best.posterior[1].toFixed(4)}` : "",
         Format.count(run.rows.length), Format.count(scored(run).length), Format.duration(run.cost),

@@ -6,10 +6,10 @@ const LongTable = (() => {
   const SPARE = 8; // rows above and below the view
 
   // columns: [{name, width, value: row => number or text or null, show: row => text or node, number: whether}]
-  // choices: [{name, value: row => text}]; words: row => the text in which words are looked for; open: called with a row;
-  // first: the column that they are sorted by at first
-  function make({ rows, columns, choices, words, open, label, first }) {
-    const state = { text: "", chosen: {}, sort: first, down: Boolean(columns[first].number), found: rows };
+  // choices: [{name, value: row => text}]; words: row => the text in which words are looked for; open: called with a row, if it can be opened;
+  // first: the column that they are sorted by at first, downwards if it holds numbers or if that is asked for
+  function make({ rows, columns, choices, words, open, label, first, downwards }) {
+    const state = { text: "", chosen: {}, sort: first, down: Boolean(columns[first].number || downwards), found: rows };
     const texts = new Map(rows.map((row) => [row, words(row).toLowerCase()]));
     const template = columns.map((column) => column.width).join(" ");
     const count = Dom.element("output", { class: "count" });
@@ -22,7 +22,7 @@ const LongTable = (() => {
     head.style.gridTemplateColumns = template;
     scroll.append(head, body);
 
-    const search = Dom.element("input", { type: "search", placeholder: "words of formula, text, reason, ...", "aria-label": "filter", input: () => {
+    const search = Dom.element("input", { type: "search", placeholder: "find words", "aria-label": "filter", input: () => {
       state.text = search.value.toLowerCase();
       refresh();
     } });
@@ -71,7 +71,7 @@ const LongTable = (() => {
       const first = Math.max(0, Math.floor(scroll.scrollTop / ROW) - SPARE);
       const last = Math.min(state.found.length, Math.ceil((scroll.scrollTop + (scroll.clientHeight || 480)) / ROW) + SPARE);
       const shown = state.found.slice(first, last).map((row, place) => {
-        const line = Dom.element("div", { class: "long-row", role: "row", "data-id": row.id, click: () => open(row) },
+        const line = Dom.element("div", { class: open ? "long-row opens" : "long-row", role: "row", "data-id": row.id, click: () => open && open(row) },
           columns.map((column) => Dom.element("div", { class: column.number ? "number" : "" }, column.show(row))));
         line.style.gridTemplateColumns = template;
         line.style.top = `${(first + place) * ROW}px`;
