@@ -211,6 +211,10 @@ BESIDE = """
 const tabs = [...document.querySelectorAll(".tabs button")];
 const found = { tabs: tabs.map((tab) => tab.textContent), title: document.querySelector("#layer h2").textContent };
 found.again = document.querySelectorAll("#again .scatterlayer .point").length;
+document.querySelector("#front .chart").emit("plotly_click", { points: [{ customdata: [0, "3"] }] });
+found.point = [document.querySelector("#layer h2").textContent, location.hash];
+document.querySelector("#layer [data-open='5']").click();
+found.child = [document.querySelector("#layer h2").textContent, location.hash];
 tabs[1].dispatchEvent(new MouseEvent("click", { bubbles: true }));
 found.empty = document.querySelector("#again").textContent;
 found.names = [...document.querySelectorAll("#progress .legendtext")].map((node) => node.textContent);
@@ -226,6 +230,8 @@ def test_several_searches_are_side_by_side(tmp_path: Path) -> None:
     )
     assert found["tabs"] == ["one", "two"]
     assert found["title"] == "gn-relu of two"
+    assert found["point"] == ["#3 of one", "#run=1&layer=3"]
+    assert found["child"] == ["#5 of one", "#run=1&layer=5"]
     assert found["again"] == 5
     assert "measured none of its layers again" in found["empty"]
     posterior = "one: posterior mean of the best layer, 95 %"

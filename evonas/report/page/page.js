@@ -5,7 +5,7 @@
   const runs = data.runs.map(prepared);
   const state = { run: 0, layer: null, setting: Response.start(), byCost: false, objective: 0 };
   const page = document.getElementById("page");
-  const panel = Dom.element("aside", { id: "layer", "aria-label": "layer", hidden: "hidden" });
+  const panel = Dom.element("aside", { id: "layer", "aria-label": "layer", tabindex: -1, hidden: "hidden" });
   const { element } = Dom;
 
   // Rows instead of columns, and who is whose child.
@@ -137,7 +137,7 @@
     const number = (name, width, value, show) => ({ name, width, value, show, number: true });
     const raced = run.rows.some((row) => row.posterior);
     const columns = [
-      number("#", "64px", (row) => Number(row.id), (row) => row.id),
+      number("#", "64px", (row) => Number(row.id), (row) => element("button", { type: "button", class: "link" }, row.id)),
       number("score", "84px", (row) => row.score, (row) => Format.score(row.score)),
       raced ? number("posterior", "96px", (row) => (row.posterior && !row.posterior[3] ? row.posterior[0] : null), (row) => (row.posterior && !row.posterior[3] ? Format.score(row.posterior[0]) : "")) : null,
       ...run.extras.map((name) => number(name, "110px", (row) => (row.extras ? row.extras[name] : null), (row) => Format.short(row.extras ? row.extras[name] : null))),
@@ -213,6 +213,7 @@
     state.layer = [place, row.id];
     panel.hidden = false;
     LayerPanel.show(panel, run, row, data.quantiles, state.setting, { open, close, changed: remember, several: runs.length > 1 })();
+    panel.focus({ preventScroll: true });
     remember();
   }
 
