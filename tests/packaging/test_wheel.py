@@ -61,7 +61,7 @@ def test_the_wheel_holds_the_package_its_presets_its_types_and_its_licence(wheel
     info = f"evonas-{evonas.__version__}.dist-info"
     package = {str(path.relative_to(ROOT)) for path in (ROOT / "evonas").rglob("*") if path.is_file()}
     presets = {f"evonas/presets/{path.relative_to(ROOT)}" for path in ROOT.glob("search_spaces/*.toml")}
-    presets |= {f"evonas/presets/{path.relative_to(ROOT)}" for path in ROOT.glob("studies/*.toml")}
+    presets |= {f"evonas/presets/{path.relative_to(ROOT)}" for path in ROOT.glob("studies/**/*.toml")}
     assert len(presets) > 20
     code = {name for name in package if "__pycache__" not in name}
     assert {name for name in names if not name.startswith(info)} == code | presets
