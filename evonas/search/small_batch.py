@@ -38,5 +38,7 @@ def small_batch_score(trained: Training) -> float:
     training.advance(settings.steps)
     if training.stop is not StopReason.COMPLETED:
         return 0.0
-    score = training.score()
-    return score if math.isfinite(score) else 0.0
+    try:
+        return training.score()
+    except ValueError:  # no finite number
+        return 0.0

@@ -229,7 +229,7 @@ def test_help_has_an_example_says_what_is_written_and_lists_the_same_options(ver
     wanted = [(each.opts, each.help) for each in steer if verb != "sparsify" or each.opts != ["--seeds"]]
     assert shared == wanted
     assert [opts[0] for opts, _ in shared if opts[0] != "--seeds"] == [
-        *("--set", "--workers", "--device", "--run", "--resume", "--force", "--json")
+        *("--set", "--workers", "--executor", "--device", "--run", "--resume", "--force", "--trust", "--json")
     ]
 
 

@@ -45,6 +45,7 @@ SETTINGS: dict[str, Any] = {
     "training": {"steps": 100, "batch_size": 16, "warmup": 20, "learning_rates": [0.1, 0.03, 0.3]},
     "tasks": [{"architecture": "all_cnn", "width": 0.0833, "depth": [2, 2], "unstrided": 0}],
     "ladder": {"steps": [25, 400]},
+    "execution": {"workers": 0},
 }
 
 
