@@ -73,7 +73,8 @@ def work(start: Start, number: int, job: Any, files: Shipped) -> Any:
     _number = number
     import ray
 
-    start.desk.begin.remote(number, ray.get_runtime_context().get_node_id(), os.getpid())
+    # waited for: a worker that is stopped at once would never be seen, and its clock never run
+    ray.get(start.desk.begin.remote(number, ray.get_runtime_context().get_node_id(), os.getpid()))
 
     def note_to(text: str) -> None:
         start.desk.note.remote(_number, text)
