@@ -1,6 +1,7 @@
 """A layer as a function of one number: its response to one element of a map whose moments are held."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -56,10 +57,8 @@ def response(
 
 def population(mean: float, std: float) -> Array:
     """The quantiles of N(mean, std^2) that stand for a map."""
-    from scipy.special import ndtri  # takes long to import
-
-    shares = (np.arange(POPULATION) + 0.5) / POPULATION
-    return np.asarray(mean + std * ndtri(shares))
+    normal = NormalDist()
+    return np.array([mean + std * normal.inv_cdf((number + 0.5) / POPULATION) for number in range(POPULATION)])
 
 
 def evaluate(genome: Genome, x: Array, *, v0: float, v1: float, eps: float) -> Array:

@@ -101,7 +101,7 @@ def test_the_script_for_a_shell_imports_nothing_heavy() -> None:
 
 def test_showing_a_layer_imports_torch_and_little_more() -> None:
     watched = ("torch", "torch._dynamo", *HEAVY[1:-1], "deap.tools")
-    output, imported = run("show", "evonorm-s0", watched=watched)
+    output, imported = run("show", "evonorm-s0", "--quick", watched=watched)
     assert "x * sigmoid(x * v1) / std[ghw](x)" in output
     assert imported == "torch"
 
