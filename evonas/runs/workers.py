@@ -22,6 +22,7 @@ from pebble import ProcessExpired, ProcessPool
 from evonas.errors import InputError
 from evonas.extensions import EXTENSIONS
 from evonas.runs import inside
+from evonas.runs.guard import start_guard
 from evonas.runs.log import LOGGER
 from evonas.runs.pool import TRIES, Failure, Tick, result_of
 from evonas.runs.suspending import suspending
@@ -61,6 +62,7 @@ class Workers(Generic[Setup, Job, Result]):
         self._start = (prepare, setup, threads)
         self._workers, self._timeout = workers, timeout
         self._notes = Path(tempfile.mkdtemp(prefix="evonas-"))
+        self._guard = start_guard(self._notes)
         self._pool = self._new_pool()
         self._breaks = 0  # since the last job that came back
         self._stack = ExitStack()
@@ -178,6 +180,7 @@ class Workers(Generic[Setup, Job, Result]):
     ) -> None:
         self._stack.close()
         self._close()  # whatever still runs is dropped
+        self._guard.communicate()  # which closes its input, and waits for it
         shutil.rmtree(self._notes, ignore_errors=True)
 
 

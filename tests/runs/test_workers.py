@@ -302,3 +302,42 @@ def test_ctrl_z_stops_workers_too_and_they_go_on_with_their_driver(tmp_path: Pat
         assert driver.wait() == 0
     finally:
         driver.kill()
+
+
+LEAVING = """
+import sys
+from pathlib import Path
+from tests.runs.test_workers import leaving
+from evonas.runs.workers import Workers
+
+if __name__ == "__main__":
+    with Workers(leaving, Path(sys.argv[1]), workers=1, threads=1, timeout=3600.0) as pool:
+        pool.submit("leave")(lambda: None)
+"""
+
+
+def leaving(folder: Path) -> Callable[[str], str]:
+    """What starts a process, says its number, and waits for the end of its driver."""
+
+    def work(_: str) -> str:
+        sleeper = subprocess.Popen(["sleep", str(LONG)])
+        (folder / "sleeper.new").write_text(str(sleeper.pid))
+        (folder / "sleeper.new").replace(folder / "sleeper")
+        time.sleep(LONG)
+        return ""
+
+    return work
+
+
+def test_what_a_job_has_started_ends_with_a_killed_driver(tmp_path: Path) -> None:
+    script = tmp_path / "leaving.py"
+    script.write_text(LEAVING)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])}
+    driver = subprocess.Popen([sys.executable, str(script), str(tmp_path)], env=environment)
+    try:
+        wait_for((tmp_path / "sleeper").exists)
+    finally:
+        driver.kill()
+        driver.wait()
+    status = Path(f"/proc/{(tmp_path / 'sleeper').read_text()}/stat")
+    wait_for(lambda: not status.exists() or status.read_text().rpartition(")")[2].startswith(" Z"))
