@@ -1,14 +1,11 @@
-"""``evonas top``, ``show`` and ``export``: from a run to its layers."""
+"""``evonas top``: from a run to its layers."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from evonas.cli.app import JsonOption, RunArgument
-
-if TYPE_CHECKING:
-    pass
 
 
 def top(

@@ -80,26 +80,18 @@ class RunRecord:
         columns: defaultdict[str, list[Any]] = defaultdict(list)
         for layer in self.layers:
             evaluation, proposal = layer.evaluation, layer.candidate.proposal
-            rejection, belief = evaluation.rejection, self.beliefs.get(layer.index)
+            belief = self.beliefs.get(layer.index)
             before = formulas.get(proposal.parent) if proposal.parent is not None else None
             row: Json = {
                 **described(layer.genome, layer.formula),
                 "id": str(layer.index),
-                "score": evaluation.mean,
-                "stage": ended(evaluation),
-                "rejection": _rejection(rejection),
+                **_outcome(evaluation),
                 "posterior": belief and [belief.mean, belief.sd, belief.measurements, belief.failed],
                 "operator": proposal.operator,
                 "kind": operator_kind(proposal.operator),
                 "origin": proposal.origin and [proposal.origin.by, proposal.origin.note],
                 "parent": proposal.parent,
                 "change": None if before is None else formula_change(before, layer.formula).replace("`", ""),
-                "scores": dict(evaluation.objectives) or None,
-                "extras": dict(evaluation.extras) or None,
-                "rates": dict(evaluation.rates) or None,
-                "seconds": round(evaluation.seconds, 3),
-                "steps": evaluation.steps,
-                "seed": evaluation.seed,
                 "cost": round(layer.cost, 2),
             }
             for name, value in row.items():
@@ -111,15 +103,7 @@ class RunRecord:
         return {
             **described(genome, genome.formula()),
             "id": name,
-            "score": evaluation.mean,
-            "stage": ended(evaluation),
-            "rejection": _rejection(evaluation.rejection),
-            "scores": dict(evaluation.objectives) or None,
-            "extras": dict(evaluation.extras) or None,
-            "rates": dict(evaluation.rates) or None,
-            "seconds": round(evaluation.seconds, 3),
-            "steps": evaluation.steps,
-            "seed": evaluation.seed,
+            **_outcome(evaluation),
             "kind": "baseline",
             "operator": "of the catalogue",
         }
@@ -170,6 +154,21 @@ def described(genome: Genome, formula: str) -> Json:
         "math": [line.as_json() for line in mathml(genome)],
         "nodes": len(genome.nodes) - 4,
         "key": genome.key,
+    }
+
+
+def _outcome(evaluation: Evaluation) -> Json:
+    """How a layer ended, a candidate or a baseline."""
+    return {
+        "score": evaluation.mean,
+        "stage": ended(evaluation),
+        "rejection": _rejection(evaluation.rejection),
+        "scores": dict(evaluation.objectives) or None,
+        "extras": dict(evaluation.extras) or None,
+        "rates": dict(evaluation.rates) or None,
+        "seconds": round(evaluation.seconds, 3),
+        "steps": evaluation.steps,
+        "seed": evaluation.seed,
     }
 
 

@@ -59,21 +59,12 @@ def save_onnx(module: nn.Module, example: Tensor, path: Path, axes: Mapping[int,
             verbose=False,
         )
     assert program is not None, "torch gives a program where no file is named"
-    weights = path.with_name(f"{path.name}.data")
-
-    def write(unfinished: Path) -> None:
-        program.save(str(unfinished))
-        beside = unfinished.with_name(f"{unfinished.name}.data")
-        if beside.exists():  # the file names it, so it must be written under its own name
-            beside.unlink()
-            program.save(str(unfinished), external_data=False)
-
     try:
-        write_whole(path, write)
+        write_whole(path, lambda unfinished: program.save(str(unfinished), external_data=False))
         written: tuple[Path, ...] = (path,)
     except ValueError:  # more than the 2 GiB that one file may have
         program.save(str(path), external_data=True)
-        written = (path, weights)
+        written = (path, path.with_name(f"{path.name}.data"))
     return Program(written, len(program.model.graph))
 
 

@@ -15,7 +15,7 @@ from evonas.errors import InputError, described
 from evonas.runs.interrupt import Interrupts
 from evonas.runs.pool import Failure, Pool, open_pool, threads
 from evonas.runs.progress import JobProgress, in_words, time_left
-from evonas.runs.provenance import differences, made_from
+from evonas.runs.provenance import differences, listed_differences, made_from
 from evonas.runs.store import Key, Outcome, Store
 from evonas.training.allocator import keep_memory
 from evonas.training.device import find_device
@@ -194,7 +194,7 @@ def _recorded(store: Store, keys: Mapping[Spec, Key], *, keep_changed: bool) -> 
             found[spec], count = other[0], count + 1
             changed |= differences(other[1], key.sources)
     if changed and not keep_changed:
-        what = ", ".join(f"{name} ({change})" for name, change in sorted(changed.items()))
+        what = listed_differences(changed)
         results = "a result was" if count == 1 else f"{count} results were"
         remedy = "choose another folder, or keep the recorded results as they are with --force"
         raise InputError(str(store.path), f"{results} made from something else: {what}", remedy=remedy)

@@ -118,6 +118,11 @@ def differences(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, st
     return {name: f"{_shown(then.get(name))}, now {_shown(now.get(name))}" for name in names}
 
 
+def listed_differences(changed: Mapping[str, str]) -> str:
+    """What ``differences`` has found, in a line."""
+    return ", ".join(f"{name} ({change})" for name, change in sorted(changed.items()))
+
+
 def _shown(value: str | None) -> str:
     return "none" if value is None else value if len(value) < 32 else value[:8]  # digests are long
 

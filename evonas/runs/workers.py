@@ -1,7 +1,6 @@
 """Worker processes on this machine that may die, hang or run out of memory at the cost of one job."""
 
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -180,8 +179,7 @@ class Workers(Generic[Setup, Job, Result]):
     ) -> None:
         self._stack.close()
         self._close()  # whatever still runs is dropped
-        self._guard.communicate()  # which closes its input, and waits for it
-        shutil.rmtree(self._notes, ignore_errors=True)
+        self._guard.communicate()  # which closes its input, and waits until it has deleted the notes
 
 
 @dataclass(frozen=True, slots=True)

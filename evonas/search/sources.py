@@ -3,7 +3,7 @@
 from evonas.config import SearchConfig
 from evonas.errors import InputError
 from evonas.runs.folder import RunFolder
-from evonas.runs.provenance import differences, made_from
+from evonas.runs.provenance import differences, listed_differences, made_from
 from evonas.search.archive import Archive
 from evonas.tasks.sources import digests_of
 from evonas.training.device import find_device
@@ -42,7 +42,7 @@ def require_same_sources(folder: RunFolder, archive: Archive, config: SearchConf
     before, now = archive.made_from(), sources_of(config)
     changed = differences(before, now) if before else {}
     if changed and not force:
-        what = ", ".join(f"{name} ({change})" for name, change in sorted(changed.items()))
+        what = listed_differences(changed)
         remedy = "start a new run, or go on all the same with --force, which is recorded"
         raise InputError(str(folder.path), f"was begun with something else: {what}", remedy=remedy)
     for name, change in sorted(changed.items()):
