@@ -17,6 +17,7 @@ import fuzz_samples as samples
 from evonas import config
 from evonas.cli import layers as verbs
 from evonas.cli import terminal
+from evonas.cli.show import show
 from evonas.compare.trials import TrialSpec, evaluation_of
 from evonas.config import DataConfig, SearchConfig, section
 from evonas.errors import InputError
@@ -209,7 +210,7 @@ def _look_at(run: Path, content: bytes) -> None:
             case 1:
                 verbs.top(run, 5, pareto=True, rejections=False, every=True, as_json=True)
             case 2:
-                verbs.show(f"{run}#1", as_json=False, png=None)
+                show(f"{run}#1", as_json=False, png=None, tex=False, quick=True)
             case 3:
                 json.dumps(state_of(RunFolder(run), 3))
             case 4:

@@ -98,16 +98,21 @@ def _rows(layer: NamedLayer, facts: dict[str, str], tried: dict[str, Any]) -> di
 
 def _in_words(found: Properties) -> dict[str, str]:
     shape = [found.monotonic or "neither rising nor falling", "bounded" if found.bounded else "unbounded"]
-    left, right = found.slopes
-    shape += [f"{found.at_zero:.4g} at 0", f"slope {left:.4g} far left and {right:.4g} far right"]
+    left, right = ("none (it overflows)" if slope is None else f"{slope:.4g}" for slope in found.slopes)
+    at_zero = "overflows" if found.at_zero is None else f"{found.at_zero:.4g}"
+    shape += [f"{at_zero} at 0", f"slope {left} far left and {right} far right"]
     return {
         "ignores": ", ".join(found.invariant) or "no scale and no shift of its input",
         "depends on": ", ".join(found.depends_on) or "each element alone",
         "response": ", ".join(shape) + " (moments held)",
-        "large inputs": f"output grows like scale^{found.growth:.2f}"
-        if found.growth > 0.01
-        else "output does not grow",
+        "large inputs": _growth(found.growth),
     }
+
+
+def _growth(growth: float | None) -> str:
+    if growth is None:
+        return "output overflows"
+    return f"output grows like scale^{growth:.2f}" if growth > 0.01 else "output does not grow"
 
 
 def _beside(own: Cost, other: Cost) -> str:

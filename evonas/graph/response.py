@@ -52,7 +52,8 @@ def response(
     parts = (population(mean, std), x, x + STEP, x - STEP)
     values = evaluate(genome, np.concatenate(parts), v0=v0, v1=v1, eps=eps)
     _, y, above, below = np.split(values, np.cumsum([len(part) for part in parts])[:-1])
-    return Response(x, y, (above - below) / (2 * STEP))
+    with np.errstate(invalid="ignore", over="ignore"):  # where the response overflows there is no slope
+        return Response(x, y, (above - below) / (2 * STEP))
 
 
 def population(mean: float, std: float) -> Array:

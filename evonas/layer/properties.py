@@ -28,20 +28,20 @@ class Properties:
     Attributes:
         invariant: names of the changes of its input that do not change its output, such as ``scale of each sample``.
         depends_on: what else an element depends on beside itself: ``batch``, ``positions``, ``features``.
-        growth: p of output ~ scale^p when the whole input grows.
+        growth: p of output ~ scale^p when the whole input grows; None where the output overflows.
         bounded: whether the response at held moments stays within bounds.
         monotonic: whether it never falls (``rising``), never rises (``falling``), or neither (empty).
-        at_zero: its value at 0.
-        slopes: its slopes far to the left and far to the right.
+        at_zero: its value at 0; None where it overflows.
+        slopes: its slopes far to the left and far to the right; None where it overflows.
     """
 
     invariant: tuple[str, ...]
     depends_on: tuple[str, ...]
-    growth: float
+    growth: float | None
     bounded: bool
     monotonic: str
-    at_zero: float
-    slopes: tuple[float, float]
+    at_zero: float | None
+    slopes: tuple[float | None, float | None]
 
 
 def properties(genome: Genome, layout: str | None = None, *, seed: int = 1) -> Properties:
@@ -64,14 +64,15 @@ def properties(genome: Genome, layout: str | None = None, *, seed: int = 1) -> P
         growth = _growth(layer, x)
     curve = response(genome, np.linspace(*GRID))
     far = response(genome, np.array([-FAR, 0.0, FAR]))
+    left, zero, right = far.y
     return Properties(
         invariant,
         depends,
         growth,
         bool(np.abs(far.slope[[0, 2]]).max() < STEEP and np.abs(far.y).max() < FAR / 10),
         _monotonic(curve),
-        float(far.y[1]),
-        (float(far.slope[0]), float(far.slope[2])),
+        float(zero) if np.isfinite(zero) else None,
+        (_slope(left, far.slope[0]), _slope(right, far.slope[2])),
     )
 
 
@@ -104,15 +105,22 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return bool((one - other).abs().max() <= TOLERANCE * max(1.0, float(other.abs().max())))
 
 
-def _growth(layer: NormActLayer, x: Tensor) -> float:
+def _growth(layer: NormActLayer, x: Tensor) -> float | None:
     small, large = 1e2, 1e4
     ratio = float(layer(large * x).norm() / layer(small * x).norm().clamp_min(1e-300))
-    return float(np.log(max(ratio, 1e-300)) / np.log(large / small))
+    return float(np.log(max(ratio, 1e-300)) / np.log(large / small)) if np.isfinite(ratio) else None
+
+
+def _slope(value: float, slope: float) -> float | None:
+    return float(slope) if np.isfinite([value, slope]).all() else None
 
 
 def _monotonic(curve: Response) -> str:
-    steps = np.diff(curve.y)
-    slack = 1e-9 * max(1.0, float(np.abs(curve.y).max()))
+    y = curve.y[np.isfinite(curve.y)]
+    if not len(y):
+        return ""
+    steps = np.diff(y)
+    slack = 1e-9 * max(1.0, float(np.abs(y).max()))
     if (steps >= -slack).all():
         return "rising"
     return "falling" if (steps <= slack).all() else ""

@@ -46,3 +46,11 @@ def test_growth_and_shape_of_the_response(
     assert (found.bounded, found.monotonic) == (bounded, monotonic)
     assert found.at_zero == pytest.approx(at_zero, abs=1e-9)
     assert found.slopes == pytest.approx(slopes, rel=1e-3, abs=1e-3)
+
+
+def test_what_overflows_has_no_growth_and_no_slope_there() -> None:
+    found = properties(Genome.from_text("exp(x)"))
+    assert (found.growth, found.at_zero, found.bounded, found.monotonic) == (None, 1.0, False, "rising")
+    assert found.slopes == (0.0, None)
+    five = properties(Genome.from_text("a = exp(x); b = exp(a); c = exp(b); d = exp(c); exp(d)"))
+    assert (five.at_zero, five.slopes) == (None, (pytest.approx(0.0, abs=1e-3), None))
