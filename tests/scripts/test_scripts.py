@@ -419,3 +419,20 @@ def test_the_table_of_budgets_has_a_row_for_each_command_and_goes_on_where_it_st
     before = file.read_text()
     assert run(*call).stdout == done.stdout
     assert file.read_text() == before
+
+
+def test_soak_sees_memory_files_and_workers_of_a_command_and_passes_its_exit_status_on(tmp_path: Path) -> None:
+    held = (
+        "import subprocess, sys, time; held = b'x' * 150_000_000; files = [open('/dev/null') for _ in range(40)];"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1.2)']); child.wait(); sys.exit(3)"
+    )
+    (tmp_path / "events.out.tfevents.1").write_bytes(bytes(3 * 2**20))
+    done = run_apart("soak.py", tmp_path, "--every", "0.2", "--", sys.executable, "-c", held)
+    assert done.returncode == 3, done.stderr
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert found["exit_status"] == 3
+    assert 143 < found["driver_mib"]["most"] < 250
+    assert found["driver_files"]["most"] >= 43
+    assert found["processes"]["most"] == 2
+    assert found["events_mib"] == {"median": 3.0, "most": 3.0, "growth_per_hour": 0.0}
+    assert Image.open(tmp_path / "soak.png").size == (1210, 990)
