@@ -16,6 +16,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -107,9 +108,9 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=15.0, metavar="SECONDS")
     parser.add_argument("--warm-up", type=float, default=0.25, metavar="SHARE")
     parser.add_argument("--draw", action="store_true", help="only draw OUT/samples.jsonl again")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="what is run, after --")
-    arguments = parser.parse_args()
-    command = [word for number, word in enumerate(arguments.command) if number or word != "--"]
+    words = [*sys.argv[1:], "--"]
+    own, command = words[: words.index("--")], words[words.index("--") + 1 : -1]
+    arguments = parser.parse_args(own)
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     file, status = out / "samples.jsonl", 0

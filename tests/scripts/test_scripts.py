@@ -435,4 +435,5 @@ def test_soak_sees_memory_files_and_workers_of_a_command_and_passes_its_exit_sta
     assert found["driver_files"]["most"] >= 43
     assert found["processes"]["most"] == 2
     assert found["events_mib"] == {"median": 3.0, "most": 3.0, "growth_per_hour": 0.0}
-    assert Image.open(tmp_path / "soak.png").size == (1210, 990)
+    with Image.open(tmp_path / "soak.png") as picture:
+        assert picture.size == (1210, 990)
