@@ -32,7 +32,7 @@ VERBS: Mapping[str, Sequence[Callable[..., None]]] = {  # by the heading in `evo
     "Search": (search.search, propose.propose, propose.state),
     "Look and take away": (runs.runs, report.report, layers.top, show.show, export.export),
     "Keep": (verify.verify, verify.backup),
-    "Compare": (evaluate.rerank, evaluate.evaluate, certify.certify),
+    "Compare": (evaluate.rerank, evaluate.evaluate, certify.certify, studies.components),
     "Studies": (studies.stability, studies.hypernet, sparsify.sparsify, studies.steer),
     "Set up": (starting.init, starting.list_shipped, starting.schema),
 }

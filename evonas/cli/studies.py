@@ -8,6 +8,12 @@ if TYPE_CHECKING:
     from evonas.cli.study_run import StudyKind
 
 
+def _components() -> "StudyKind[Any]":
+    from evonas.cli.study_kinds import COMPONENTS
+
+    return COMPONENTS
+
+
 def _stability() -> "StudyKind[Any]":
     from evonas.cli.study_kinds import STABILITY
 
@@ -26,6 +32,16 @@ def _steer() -> "StudyKind[Any]":
     return STEERING
 
 
+components = study_verb(
+    "components",
+    "components",
+    _components,
+    """What components do to networks of several kinds: masks, steering, z-loss, qk-layernorm, hypernetworks.
+
+    Example: [bold]evonas components components --workers 2[/bold]
+
+    The table has a row for each component and a column for each network with a layer in it.""",
+)
 stability = study_verb(
     "stability",
     "stability",

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from evonas.cli.study_run import StudyKind
+from evonas.compare.components.settings import ComponentsConfig
+from evonas.compare.components.study import components_study
 from evonas.report.save import Report
 from evonas.runs.store import Outcome
 from evonas.search.named import find_layer
@@ -72,6 +74,7 @@ def _sparsify(study: sparsity_study.SparsityStudyConfig, folder: Path) -> Study[
     return Study(study.name, study.execution, measuring.sparsity_jobs(study, grid, folder), report)
 
 
+COMPONENTS = StudyKind(ComponentsConfig, components_study, "seeds")
 STABILITY = StudyKind(stability_study.StabilityStudyConfig, _stability, "grid.seeds")
 HYPERNET = StudyKind(hypernet_study.HypernetStudyConfig, _hypernet, "grid.seeds")
 STEERING = StudyKind(steering_study.SteeringStudyConfig, _steer, "seeds", "loading what is steered and its samples")

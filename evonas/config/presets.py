@@ -41,6 +41,7 @@ KINDS = {
         SEARCH,
         FileKind("certificate", "the settings of certificates", "evonas certify LAYER... --settings {}", "ladder"),
         COMPARISON,
+        FileKind("components", "a study of components", "evonas components {}", "networks"),
         FileKind("stability", "a stability study", "evonas stability {}", "interventions"),
         FileKind("hypernet", "a hypernetwork study", "evonas hypernet {}", "task"),
         FileKind("sparsity", "a sparsity study", "evonas sparsify {}", "model"),
