@@ -10,7 +10,7 @@ from evonas.compare.components.networks import Subject, Trained
 from evonas.compare.components.settings import ComponentName, ComponentsConfig
 from evonas.runs.store import Outcome
 from evonas.studies.steering.results import StrengthPoint, at_rise
-from evonas.training.sensitivity import lr_sensitivity
+from evonas.training.sensitivity import lr_sensitivity, stability_margin
 
 Outcomes = Mapping[Job, Outcome]
 
@@ -87,6 +87,42 @@ def _over_rates(study: ComponentsConfig, component: ComponentName, subject: Subj
 
     jobs = {seed: [*sweep(seed, without).values(), *sweep(seed, having).values()] for seed in study.seeds}
     return Cell(component, subject, jobs=jobs, read=read)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A network as it is, trained at several learning rates.
+
+    Attributes:
+        losses: by factor of the network's own learning rate, the final loss of each seed; nan where it diverged.
+        initial: the loss before training, by seed.
+    """
+
+    losses: Mapping[float, Mapping[int, float]]
+    initial: Mapping[int, float]
+
+    def sensitivities(self) -> list[float]:
+        """By seed; see ``lr_sensitivity``."""
+        return [lr_sensitivity(self._of(seed), first) for seed, first in self.initial.items()]
+
+    def margins(self) -> list[float]:
+        """By seed; see ``stability_margin``."""
+        return [stability_margin(self._of(seed), first) for seed, first in self.initial.items()]
+
+    def _of(self, seed: int) -> dict[float, float]:
+        return {factor: by_seed[seed] for factor, by_seed in self.losses.items()}
+
+
+def sweep_of(study: ComponentsConfig, subject: Subject, outcomes: Outcomes) -> Sweep | None:
+    """The trainings of a network as it is; None where the study has none, or one of them failed."""
+    factors = dict.fromkeys(study.rates.factors)
+    jobs = {(f, seed): Trained(subject=subject, seed=seed, factor=f) for f in factors for seed in study.seeds}
+    if not all(job in outcomes and outcomes[job].value for job in jobs.values()):
+        return None
+    values = {place: outcomes[job].value or {} for place, job in jobs.items()}
+    after = {place: math.nan if value["after"] is None else value["after"] for place, value in values.items()}
+    losses = {factor: {seed: after[factor, seed] for seed in study.seeds} for factor in factors}
+    return Sweep(losses, {seed: values[next(iter(factors)), seed]["before"] for seed in study.seeds})
 
 
 def _base(subject: Subject, seed: int) -> Trained | None:

@@ -1,17 +1,18 @@
 """What a study of components reports: components x networks, each cell an effect with its interval or a reason."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from evonas.compare.components.grid import Cell, Effect
+from evonas.compare.components.grid import Cell, Effect, Sweep, sweep_of
 from evonas.compare.components.jobs import Job
 from evonas.compare.components.networks import Subject
 from evonas.compare.components.settings import ComponentsConfig
 from evonas.report.save import Report
-from evonas.report.statistics import Interval, t_interval
-from evonas.report.table import Table, written
+from evonas.report.statistics import Interval, summary, t_interval
+from evonas.report.table import Datum, Table, written
 from evonas.runs.store import Outcome
 
 FORMS = {"sensitivity": "{:+.3f}", "loss": "{:+.3f}", "points": "{:+.1f}", "percent": "{:+.0f} %", "ratio": "{:.2f}x"}
@@ -80,13 +81,17 @@ def components_report(
         {"component": name} | {column.label: by_place[column, name].text for column in cells}
         for name in dict.fromkeys(one.cell.component for one in found)
     ]
+    sweeps = {column: sweep for column in cells if (sweep := sweep_of(settings, column.subject, outcomes))}
     failures = [f"{one.cell.component} in {one.column.label}: {why}" for one in found for why in one.failures]
     return Report(
         title=settings.name,
         tables=[Table.of(rows, title="Effect of each component; mean over seeds and its 95 % interval.")],
         notes=_notes(settings),
-        data={"cells": [_json(one) for one in found]},
-        details=[_details(found)],
+        data={
+            "cells": [_json(one) for one in found],
+            "sweeps": [_sweep_json(column, sweep) for column, sweep in sweeps.items()],
+        },
+        details=[_details(found), _sweeps(sweeps)],
         runs=_runs(found),
         failures=list(dict.fromkeys(failures)),
     )
@@ -145,6 +150,50 @@ def _details(found: Sequence[Found]) -> Table:
 
 def _values(found: Found, name: str) -> list[float]:
     return [value for effect in found.effects.values() if (value := getattr(effect, name)) is not None]
+
+
+def _sweeps(sweeps: Mapping[Column, Sweep]) -> Table:
+    return Table.of(
+        [
+            {
+                "network": column.network,
+                "layer": column.layer,
+                **{f"{factor:g}x": _over(by_seed.values()) for factor, by_seed in sweep.losses.items()},
+                "sensitivity": _over(sweep.sensitivities()),
+                "stability margin": _over(sweep.margins()),
+            }
+            for column, sweep in sweeps.items()
+        ],
+        title="Final losses of the networks as they are, by multiples of their learning rate.",
+        meanings={
+            "sensitivity": "the mean over the learning rates, counted up to the loss before training, minus the least.",
+            "stability margin": "the lowest learning rate above the best one that diverges, over the best one; inf "
+            "where none of those tried does.",
+        },
+    )
+
+
+def _over(values: Iterable[float]) -> Datum:
+    """Mean and deviation over seeds; what they have in common if they are not all finite."""
+    found = list(values)
+    if all(map(math.isfinite, found)):
+        return summary(found)
+    diverged = sum(map(math.isnan, found))
+    return f"{diverged} of {len(found)} diverged" if diverged else "inf"
+
+
+def _sweep_json(column: Column, sweep: Sweep) -> dict[str, Any]:
+    def known(values: Iterable[float]) -> list[float | None]:
+        return [value if math.isfinite(value) else None for value in values]
+
+    return {
+        "network": column.network,
+        "layer": column.layer,
+        "genome": column.subject.genome,
+        "rates": [{"factor": factor, "losses": known(found.values())} for factor, found in sweep.losses.items()],
+        "sensitivity": known(sweep.sensitivities()),
+        "margin": known(sweep.margins()),
+    }
 
 
 def _runs(found: Sequence[Found]) -> Table:

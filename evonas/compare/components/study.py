@@ -52,8 +52,8 @@ def components_study(settings: ComponentsConfig, folder: Path) -> Study[Job]:
 
 
 def _places(settings: ComponentsConfig) -> list[_Place]:
-    """The networks with each of their layers, in the order of the file."""
-    found = []
+    """The networks with each of their layers; a network that no layer of the study fits is left out."""
+    found = list[_Place]()
     for number, network in enumerate(settings.networks):
         if network.task is None:
             found.append(_Place(network, None, ""))
@@ -64,11 +64,9 @@ def _places(settings: ComponentsConfig) -> list[_Place]:
         if network.layers and (unfit := layers.keys() - fitting.keys()):
             found_layout = f"{sorted(unfit)[0]!r} is not a layer of {layout}"
             raise InputError(f"networks.{number}.layers", found_layout, remedy="leave it out")
-        if not fitting:
-            raise InputError(
-                f"networks.{number}", f"none of the layers is one of {layout}", remedy="name one in layers"
-            )
         found += [_Place(network, layer, layer.name or text) for text, layer in fitting.items()]
+    if not found:
+        raise InputError("layers", "none of them fits one of the networks", accepted="layers of bchw, or of btd")
     return found
 
 

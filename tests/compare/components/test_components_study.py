@@ -70,6 +70,9 @@ def test_layers_stand_where_their_layout_fits_and_every_cell_has_an_effect_or_a_
     table = (folder / "results.md").read_text()
     assert all(column in table for column in COLUMNS)
     assert "it has no attention" in table
+    sweeps = json.loads((folder / "results.json").read_text())["sweeps"]
+    assert [one["network"] for one in sweeps] == ["transformer-16x1"]  # of the other one only its own rate was needed
+    assert [(one["factor"], len(one["losses"])) for one in sweeps[0]["rates"]] == [(1.0, 2), (3.0, 2)]
     before = (folder / "results.csv").read_text()
     status, _, told = evonas("components", study, "--run", folder, "--resume", "--set", "seeds=[1]")
     assert status == 0, told
@@ -80,7 +83,7 @@ def test_layers_stand_where_their_layout_fits_and_every_cell_has_an_effect_or_a_
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("layers=['evonorm-s0']",), "networks.1: none of the layers is one of btd"),
+        (("layers=[]",), "layers: none of them fits one of the networks"),
         (("networks.0.layers=['rmsnorm']",), "networks.0.layers: 'rmsnorm' is not a layer of bchw"),
         (("networks.0.pretrained='a/b'",), "a task or a pretrained model, one of them"),
         (("networks.0.name='x'", "networks.1.name='x'"), "networks of different names"),
