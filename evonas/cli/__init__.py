@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from evonas.cli import (
+    card,
     certify,
     evaluate,
     export,
@@ -30,7 +31,7 @@ from evonas.report.console import say
 
 VERBS: Mapping[str, Sequence[Callable[..., None]]] = {  # by the heading in `evonas --help`, in its order
     "Search": (search.search, propose.propose, propose.state),
-    "Look and take away": (runs.runs, report.report, layers.top, show.show, export.export),
+    "Look and take away": (runs.runs, report.report, card.card, layers.top, show.show, export.export),
     "Keep": (verify.verify, verify.backup),
     "Compare": (evaluate.rerank, evaluate.evaluate, certify.certify, studies.components),
     "Studies": (studies.stability, studies.hypernet, sparsify.sparsify, studies.steer),

@@ -13,8 +13,6 @@ from evonas.cli.app import JsonOption, LayerArgument
 from evonas.errors import InputError
 
 if TYPE_CHECKING:
-    from evonas.layer.cost import Cost
-    from evonas.layer.properties import Properties
     from evonas.search.named import NamedLayer
 
 
@@ -88,38 +86,12 @@ def _rows(layer: NamedLayer, facts: dict[str, str], tried: dict[str, Any]) -> di
         from evonas.layer.cost import Cost
         from evonas.layer.properties import Properties
 
-        rows |= _in_words(Properties(**tried["properties"]))
-        rows["costs"] = _beside(Cost(**tried["cost"]), Cost(**tried["cost_of_bn_relu"]))
+        rows |= Properties(**tried["properties"]).in_words()
+        rows["costs"] = Cost(**tried["cost"]).beside(Cost(**tried["cost_of_bn_relu"]), "BN-ReLU")
         rows["time"] = f"{tried['time_beside_torch']:.2f} times that of torch's own norm and activation"
     rows["cannot be tried"] = tried.get("cannot be tried", "")
     rows["measured"] = layer.evidence
     return rows
-
-
-def _in_words(found: Properties) -> dict[str, str]:
-    shape = [found.monotonic or "neither rising nor falling", "bounded" if found.bounded else "unbounded"]
-    left, right = ("none (it overflows)" if slope is None else f"{slope:.4g}" for slope in found.slopes)
-    at_zero = "overflows" if found.at_zero is None else f"{found.at_zero:.4g}"
-    shape += [f"{at_zero} at 0", f"slope {left} far left and {right} far right"]
-    return {
-        "ignores": ", ".join(found.invariant) or "no scale and no shift of its input",
-        "depends on": ", ".join(found.depends_on) or "each element alone",
-        "response": ", ".join(shape) + " (moments held)",
-        "large inputs": _growth(found.growth),
-    }
-
-
-def _growth(growth: float | None) -> str:
-    if growth is None:
-        return "output overflows"
-    return f"output grows like scale^{growth:.2f}" if growth > 0.01 else "output does not grow"
-
-
-def _beside(own: Cost, other: Cost) -> str:
-    return (
-        f"{own.flops:.1f} operations and {own.traffic:.1f} numbers moved an element, {own.parameters:g} parameters a "
-        f"feature (BN-ReLU: {other.flops:.1f}, {other.traffic:.1f}, {other.parameters:g})"
-    )
 
 
 def _write_png(layer: NamedLayer, path: Path) -> None:

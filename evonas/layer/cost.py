@@ -32,6 +32,13 @@ class Cost:
     traffic: float
     parameters: float
 
+    def beside(self, other: "Cost", name: str) -> str:
+        """What people read, with the costs of another layer in brackets."""
+        return (
+            f"{self.flops:.1f} operations and {self.traffic:.1f} numbers moved an element, {self.parameters:g} "
+            f"parameters a feature ({name}: {other.flops:.1f}, {other.traffic:.1f}, {other.parameters:g})"
+        )
+
 
 def cost_of(genome: Genome, layout: str | None = None) -> Cost:
     """Count what torch calls for a layer, forward and backward.

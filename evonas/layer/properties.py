@@ -43,6 +43,24 @@ class Properties:
     at_zero: float | None
     slopes: tuple[float | None, float | None]
 
+    def in_words(self) -> dict[str, str]:
+        """What people read, by what it is about."""
+        left, right = ("none (it overflows)" if slope is None else f"{slope:.4g}" for slope in self.slopes)
+        at_zero = "overflows" if self.at_zero is None else f"{self.at_zero:.4g}"
+        shape = [self.monotonic or "neither rising nor falling", "bounded" if self.bounded else "unbounded"]
+        shape += [f"{at_zero} at 0", f"slope {left} far left and {right} far right"]
+        return {
+            "ignores": ", ".join(self.invariant) or "no scale and no shift of its input",
+            "depends on": ", ".join(self.depends_on) or "each element alone",
+            "response": ", ".join(shape) + " (moments held)",
+            "large inputs": self._growth(),
+        }
+
+    def _growth(self) -> str:
+        if self.growth is None:
+            return "output overflows"
+        return f"output grows like scale^{self.growth:.2f}" if self.growth > 0.01 else "output does not grow"
+
 
 def properties(genome: Genome, layout: str | None = None, *, seed: int = 1) -> Properties:
     """Try a layer on random inputs.
