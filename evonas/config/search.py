@@ -22,7 +22,6 @@ from evonas.config.section import (
     loads_as,
 )
 from evonas.config.task import (
-    ARCHITECTURES,
     DataConfig,
     LayerConfig,
     TaskConfig,
@@ -163,8 +162,8 @@ class ObjectivesConfig(Section):
     """Minimize the mean loss after `protocols.quality.steps` over learning rates of 1/9 to 9 times the one in
     `[training]` (of several there, the best), minus the best of them."""
     activation_sparsity: bool = False
-    """Maximize the share of inputs that the linear layers of the first task's trained network can drop; for
-    transformers."""
+    """Maximize the share of inputs that the linear layers and 1x1 convolutions of the first task's trained network can
+    drop."""
     shift: bool = False
     """Maximize the accuracy of the first task's trained network on corrupted scoring images: mean over noise, blur and
     lower contrast; for networks on images."""
@@ -319,9 +318,6 @@ class SearchConfig(Section):
     @model_validator(mode="after")
     def _objectives_can_be_measured(self) -> Self:
         first = self.tasks[0]
-        if self.objectives.activation_sparsity and first.architecture in ARCHITECTURES:
-            found, accepted = f"{first.label} has no linear layer but its head", "a transformer as the first task"
-            raise InputError("objectives.activation_sparsity", found, accepted=accepted)
         if self.objectives.shift and first.kind not in ("classification", "own"):
             found, accepted = f"{first.label} classifies no images", "a network that does as the first task"
             raise InputError("objectives.shift", found, accepted=accepted)

@@ -14,6 +14,7 @@ from evonas.report.board import Board, Layout
 from evonas.report.table import Table
 from evonas.search import sessions
 from evonas.search.guide.fidelity import Fidelity
+from evonas.search.hypervolume import Scale, hypervolume
 from evonas.search.individual import FULL_TRAINING, Individual
 from evonas.search.lineage import Told, ended, line_of, lineage_table
 from evonas.search.objectives import OBJECTIVES
@@ -41,7 +42,8 @@ class SearchBoard:
     with the best so far, the mean of the window and every baseline as lines; ``funnel`` with a line for how far
     proposals came; ``rejections/<stage>``, ``core-seconds/<what became of the candidate>`` and
     ``speed/evaluations_per_second``; of guided searches also
-    ``guide/rank_correlation``. ``objective_by_core-seconds/mean`` has core-seconds as its steps.
+    ``guide/rank_correlation``, and where there are several objectives ``front/hypervolume``.
+    ``objective_by_core-seconds/mean`` has core-seconds as its steps.
     """
 
     def __init__(self, board: Board, config: SearchConfig) -> None:
@@ -53,6 +55,8 @@ class SearchBoard:
         self._fidelity = Fidelity()
         self._scored: list[Individual] = []
         self._front: list[Individual] = []
+        self._scale: Scale | None = None
+        self._volume: float | None = None
         self._bests: dict[str, float] = {}
         self._window: deque[Individual] = deque(maxlen=config.evolution.window)
         self._rejections: Counter[tuple[str, str]] = Counter()
@@ -73,6 +77,7 @@ class SearchBoard:
         """See ``Watcher``."""
         self._baselines[name] = evaluation
         self._seconds["baselines"] += self._core_seconds(evaluation)
+        self._scale, self._volume = Scale.of(self._baselines.values()), None
         if evaluation.objectives:
             self._board.charts(_layout(list(sessions.objectives_of(evaluation))))
 
@@ -199,7 +204,10 @@ class SearchBoard:
             self._raced().found(candidate.index, candidate.genome, individual.mean)
         self._scored.append(individual)
         self._window.append(individual)
-        self._front = admitted(self._front, individual)
+        front = admitted(self._front, individual)
+        if individual in front:  # as long as nobody joins it, the volume stays
+            self._volume = None
+        self._front = front
         self._raise_bests(individual)
         if self._best is None or individual.mean > self._best.mean:
             self._best = individual
@@ -227,6 +235,9 @@ class SearchBoard:
         values |= {f"core-seconds/{end}": seconds for end, seconds in self._seconds.items()}
         if (correlation := self._fidelity.correlation) is not None:
             values["guide/rank_correlation"] = correlation
+        if self._scale is not None and self._front:
+            self._volume = hypervolume(self._front, self._scale) if self._volume is None else self._volume
+            values["front/hypervolume"] = self._volume
         if self._best is not None:
             values |= {f"objective/{name}": best for name, best in {"mean": self._best.mean, **self._bests}.items()}
             self._parts[BY_COST].scalar(sessions.BY_COST, self._best.mean, self._spent)

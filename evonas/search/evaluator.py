@@ -252,7 +252,8 @@ def evaluator_from_config(config: SearchConfig) -> Evaluator:
     tasks = tasks_from_config(config, device)
     measured = config.objectives.activation_sparsity
     if measured and not inner_linear_layers(tasks[0].build(config.seed)):
-        found, accepted = f"{tasks[0].name} has no linear layer but its head", "a transformer as the first task"
+        found = f"{tasks[0].name} has no linear layer or 1x1 convolution but its head"
+        accepted = "a transformer or a network with 1x1 convolutions as the first task"
         raise InputError("objectives.activation_sparsity", found, accepted=accepted)
     return Evaluator(
         tasks,

@@ -44,8 +44,8 @@ class MeasurementContext:
             rate: the one in ``[training]``, or of several there the one that won on this task.
         losses: of a training of as many steps as the quality gate's, on the first task at this multiple of the default
             learning rate: the first one, and the mean of the last quarter (NaN where it left the numbers).
-        sparse_metric: the first task's metric of its trained network when the linear layers but the head drop this
-            share of their inputs, see ``evonas.training.topk.sparse_inputs``.
+        sparse_metric: the first task's metric of its trained network when linear layers and 1x1 convolutions drop
+            this share of their inputs, see ``evonas.training.topk.sparse_inputs``.
         shifted_metric: the first task's metric of its trained network on corrupted images, see ``evonas.tasks.shift``;
             NaN where it has none.
         small_batch_metric: the first task's metric after a training at batch size 4, see
@@ -181,7 +181,7 @@ OBJECTIVES = Registry(
         Objective("stability_margin", 1.0, measure_stability_margin, "largest learning rate that trains / the default"),
         Objective("lr_sensitivity", -1.0, measure_lr_sensitivity, "mean loss over learning rates minus the best"),
         Objective(
-            "activation_sparsity", 1.0, activation_sparsity, "share of the linear layers' inputs that may be dropped"
+            "activation_sparsity", 1.0, activation_sparsity, "share of linear layers' inputs that may be dropped"
         ),
         Objective("shift", 1.0, lambda subject: subject.shifted_metric(), "accuracy on corrupted images"),
         Objective("small_batch", 1.0, lambda subject: subject.small_batch_metric(), "accuracy trained at batch size 4"),

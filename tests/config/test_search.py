@@ -206,10 +206,6 @@ ONE_NAME = "two tasks are called 'preact_resnet'; give one of them a name of its
         ([TASKS], f"tasks: {ONE_NAME}"),
         ([f"rerank.{TASKS}"], f"rerank.tasks: {ONE_NAME}"),
         (
-            ["objectives.activation_sparsity=true"],
-            "objectives.activation_sparsity: preact_resnet has no linear layer but its head; accepted: a transformer",
-        ),
-        (
             ["objectives.shift=true", 'tasks=[{transformer="55k"}]'],
             "objectives.shift: transformer-55k classifies no images; accepted: a network that does as the first",
         ),

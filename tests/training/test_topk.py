@@ -71,4 +71,17 @@ def test_nothing_stays_behind(model: nn.Module) -> None:
 
 
 def test_a_head_alone_is_no_inner_layer() -> None:
-    assert inner_linear_layers(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Linear(4, 2))) == []
+    assert inner_linear_layers(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(4, 2))) == []
+
+
+def test_of_a_convolution_of_1x1_every_pixel_is_a_token() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        convolution, head, other = nn.Conv2d(6, 4, 1, stride=2), nn.Linear(4, 2), nn.Conv2d(6, 6, 1, groups=2)
+    assert inner_linear_layers(nn.Sequential(other, convolution, head)) == [convolution]
+    x = torch.randn(2, 6, 5, 3, generator=torch.Generator().manual_seed(1))
+    dense = nn.Linear(6, 4)
+    dense.load_state_dict({"weight": convolution.weight.flatten(1), "bias": convolution.bias})
+    with sparse_inputs([convolution, dense], 0.5), torch.no_grad():
+        found, pixels = convolution(x), dense(x[..., ::2, ::2].movedim(1, -1))
+    assert torch.allclose(found, pixels.movedim(-1, 1), atol=1e-6)
