@@ -13,6 +13,13 @@ Names of the values; B is a number of a block, H of a head, P the name of a para
     parameter_rms.P                RMS of the parameter, before the step
     update_rms.P                   RMS of its change by the step, decay included
     learning_rate                  s_t * eta of the step, without muParam and RMS factors
+
+With ``spectral`` also, after the step (see ``spectral``):
+
+    stable_rank.P                  of each matrix inside the blocks
+    blocks.B.qk_spectral_entropy   mean over heads
+    blocks.B.jacobian              leading singular value of the Jacobian of what the block adds, at its first sample
+    blocks.B.alignment             of what block B amplifies most into with what the next one amplifies most
 """
 
 from collections.abc import Callable, Mapping
@@ -25,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from evonas.studies.stability.measures import entropies, log_z, max_logits, tensor_rms
+from evonas.studies.stability.spectral import alignments, qk_spectral_entropy, stable_rank
 from evonas.tasks.language.attention import Attend
 from evonas.tasks.language.model import Transformer
 
@@ -49,6 +57,7 @@ class Probes:
         optimizer: its optimizer; hooks that change gradients must be on it already.
         steps: how many steps there will be.
         every: 0 reads nothing.
+        spectral: whether spectra of weights and blocks are read as well.
         on_reading: called with each reading.
     """
 
@@ -59,14 +68,16 @@ class Probes:
         *,
         steps: int,
         every: int,
+        spectral: bool = False,
         on_reading: Callable[[Reading], None] | None = None,
     ) -> None:
         self.readings: list[Reading] = []
         self._model, self._optimizer, self._steps, self._every = model, optimizer, steps, every
-        self._on_reading = on_reading
+        self._on_reading, self._spectral = on_reading, spectral
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._values: dict[str, Tensor] = {}  # on the device until they are read
         self._before: dict[str, Tensor] = {}
+        self._inputs: dict[int, Tensor] = {}  # of the blocks, their first sample
 
     def __enter__(self) -> Self:
         self._attach(0)
@@ -97,6 +108,8 @@ class Probes:
             self._on(block.attention, f"{place}.attention_rms", tensor_rms)
             self._on(block.mlp, f"{place}.mlp_rms", tensor_rms)
             self._handles.append(block.attention.attend.register_forward_pre_hook(partial(self._see_attention, place)))
+            if self._spectral:
+                self._handles.append(block.register_forward_pre_hook(partial(self._see_input, number)))
         self._handles.append(self._optimizer.register_step_pre_hook(self._before_step))
 
     def _on(self, module: nn.Module, name: str, measure: Callable[[Tensor], Tensor]) -> None:
@@ -114,6 +127,24 @@ class Probes:
             self._values[f"{place}.heads.{head}.max_logit"] = largest[head]
             self._values[f"{place}.heads.{head}.entropy"] = spread[head]
 
+    def _see_input(self, number: int, _block: nn.Module, inputs: tuple[Tensor]) -> None:
+        self._inputs[number] = inputs[0][:1].detach()
+
+    def _read_spectra(self) -> None:
+        blocks = self._model.blocks
+        for name, parameter in self._model.named_parameters():
+            if name.startswith("blocks.") and parameter.ndim == 2:
+                self._values[f"stable_rank.{name}"] = stable_rank(parameter)
+        values, between = alignments(blocks, [self._inputs[number] for number in range(len(blocks))])
+        for number, block in enumerate(blocks):
+            query, key = block.attention.query.weight, block.attention.key.weight
+            entropy = qk_spectral_entropy(query, key, self._model.config.heads).mean()
+            self._values[f"blocks.{number}.qk_spectral_entropy"] = entropy
+            self._values[f"blocks.{number}.jacobian"] = values[number]
+        for number, cosine in enumerate(between):
+            self._values[f"blocks.{number}.alignment"] = cosine
+        self._inputs.clear()
+
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
         for name, parameter in self._model.named_parameters():
             if parameter.grad is not None:
@@ -126,6 +157,8 @@ class Probes:
     def _read(self, step: int, loss: Tensor) -> None:
         for name, parameter in self._model.named_parameters():
             self._values[f"update_rms.{name}"] = tensor_rms(parameter - self._before.pop(name))
+        if self._spectral:
+            self._read_spectra()
         numbers = torch.stack([loss.double(), *(value.double() for value in self._values.values())]).tolist()
         values = dict(zip(self._values, numbers[1:], strict=True))
         self._values.clear()

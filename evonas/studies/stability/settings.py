@@ -90,6 +90,9 @@ class TrainingRunConfig(Section):
     """Windows of text that give the validation loss."""
     probe_every: Count = 100
     """Steps between two looks at activations and gradients, beside that at the last step. 0: never."""
+    spectral: bool = False
+    """Whether stable ranks of weights, spectra of queries and keys, and the alignment of neighbouring blocks are looked
+    at as well."""
     device: str = "auto"
     """A study sets it by `execution.device`."""
     dtype: Literal["float32", "bfloat16"] = "float32"

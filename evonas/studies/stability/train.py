@@ -96,7 +96,9 @@ def train_transformer(
     optimizer = transformer_optimizer(model, config.optimizer)
     schedule = make_schedule(optimizer, config.optimizer, config.steps)
     gradient_clip = GradientClip(optimizer, config.optimizer.clip)
-    probes = Probes(model, optimizer, steps=config.steps, every=config.probe_every, on_reading=on_probe)
+    probes = Probes(
+        model, optimizer, steps=config.steps, every=config.probe_every, spectral=config.spectral, on_reading=on_probe
+    )
     qk_clip = QkClip(model, config.qk_clip) if config.qk_clip else None
 
     def loss(batch: TokenBatch) -> Tensor:
