@@ -136,8 +136,8 @@ def do_stability_run(spec: StabilityRun, _needed: Mapping[StabilityRun, Any] = M
 def condensed(reading: Reading) -> dict[str, float | None]:
     """What is kept of a reading: the largest logit and mean entropy of each block, and single numbers.
 
-    Of gradients, updates and parameters those of the first MLP layer, which the paper follows, and of the head; and
-    of all gradients the one nearest to Adam's epsilon.
+    Of gradients, updates and parameters those of the first MLP layer, which the paper follows, and of the head; of all
+    gradients the one nearest to Adam's epsilon, and of all stable ranks the least.
     """
     values = reading.values
     kept: dict[str, float] = {}
@@ -148,11 +148,16 @@ def condensed(reading: Reading) -> dict[str, float | None]:
         kept[f"blocks.{block}.entropy"] = sum(entropies) / len(entropies)
         for part in ("rms", "attention_rms", "mlp_rms", "query_rms", "key_rms"):
             kept[f"blocks.{block}.{part}"] = values[f"blocks.{block}.{part}"]
+        for part in ("qk_spectral_entropy", "jacobian", "alignment"):
+            if (name := f"blocks.{block}.{part}") in values:
+                kept[name] = values[name]
     kept["log_z"], kept["learning_rate"] = values["log_z"], values["learning_rate"]
     for parameter in ("blocks.0.mlp.up.weight", "head.weight"):
         for what in ("gradient_rms", "parameter_rms", "update_rms"):
             if (name := f"{what}.{parameter}") in values:
                 kept[name] = values[name]
+    if ranks := [value for name, value in values.items() if name.startswith("stable_rank.")]:
+        kept["least stable_rank"] = min(ranks)
     ratios = [value for name, value in values.items() if name.startswith("gradient_over_epsilon.")]
     kept["least gradient_over_epsilon"] = min(ratios, default=math.nan)
     return {name: _finite(value) for name, value in sorted(kept.items())}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from evonas.studies.stability.settings import OptimizerConfig, TrainingRunConfig
 from evonas.studies.stability.spectral import alignments, leading, qk_spectral_entropy, stable_rank
+from evonas.studies.stability.study import condensed
 from evonas.studies.stability.train import train_transformer
 from evonas.tasks.language.model import build_transformer
 from evonas.tasks.language.settings import ModelConfig
@@ -89,6 +90,10 @@ def test_a_training_reads_them_and_is_the_same_as_without(layer: str) -> None:
     assert {"blocks.0.alignment", "blocks.1.alignment", "blocks.2.jacobian", "blocks.0.qk_spectral_entropy"} <= added
     assert "blocks.2.alignment" not in added
     assert sum(name.startswith("stable_rank.") for name in added) == 3 * 6
+    kept = condensed(read.readings[-1])
+    ranks = [value for name, value in read.readings[-1].values.items() if name.startswith("stable_rank.")]
+    assert kept["least stable_rank"] == min(ranks)
+    assert kept["blocks.1.alignment"] == read.readings[-1].values["blocks.1.alignment"]
     for reading in read.readings:
         for name in added:
             assert math.isfinite(reading.values[name])
