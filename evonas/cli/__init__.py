@@ -21,6 +21,7 @@ from evonas.cli import (
     search,
     show,
     sparsify,
+    stability,
     starting,
     studies,
     verify,
@@ -34,7 +35,7 @@ VERBS: Mapping[str, Sequence[Callable[..., None]]] = {  # by the heading in `evo
     "Look and take away": (runs.runs, report.report, card.card, layers.top, show.show, export.export),
     "Keep": (verify.verify, verify.backup),
     "Compare": (evaluate.rerank, evaluate.evaluate, certify.certify, studies.components),
-    "Studies": (studies.stability, studies.hypernet, sparsify.sparsify, studies.steer),
+    "Studies": (stability.stability, studies.hypernet, sparsify.sparsify, studies.steer),
     "Set up": (starting.init, starting.list_shipped, starting.schema),
 }
 for heading, verbs in VERBS.items():

@@ -1,4 +1,4 @@
-"""``evonas stability``, ``evonas hypernet`` and ``evonas steer``: studies, which are grids of runs."""
+"""``evonas components``, ``evonas hypernet`` and ``evonas steer``: studies, which are grids of runs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,6 @@ def _components() -> "StudyKind[Any]":
     from evonas.cli.study_kinds import COMPONENTS
 
     return COMPONENTS
-
-
-def _stability() -> "StudyKind[Any]":
-    from evonas.cli.study_kinds import STABILITY
-
-    return STABILITY
 
 
 def _hypernet() -> "StudyKind[Any]":
@@ -41,14 +35,6 @@ components = study_verb(
     Example: [bold]evonas components components --workers 2[/bold]
 
     The table has a row for each component and a column for each network with a layer in it.""",
-)
-stability = study_verb(
-    "stability",
-    "stability",
-    _stability,
-    """How sensitive small transformers are to their learning rate: sizes x learning rates x interventions x seeds.
-
-    Example: [bold]evonas stability qk_layernorm --workers 2[/bold]""",
 )
 hypernet = study_verb(
     "hypernet",

@@ -16,7 +16,9 @@ from evonas.studies.hypernet.report import hypernet_report
 from evonas.studies.sparsity import measuring
 from evonas.studies.sparsity import study as sparsity_study
 from evonas.studies.sparsity.study_report import sparsity_report
+from evonas.studies.stability import pretrained
 from evonas.studies.stability import study as stability_study
+from evonas.studies.stability.pretrained_report import pretrained_report
 from evonas.studies.stability.report import stability_report
 from evonas.studies.steering import study as steering_study
 from evonas.studies.steering.report import draw_samples, steering_report
@@ -75,6 +77,18 @@ def _sparsify(study: sparsity_study.SparsityStudyConfig, folder: Path) -> Study[
 
 
 COMPONENTS = StudyKind(ComponentsConfig, components_study, "seeds")
+
+
+def _pretrained(study: pretrained.PretrainedStabilityConfig, _folder: Path) -> Study[Any]:
+    """A few hundred steps of a user's model."""
+    runs = pretrained.pretrained_runs(study)
+    report = partial(pretrained_report, study.name, runs)
+    return Study(study.name, study.execution, pretrained.pretrained_jobs(runs), report)
+
+
+PRETRAINED = StudyKind(
+    pretrained.PretrainedStabilityConfig, _pretrained, "seeds", "loading the model and cutting the text into windows"
+)
 STABILITY = StudyKind(stability_study.StabilityStudyConfig, _stability, "grid.seeds")
 HYPERNET = StudyKind(hypernet_study.HypernetStudyConfig, _hypernet, "grid.seeds")
 STEERING = StudyKind(steering_study.SteeringStudyConfig, _steer, "seeds", "loading what is steered and its samples")

@@ -42,6 +42,7 @@ KINDS = {
         FileKind("certificate", "the settings of certificates", "evonas certify LAYER... --settings {}", "ladder"),
         COMPARISON,
         FileKind("components", "a study of components", "evonas components {}", "networks"),
+        FileKind("pretrained", "a stability study of a pretrained model", "evonas stability {}", "pretrained"),
         FileKind("stability", "a stability study", "evonas stability {}", "interventions"),
         FileKind("hypernet", "a hypernetwork study", "evonas hypernet {}", "task"),
         FileKind("sparsity", "a sparsity study", "evonas sparsify {}", "model"),
@@ -97,6 +98,15 @@ def find_file(text: str | Path, *kinds: str) -> Path:
         found = f"is {KINDS[preset.kind].noun}, not {KINDS[kinds[0]].noun}"
         raise InputError(preset.name, found, remedy=f"run it with: {preset.command}")
     return shipped
+
+
+def kind_of(text: str | Path) -> str:
+    """What a file of settings is for, a key of ``KINDS``; empty where it cannot be read or is for nothing."""
+    path = Path(text) if Path(text).is_file() else _paths().get(str(text))
+    try:
+        return "" if path is None else _kind(path, path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, StopIteration):
+        return ""
 
 
 def _paths() -> dict[str, Path]:

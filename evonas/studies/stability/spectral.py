@@ -13,17 +13,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+EXACT = 256  # rows or columns up to which singular values are computed exactly
+MATRIX_ITERATIONS = 40
 ITERATIONS = 6  # of the power iteration; the start is the same in every reading
 
 
 @torch.no_grad()
 def stable_rank(weight: Tensor) -> Tensor:
     r"""$\lVert W\rVert_F^2 / \sigma_1^2$: between 1 and the rank. Shapes: [m, n] -> a scalar."""
-    values: Tensor = torch.linalg.svdvals(weight.float())
-    return values.square().sum() / values[0].square()
+    matrix = weight.float()
+    largest: Tensor = torch.linalg.svdvals(matrix)[0] if min(matrix.shape) <= EXACT else _largest(matrix)
+    return matrix.square().sum() / largest.square()
 
 
 @torch.no_grad()
@@ -74,7 +77,9 @@ def leading(branch: Callable[[Tensor], Tensor], x: Tensor) -> Leading:
     return Leading(value.detach(), into.detach(), of.detach())
 
 
-def alignments(blocks: Sequence[nn.Module], inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def alignments(
+    blocks: Sequence[Callable[[Tensor], Tensor]], inputs: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
     """Leading singular values of the Jacobians of blocks' branches, and how they hang together.
 
     The second list has, for each block but the last, the cosine of what it amplifies most into with what the next block
@@ -87,6 +92,15 @@ def alignments(blocks: Sequence[nn.Module], inputs: Sequence[Tensor]) -> tuple[l
     found = [leading(lambda x, block=block: block(x) - x, x) for block, x in zip(blocks, inputs, strict=True)]  # type: ignore[misc]
     between = [(first.into * second.of).sum().abs() for first, second in pairwise(found)]
     return [one.value for one in found], between
+
+
+def _largest(matrix: Tensor) -> Tensor:
+    """The largest singular value, by power iteration from a fixed start; below it by less than 1 % as a rule."""
+    vector = torch.randn(matrix.shape[1], generator=torch.Generator().manual_seed(0)).to(matrix)
+    for _ in range(MATRIX_ITERATIONS):
+        vector = _unit(matrix.mT @ (matrix @ vector))
+    value: Tensor = (matrix @ vector).norm()
+    return value
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -27,6 +27,12 @@ def test_the_stable_rank_counts_equal_directions() -> None:
     assert float(stable_rank(torch.outer(torch.arange(1.0, 4), torch.ones(5)))) == pytest.approx(1, rel=1e-5)
 
 
+def test_the_stable_rank_of_a_large_matrix_is_near_the_exact_one() -> None:
+    weight = torch.randn(400, 300, generator=torch.Generator().manual_seed(9)) + 0.2
+    values = torch.linalg.svdvals(weight)
+    assert float(stable_rank(weight)) == pytest.approx(float(values.square().sum() / values[0] ** 2), rel=0.01)
+
+
 def test_entropies_are_those_of_the_product_of_each_head() -> None:
     query, key = (torch.randn(8, 8, generator=torch.Generator().manual_seed(seed)) for seed in (3, 4))
     found = qk_spectral_entropy(query, key, 2)
