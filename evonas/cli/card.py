@@ -18,7 +18,7 @@ def card(
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where to write it: a .html, .md or .json file.")
-    ] = Path("card.md"),
+    ] = Path("card.html"),
     run: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where the card's own records are, in a folder for each layer.")
     ] = Path("runs/cards"),
@@ -40,7 +40,7 @@ def card(
 ) -> None:
     """A layer from all sides, from accuracy and costs to sparsity, steering and hypernetworks.
 
-    Example: [bold]evonas card evonorm-s0 -o card.md --run-missing --budget 30m --workers 2[/bold]
+    Example: [bold]evonas card evonorm-s0 -o card.html --run-missing --budget 30m --workers 2[/bold]
 
     Every section says by which command it was made, over how many seeds and with what spread. What is not recorded is
     said to be missing, with the command that measures it.

@@ -1,6 +1,5 @@
 """What a page shows of one search, collected from its folder; a search that is being written is read as it stands."""
 
-import json
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,10 +10,10 @@ from typing import Any
 
 from evonas.config import SearchConfig
 from evonas.graph.catalogue import CATALOGUE
-from evonas.graph.genome import Genome
 from evonas.interface.overview import summarize
+from evonas.interface.page_data import described, recorded_environment
+from evonas.interface.result_record import ResultRecord, find_report, read_result
 from evonas.interface.run_statistics import Json, Layer, families, funnel, operator_kind, operators
-from evonas.report.page.mathml import mathml
 from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
 from evonas.search.lineage import ended, formula_change
@@ -39,6 +38,7 @@ class RunRecord:
         beliefs: posteriors of scored candidates by index; empty where nothing was measured again.
         leaders: while it raced, (candidate, core-seconds, index of the best layer by posterior mean, its posterior).
         rejections: how many proposals were rejected, by stage and reason.
+        reranking: the latest one of its layers; None if there is none.
     """
 
     folder: Path
@@ -50,6 +50,7 @@ class RunRecord:
     beliefs: Mapping[int, Posterior]
     leaders: Sequence[tuple[int, float, int, Posterior]]
     rejections: Mapping[tuple[str, str], int]
+    reranking: ResultRecord | None
 
     def as_json(self) -> Json:
         """What the scripts of a page read."""
@@ -69,6 +70,7 @@ class RunRecord:
             "funnel": funnel(self.rejections, len(self.layers), len(scored)),
             "operators": operators(self.layers),
             "families": families(scored) if scored else [],
+            "reranking": self.reranking and self.reranking.as_json() | {"pictures": []},
             "environment": dict(self.environment),
             "config": RunFolder(self.folder).config_file.read_text(encoding="utf-8", errors="replace"),
             "commands": self._commands(),
@@ -143,18 +145,19 @@ def read_run(path: Path) -> RunRecord:
             layers.append(Layer(what, evaluation, genome, genome.formula(), cost))
     leaders, beliefs = _race(layers, raced, list(baselines.values()))
     state = summarize(path).state
-    return RunRecord(path, config, _environment(path), state, layers, baselines, beliefs, leaders, rejections)
-
-
-def described(genome: Genome, formula: str) -> Json:
-    """What a page needs of a layer itself."""
-    return {
-        "text": genome.to_text(),
-        "formula": formula,
-        "math": [line.as_json() for line in mathml(genome)],
-        "nodes": len(genome.nodes) - 4,
-        "key": genome.key,
-    }
+    report = find_report(path)
+    return RunRecord(
+        folder=path,
+        config=config,
+        environment=recorded_environment(path),
+        state=state,
+        layers=layers,
+        baselines=baselines,
+        beliefs=beliefs,
+        leaders=leaders,
+        rejections=rejections,
+        reranking=read_result(path, report) if report else None,
+    )
 
 
 def _outcome(evaluation: Evaluation) -> Json:
@@ -205,12 +208,3 @@ def _race(
     if order := race.order():
         leaders.append((len(layers) - 1, max(raced[-1][1], layers[-1].cost), order[0], beliefs[order[0]]))
     return leaders, beliefs
-
-
-def _environment(path: Path) -> dict[str, str]:
-    """What ``environment.json`` says; nothing where it cannot be read."""
-    try:
-        found = json.loads((path / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -26,7 +27,7 @@ def environment() -> dict[str, str]:
         **_gpu(),
         **_checkout(_PACKAGE),
         **versions((*COMPUTING, *BESIDE)),
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
     }
 
 

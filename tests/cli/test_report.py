@@ -42,6 +42,33 @@ def test_what_cannot_be_shown_is_one_line(finished: Path, tmp_path: Path, evonas
     assert list(tmp_path.iterdir()) == []
 
 
+def test_of_a_study_its_report_is_written_and_mixed_kinds_are_refused(
+    finished: Path, tmp_path: Path, evonas: Callable[..., Outcome]
+) -> None:
+    kept = Path(__file__).parents[2] / "runs" / "kept"
+    file = tmp_path / "page.html"
+    status, out, err = evonas("report", kept / "stability-layers", kept / "matrix", "-o", file)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"wrote {file} (")
+    text = file.read_text()
+    assert "<title>evonas: stability-layers, matrix</title>" in text
+    empty, early, damaged = (tmp_path / name for name in ("empty", "early", "damaged"))
+    for folder in (empty, early, damaged):
+        folder.mkdir()
+    (early / "results.sqlite").touch()
+    (damaged / "results.json").write_text("{")
+    file.unlink()
+    for folders, words in (
+        ((finished, kept / "matrix"), "is a search, and "),
+        ((empty,), "holds no run; accepted: the folder of a search, an evaluation, "),
+        ((early,), "has no report yet"),
+        ((kept / "matrix", damaged), "is not JSON"),
+    ):
+        status, out, err = evonas("report", *folders, "-o", file)
+        assert (status, out, err.count("\n"), file.exists()) == (2, "", 1, False)
+        assert words in err
+
+
 def test_without_plotly_it_says_how_to_install_it(
     finished: Path, tmp_path: Path, evonas: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,9 @@ from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.interface.overview import summarize
+from evonas.interface.result_record import read_result
+from evonas.report.page.charts import Lines
+from evonas.report.save import write_report
 from evonas.runs.store import Store
 from evonas.search.named import find_layer
 from evonas.search.outcome import Evaluation, Rejection
@@ -527,3 +530,16 @@ def test_the_help_has_an_example_and_the_options_of_every_study(evonas: Callable
     assert status == 0
     for word in ("evonas certify evonas-s1", "--against", "--settings", "--resume", "--workers", "certificate.md"):
         assert word in out, word
+
+
+def test_a_page_has_the_gains_with_the_intervals_that_hold_together(run: Run, tmp_path: Path) -> None:
+    found = run(Made(lawful(doublings)))
+    write_report(tmp_path, certificate_report(found), "certificate")
+    record = read_result(tmp_path, tmp_path / "certificate.json")
+    (chart,) = record.charts
+    assert isinstance(chart, Lines)
+    (network,) = found.against[0].networks
+    joints = {place.size if place.axis else 100.0: gain.joint for place, gain in network.gains.items()}
+    expected = [(size, joint.mean, joint.low, joint.high) for size, joint in sorted(joints.items()) if joint]
+    assert chart.panels == {"steps": {"evonorm-s0 on all_cnn": [pytest.approx(point) for point in expected]}}
+    assert [layer.name for layer in record.layers] == ["evonorm-s0", "bn-relu"]

@@ -15,12 +15,15 @@ from browser import found_by, needs_chromium
 from responses import Setting, response
 
 from evonas import config
+from evonas.compare.comparison import Contender, compare
+from evonas.compare.report import comparison_report
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.interface.run_page import run_page
 from evonas.interface.run_record import RunRecord, read_run
 from evonas.interface.run_statistics import funnel, operator_kind
 from evonas.report.page.page import charting_library
+from evonas.report.save import write_report
 from evonas.runs.folder import RunFolder, locked
 from evonas.search.archive import Archive
 from evonas.search.outcome import Candidate, Evaluation, Origin, Proposal, Rejection, Remeasurement
@@ -205,6 +208,35 @@ def test_a_reader_opens_a_layer_moves_a_slider_filters_and_sorts(tmp_path: Path)
     assert found["reason"] == f"quality: {HOSTILE}"
     assert HOSTILE in found["rejected"]
     assert (found["images"], found["name"]) == (0, f"evonas: {SETTINGS.name}")
+
+
+RERANKED = """
+const found = { buttons: [...document.querySelectorAll("#reranking [data-open='#1']")].length };
+document.querySelector("#reranking [data-open='#1']").click();
+found.title = document.querySelector("#layer h2").textContent;
+document.querySelector("#reranking .chart").emit("plotly_click", { points: [{ customdata: [0, "#1"] }] });
+found.again = document.querySelector("#layer h2").textContent;
+report(found);
+"""
+
+
+@needs_chromium
+def test_the_reranking_of_a_search_is_on_its_page_and_opens_its_candidates(tmp_path: Path) -> None:
+    run = written(tmp_path / "run")
+    names = {"#1": Genome.from_text(LAYERS[3][0]), "gn-relu": CATALOGUE["gn-relu"]}
+    results = {
+        genome.key: {("images", seed): Evaluation("", seed, objectives={"images": 0.1 * seed}) for seed in (5, 6)}
+        for genome in names.values()
+    }
+    contenders = [Contender(name, genome, baseline=name == "gn-relu") for name, genome in names.items()]
+    comparison = compare(contenders, ["images"], [5, 6], results)
+    data = {"settings": {"layer": {"eps": 1e-5}}, **comparison.as_json()}
+    for layer in data["layers"]:
+        layer["candidate"] = 3 if layer["name"] == "#1" else None
+    write_report(run.best_folder, comparison_report("again", comparison, data), "rerank")
+    found = found_by(RERANKED, page_of(read_run(run.path)), tmp_path / "page.html")
+    assert found["buttons"] > 1
+    assert (found["title"], found["again"]) == ("#3", "#3")
 
 
 BESIDE = """

@@ -160,5 +160,5 @@ const Charts = (() => {
     draw(node, traces, { ...shape, margin: { l: 44, r: 12, t: 8, b: 44 } });
   }
 
-  return { progress, pareto, shrinkage, response, colour, MOST };
+  return { progress, pareto, shrinkage, response, layout, draw, colour, faint, plain, cut, INK, MOST };
 })();

@@ -10,8 +10,7 @@ const LayerPanel = (() => {
 
   function found(row) {
     if (row.score !== null) return Format.score(row.score);
-    const [stage, reason] = row.rejection;
-    return `${stage}: ${reason}`;
+    return row.rejection ? row.rejection.slice(0, 2).join(": ") : "";
   }
 
   function rejection(row) {
@@ -27,6 +26,7 @@ const LayerPanel = (() => {
     const belief = row.posterior && (row.posterior[3]
       ? "could not be trained to the end again"
       : `${row.posterior[0].toFixed(4)} \u00b1 ${row.posterior[1].toFixed(4)} (mean and standard deviation), measured ${row.posterior[2]} times`);
+    if (row.facts) return Dom.facts([["mean score", Format.score(row.score)], ["nodes", String(row.nodes)], ...row.facts]);
     return Dom.facts([
       ["mean score", Format.score(row.score)],
       ["scores", pairs(row.scores, Format.score)],
@@ -103,7 +103,8 @@ const LayerPanel = (() => {
   // Fill the panel; returns what draws its chart, which needs to be on the page.
   function show(panel, run, row, quantiles, setting, { open, close, changed, several }) {
     const response = Response.make(row, run, quantiles, setting, changed);
-    const name = row.kind === "baseline" ? row.id : `#${row.id}`;
+    const bred = row.parent !== undefined; // a candidate of a search, which others may come from
+    const name = bred ? `#${row.id}` : row.id;
     const title = [name, several ? run.title : null].filter(Boolean).join(" of ");
     panel.replaceChildren(
       Dom.element("header", {}, Dom.element("h2", {}, title), Dom.element("span", { class: "headline" }, found(row)),
@@ -114,11 +115,10 @@ const LayerPanel = (() => {
       Dom.element("h3", {}, "Facts"), factsOf(run, row),
       Dom.element("h3", {}, "Graph"), graph(row),
       Dom.element("h3", {}, "Text form"), Dom.code(row.text),
-      row.kind === "baseline" ? "" : Dom.element("h3", {}, "Where it comes from"),
-      row.kind === "baseline" ? "" : lineage(run, row, open));
+      ...(bred ? [Dom.element("h3", {}, "Where it comes from"), lineage(run, row, open)] : []));
     panel.scrollTop = 0;
     return response.update || (() => {});
   }
 
-  return { show };
+  return { show, formula, graph };
 })();

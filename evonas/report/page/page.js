@@ -3,9 +3,9 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const runs = data.runs.map(prepared);
-  const state = { run: 0, layer: null, setting: Response.start(), byCost: false, objective: 0 };
+  const state = { run: 0, byCost: false, objective: 0 };
   const page = document.getElementById("page");
-  const panel = Dom.element("aside", { id: "layer", "aria-label": "layer", tabindex: -1, hidden: "hidden" });
+  const { panel, open, openAddress } = Opened.make(runs, data.quantiles);
   const { element } = Dom;
 
   // Rows instead of columns, and who is whose child.
@@ -20,8 +20,7 @@
       if (!children.has(parent)) children.set(parent, []);
       children.get(parent).push(row);
     }
-    const names = data.runs.map((other) => other.folder.split("/").filter(Boolean).pop() || other.folder);
-    const title = names.filter((name) => name === names[place]).length > 1 ? run.folder : names[place];
+    const title = Opened.titles(data.runs.map((other) => other.folder))[place];
     return { ...run, place, rows, children, title, byId: new Map([...run.baselines, ...rows].map((row) => [row.id, row])) };
   }
 
@@ -157,30 +156,20 @@
     return Dom.section("layers", "All layers", table.node);
   }
 
-  function configurationSection(run) {
-    return Dom.section("configuration", "How it was made",
-      element("h3", {}, "Commands"), run.commands.map(([what, command]) => element("div", { class: "command" }, element("span", {}, what), Dom.code(command))),
-      element("h3", {}, "Environment"), Object.keys(run.environment).length ? Dom.facts(Object.entries(run.environment)) : Dom.note("The folder has no environment.json."),
-      element("h3", {}, "Configuration"), element("details", {}, element("summary", {}, "config.toml"), element("pre", {}, run.config)));
-  }
-
   // What draws charts, once their nodes are on the page.
   const later = [];
 
   function build() {
     later.length = 0;
     const run = runs[state.run];
-    const tabs = runs.length > 1 ? element("nav", { class: "tabs", "aria-label": "search" }, runs.map((one) => {
-      const mark = element("i");
-      mark.style.background = Charts.colour(one.place);
-      return element("button", { type: "button", "aria-pressed": one.place === state.run ? "true" : "false", click: () => choose(one.place) }, mark, one.title);
-    })) : null;
+    const tabs = Opened.tabs(runs, state.run, choose, "search", Charts.colour);
     const title = runs.length > 1 ? `${runs.length} searches` : run.title;
     page.replaceChildren(
       element("header", { class: "top" }, element("h1", {}, title), element("p", { class: "note" },
         `${runs.length > 1 ? "" : `${run.folder}; `}written ${data.written} by evonas ${data.version}${runs.some((one) => one.state === "running") ? "; a search was still running" : ""}`)),
-      overview(), progressSection(), frontSection(), tabs ?? "",
-      funnelSection(run), statisticsSection(run), shrinkageSection(run), tableSection(run), configurationSection(run), panel);
+      overview(), progressSection(), frontSection(), tabs,
+      funnelSection(run), statisticsSection(run), shrinkageSection(run),
+      run.reranking ? Result.reranking(run.reranking, (id) => open(run.place, id), later) : "", tableSection(run), howItWasMade(run), panel);
     later.forEach((draw) => draw());
   }
 
@@ -190,52 +179,6 @@
     document.querySelector(".tabs").scrollIntoView({ block: "start" });
   }
 
-  function address() {
-    if (state.layer === null) return "";
-    const [place, id] = state.layer;
-    const parts = new URLSearchParams(runs.length > 1 ? { run: place + 1, layer: id } : { layer: id });
-    const first = Response.start();
-    Response.names.filter((name) => state.setting[name] !== first[name]).forEach((name) => parts.set(name, state.setting[name]));
-    return `#${parts}`;
-  }
-
-  function remember() {
-    try {
-      history.replaceState(null, "", address() || location.pathname + location.search);
-    } catch { // some browsers refuse it for files; the page works without
-    }
-  }
-
-  function open(place, id) {
-    const run = runs[place];
-    const row = run && run.byId.get(String(id));
-    if (!row) return;
-    state.layer = [place, row.id];
-    panel.hidden = false;
-    LayerPanel.show(panel, run, row, data.quantiles, state.setting, { open, close, changed: remember, several: runs.length > 1 })();
-    panel.focus({ preventScroll: true });
-    remember();
-  }
-
-  function close() {
-    state.layer = null;
-    panel.hidden = true;
-    remember();
-  }
-
-  function openAddress() {
-    const asked = new URLSearchParams(location.hash.slice(1));
-    for (const name of Response.names) {
-      const value = Number(asked.get(name));
-      if (asked.get(name) && Number.isFinite(value) && (name !== "sigma" || value >= 0)) state.setting[name] = value;
-    }
-    if (asked.get("layer")) open(Number(asked.get("run") || 1) - 1, asked.get("layer"));
-  }
-
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && state.layer !== null) close();
-  });
-  window.addEventListener("hashchange", openAddress);
   build();
   openAddress();
 })();

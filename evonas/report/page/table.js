@@ -4,12 +4,13 @@ const LongTable = (() => {
   const ROW = 30; // pixels
   const TALLEST = 512; // pixels, of what is in view
   const SPARE = 8; // rows above and below the view
+  const NARROW = 980; // pixels that every table has at least, as in the style sheet
 
   // columns: [{name, width, value: row => number or text or null, show: row => text or node, number: whether}]
   // choices: [{name, value: row => text}]; words: row => the text in which words are looked for; open: called with a row, if it can be opened;
-  // first: the column that they are sorted by at first, downwards if it holds numbers or if that is asked for
+  // first: the column that they are sorted by at first, downwards if it holds numbers or if that is asked for; null leaves them in order
   function make({ rows, columns, choices, words, open, label, first, downwards }) {
-    const state = { text: "", chosen: {}, sort: first, down: Boolean(columns[first].number || downwards), found: rows };
+    const state = { text: "", chosen: {}, sort: first, down: Boolean(first !== null && (columns[first].number || downwards)), found: rows };
     const texts = new Map(rows.map((row) => [row, words(row).toLowerCase()]));
     const template = columns.map((column) => column.width).join(" ");
     const count = Dom.element("output", { class: "count" });
@@ -20,6 +21,8 @@ const LongTable = (() => {
     }, column.name));
     const head = Dom.element("div", { class: "long-head", role: "row" }, heads);
     head.style.gridTemplateColumns = template;
+    const least = columns.reduce((sum, { width }) => sum + Number(/(\d+)px/.exec(width)[1]) + 14, 24); // pixels
+    if (least > NARROW) [head, body].forEach((part) => { part.style.minWidth = `${least}px`; });
     scroll.append(head, body);
 
     const search = Dom.element("input", { type: "search", placeholder: "find words", "aria-label": "filter", input: () => {
@@ -53,7 +56,7 @@ const LongTable = (() => {
       const wanted = choices.filter(({ name }) => state.chosen[name]);
       state.found = rows.filter((row) => parts.every((part) => texts.get(row).includes(part))
         && wanted.every(({ name, value }) => value(row) === state.chosen[name]));
-      const { value } = columns[state.sort];
+      const value = state.sort === null ? () => 0 : columns[state.sort].value;
       const keyed = state.found.map((row, place) => [value(row), place, row]);
       keyed.sort((a, b) => compared(a[0], b[0]) || a[1] - b[1]);
       state.found = keyed.map(([, , row]) => row);

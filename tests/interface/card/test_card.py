@@ -14,7 +14,8 @@ from evonas.graph.catalogue import CATALOGUE
 from evonas.interface.card import running
 from evonas.interface.card.card import Card, make_card
 from evonas.interface.card.sections import SECTIONS, commands
-from evonas.interface.card.writing import markdown, write_cards
+from evonas.interface.card.words import markdown
+from evonas.interface.card.writing import write_cards
 from evonas.report.statistics import Interval
 from evonas.search.named import find_layer
 
