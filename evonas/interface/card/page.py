@@ -7,6 +7,8 @@ from evonas.interface.card.words import facts_of, sentence, tables_of, took_of
 from evonas.interface.page_data import described
 from evonas.report.page.markdown import blocks
 
+SHOWN = ("formula", "text form")  # stand above
+
 
 def card_data(card: Card) -> dict[str, Any]:
     """What the scripts of the page need, fit for JSON."""
@@ -15,7 +17,7 @@ def card_data(card: Card) -> dict[str, Any]:
         "name": card.name,
         "eps": card.layer.lowering.eps,
         "layer": described(genome, card.facts["formula"]),
-        "facts": [[name, value.replace("`", "")] for name, value in facts_of(card).items() if name != "formula"],
+        "facts": [[name, value.replace("`", "")] for name, value in facts_of(card).items() if name not in SHOWN],
         "sections": [_section(section) for section in card.sections],
     }
 

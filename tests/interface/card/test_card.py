@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from browser import found_by, needs_chromium
 from command import status_of
+from responses import Setting, response
 
 from evonas.errors import InputError
 from evonas.graph.catalogue import CATALOGUE
@@ -165,6 +168,37 @@ def test_the_command_writes_cards_as_markdown_and_json(card: Card, records: Path
     assert status == 0
     assert "missing: " in out
     assert (tmp_path / "two.md").read_text().count("\n# ") == 1
+
+
+@needs_chromium
+def test_the_page_shows_every_section_its_numbers_and_the_response_of_the_layer(
+    card: Card, records: Path, tmp_path: Path
+) -> None:
+    write_cards([card, make_card("rmsnorm", tmp_path / "none")], tmp_path / "card.html")
+    script = """
+    const cards = [...document.querySelectorAll("article.card")].map((card) => ({
+      name: card.dataset.card,
+      titles: [...card.querySelectorAll("section > h2")].map((node) => node.textContent),
+      missing: [...card.querySelectorAll("p.missing")].length,
+      cells: [...card.querySelectorAll("td")].map((node) => node.textContent),
+      graph: card.querySelectorAll(".graph svg").length,
+      formula: card.querySelectorAll(".formula math").length,
+    }));
+    report(cards);
+    """
+    page = (tmp_path / "card.html").read_text()
+    first, second = found_by(script, page, tmp_path / "shown.html")
+    assert (first["name"], second["name"]) == (LAYER, "rmsnorm")
+    assert first["titles"][3:] == second["titles"][3:] == [kind.title for kind in SECTIONS]
+    assert (first["missing"], second["missing"]) == (len(card.missing), len(SECTIONS))
+    assert (first["graph"], first["formula"]) == (1, 1)
+    cells = json.loads((records / "components" / "results.json").read_text())["cells"]
+    (teal,) = (one["effect"] for one in cells if (one["component"], one["layer"]) == ("teal", LAYER))
+    assert any(cell.startswith(f"{teal['mean']:+.3f} [") for cell in first["cells"])
+    setting = Setting(v1=1.0)
+    found, _ = response(CATALOGUE[LAYER], torch.tensor([1.0, 3.0], dtype=torch.float64), setting)
+    ys = [f"{value:.4g}" for value in found.tolist()]
+    assert set(ys) <= set(first["cells"])
 
 
 @pytest.mark.parametrize(
