@@ -138,10 +138,10 @@ def resuming(run: RunFolder) -> None:
 
 def showing(run: RunFolder) -> Mapping[str, float]:
     """Let a board catch up with the record; and how long it takes to show one more candidate, with all pictures."""
-    from evonas.report.board import Board
+    from evonas.report.board import TensorBoard
     from evonas.search.dashboard import SearchBoard
 
-    board = SearchBoard(Board(run.board_folder), run.config())
+    board = SearchBoard(TensorBoard(run.board_folder), run.config())
     began, step = time.process_time(), 0
     with Archive.open(run.archive_file, read_only=True) as archive:
         for name, evaluation in archive.baselines().items():

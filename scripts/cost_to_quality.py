@@ -32,7 +32,7 @@ from evonas import config
 from evonas.config import SearchConfig
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
-from evonas.report.board import Board
+from evonas.report.board import TensorBoard
 from evonas.search.engine import SearchExhaustedError
 from evonas.search.evaluator import Evaluator, evaluator_from_config
 from evonas.search.making import make_search
@@ -149,7 +149,7 @@ def run_arm(settings: SearchConfig, arm: str, cap: float, out: Path, known: Path
         reference, result.core_seconds = memo(CATALOGUE[settings.baselines[0]], (), gated=False)
     search = make_search(settings, reference)
     waiting: deque[tuple[Candidate, tuple[Hurdle, ...]]] = deque()
-    board = Board(out / "tb" / f"{arm}-{settings.seed}")
+    board = TensorBoard(out / "tb" / f"{arm}-{settings.seed}")
     while result.core_seconds < cap and not (result.reached and until_goal):
         started = time.process_time()
         while search.may_ask and not result.exhausted:

@@ -56,7 +56,13 @@ def main() -> None:
         {p.parent for n in ("results.json", "rerank.json", "front.png") for p in KEPT.rglob(n)}
     )
     for folder in found:
-        for name, figure in pictures(folder).items():
+        redraw(folder)
+
+
+def redraw(folder: Path, only: str = "") -> None:
+    """Draw the pictures of a folder, or only the one of a name."""
+    for name, figure in pictures(folder).items():
+        if only in ("", name):
             path = folder / f"{name}.png"
             to_png(figure, path)
             with Image.open(path) as picture:

@@ -58,7 +58,7 @@ def rerank(
     from evonas.cli.job_bar import JobBar
     from evonas.compare import rerank as reranking
     from evonas.config import section
-    from evonas.report.board import Board
+    from evonas.report.board import TensorBoard
     from evonas.report.save import show_report
     from evonas.runs.folder import RunFolder, locked
     from evonas.runs.log import log_settings
@@ -89,7 +89,7 @@ def rerank(
         with Archive.open(folder.archive_file, read_only=True) as archive:
             step = max(archive.told() - 1, 0)  # a resumed search drops what stands at its own steps and later
         report = reranking.reranking_report(folder, found)
-        with Board(folder.board_folder) as board:
+        with TensorBoard(folder.board_folder) as board:
             show_report(board, report, "rerank", step)
     terminal.print_report(report, reranking.save_reranking(folder, found, report), as_json=as_json)
 

@@ -83,5 +83,9 @@ class SearchExecutionConfig(ExecutionConfig):
     screeners: Annotated[int, Field(ge=0)] = 0
     """Processes beside the driver that screen proposals ahead of their turn; results do not depend on them. They pay
     where the driver is what many workers wait for; each takes a processor of the driver's machine."""
+    boards: tuple[Literal["tensorboard", "trackio", "wandb", "mlflow"], ...] = ("tensorboard",)
+    """Where the curves and pictures of a running search are shown: none, one or several. Those beside `tensorboard`
+    need the extra of their name, and write to where their own variables say, such as `WANDB_MODE`,
+    `MLFLOW_TRACKING_URI` and `TRACKIO_DIR`."""
     cache: str = ""
     """A file of evaluations that several searches share, so that no layer is trained twice. Empty: none."""

@@ -17,20 +17,20 @@ from evonas.interface.progress import SearchProgress
 from evonas.interface.proposals import Proposed, open_door
 from evonas.interface.state import state_of
 from evonas.layer.lower import NormActLayer, lower
-from evonas.report.board import Board, quiet_writers
+from evonas.report.board import quiet_writers
 from evonas.report.console import PlainConsole
 from evonas.report.table import written
+from evonas.report.trackers import TENSORBOARD, require_boards
 from evonas.runs.folder import RunFolder, keep_settings, locked
 from evonas.search import best, ranking, replay
 from evonas.search.archive import Archive
+from evonas.search.boards import open_boards
 from evonas.search.budget import Clock, seconds_of_sessions
 from evonas.search.cached import CachedExecutor, with_cache
-from evonas.search.dashboard import SearchBoard
 from evonas.search.driver import Ending, drive
 from evonas.search.execution import Executor, make_executor, workers_of
 from evonas.search.inbox import Inbox, said_of
 from evonas.search.making import require_searchable
-from evonas.search.optional import OptionalWatcher
 from evonas.search.outcome import Origin
 from evonas.search.ranking import Entry
 from evonas.search.sources import require_same_sources
@@ -306,6 +306,7 @@ def conduct(request: Request, progress: SearchProgress, started: float | None = 
         settings, folder = prepared.settings, prepared.folder
         try:
             require_searchable(settings)  # refuse what cannot run before anything is written
+            require_boards(settings.execution.boards)
             progress.say("loading data and networks")
             executor = with_cache(make_executor(settings), settings)
         except InputError as error:
@@ -327,7 +328,8 @@ def conduct(request: Request, progress: SearchProgress, started: float | None = 
 
 def _drive(prepared: Prepared, archive: Archive, executor: Executor, clock: Clock, progress: SearchProgress) -> Ending:
     settings, folder = prepared.settings, prepared.folder
-    progress.note(f"run {folder.path}; watch it with: tensorboard --logdir {folder.path}")
+    watch = f"; watch it with: tensorboard --logdir {folder.path}" if TENSORBOARD in settings.execution.boards else ""
+    progress.note(f"run {folder.path}{watch}")
     if settings.execution.workers > (enough := workers_of(settings)):
         progress.note(f"note: {enough} workers are started, more would be idle: evolution.look_ahead is {enough}")
     if prepared.replays is not None:
@@ -335,18 +337,16 @@ def _drive(prepared: Prepared, archive: Archive, executor: Executor, clock: Cloc
             progress.note(f"note: {prepared.replays.path} was made with {line}; scores may differ")
     progress.count(clock, settings.execution.threads)
     inbox = Inbox(folder.inbox_folder, lambda why: archive.event("refused", why))
-    board = OptionalWatcher(
-        lambda: SearchBoard(Board(folder.board_folder, purge_step=archive.told() or None), settings),
-        lambda why: progress.note(f"note: {folder.board_folder} {why}"),
-    )
+    boards = open_boards(settings, folder, archive.told(), progress.note)
     try:
         with executor:
-            return drive(settings, archive, executor, [progress, board], clock, progress.doing, inbox)
+            return drive(settings, archive, executor, [progress, *boards], clock, progress.doing, inbox)
     finally:
         progress.say("drawing the last pictures")
         if isinstance(executor, CachedExecutor):
             archive.event("cache", f"{executor.hits} evaluations reused from {settings.execution.cache}")
-        board.close()
+        for board in boards:
+            board.close()
 
 
 def _seen(folder: RunFolder, ending: str, advice: Sequence[str]) -> Run:

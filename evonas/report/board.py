@@ -1,4 +1,4 @@
-"""Where curves, texts and pictures of a run are shown: TensorBoard.
+"""Where curves, texts and pictures of a run are shown: what a board takes, and TensorBoard. ``trackers`` has others.
 
 TensorBoard and matplotlib take half a second to import, so that this module imports them when a board is opened.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +35,87 @@ class Columns:
     metrics: Sequence[str]
 
 
-class Board:
+class Board(Protocol):
+    """What curves, texts and pictures are written to; an ``OSError`` says that it cannot be written any more."""
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the first steps of an earlier writer stay."""
+        ...
+
+    def part(self, name: str, *, own_steps: bool = False) -> "Board":
+        """A board below this one; the caller closes it.
+
+        Args:
+            name: of the part.
+            own_steps: whether its steps count something else than those of this board.
+        """
+        ...
+
+    def fresh_part(self, name: str) -> "Board":
+        """A board below this one that takes the place of what was written there before."""
+        ...
+
+    def clear(self, name: str) -> None:
+        """Take away what lies below a part."""
+        ...
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """Add a point to a curve."""
+        ...
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Add a point to each of several curves, by tag."""
+        ...
+
+    def histogram(self, tag: str, values: Sequence[float], step: int) -> None:
+        """Show how values are distributed at a step."""
+        ...
+
+    def text(self, tag: str, markdown: str, step: int) -> None:
+        """Show a text."""
+        ...
+
+    def figure(self, tag: str, figure: "Figure", step: int) -> None:
+        """Show a picture."""
+        ...
+
+    def image(self, tag: str, png: bytes, step: int) -> None:
+        """Show a PNG file."""
+        ...
+
+    def charts(self, layout: Layout) -> None:
+        """Say which curves share a chart: by section and title, the tags of its lines; a ``*`` stands for anything."""
+        ...
+
+    def hparams(
+        self,
+        hparams: Mapping[str, HParam],
+        metrics: Mapping[str, float],
+        *,
+        step: int = 0,
+        curves: Sequence[str] = (),
+        columns: Columns | None = None,
+    ) -> None:
+        """Say, once, how the run was configured and how it ended; see ``TensorBoard``."""
+        ...
+
+    def flush(self) -> None:
+        """Write what is still in memory."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held; nothing may be shown afterwards."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class TensorBoard:
     """TensorBoard's log of a run. Use as a context manager, or ``close`` it.
 
     Args:
@@ -59,19 +139,23 @@ class Board:
         """Whether an earlier writer's first steps stay."""
         return bool(self._purge_step)
 
-    def part(self, name: str, *, own_steps: bool = False) -> "Board":
+    def part(self, name: str, *, own_steps: bool = False) -> "TensorBoard":
         """A board below this one, which TensorBoard lists as a run of its own; the caller closes it.
 
         Args:
             name: of its folder.
             own_steps: whether its steps count something else than those of this board, so that none are dropped.
         """
-        return Board(self.folder / name, purge_step=None if own_steps else self._purge_step)
+        return TensorBoard(self.folder / name, purge_step=None if own_steps else self._purge_step)
 
-    def fresh_part(self, name: str) -> "Board":
+    def fresh_part(self, name: str) -> "TensorBoard":
         """A board below this one that takes the place of what was written there before."""
+        self.clear(name)
+        return TensorBoard(self.folder / name)
+
+    def clear(self, name: str) -> None:
+        """Delete the runs below a folder."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
-        return Board(self.folder / name)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """Add a point to a curve."""

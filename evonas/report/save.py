@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evonas.files import write_text, write_whole
-from evonas.report.board import Board, HParam
+from evonas.report.board import Board, HParam, TensorBoard
 from evonas.report.table import Table, markdown_text
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ def save_report(folder: Path, report: Report, stem: str = "results") -> list[Pat
     files = write_report(folder, report, stem)
     for file in (folder / BOARDS).rglob("events.*"):
         file.unlink()  # of what was shown before more runs came
-    with Board(folder / BOARDS / folder.resolve().name) as board:  # TensorBoard calls it by the folder's name
+    with TensorBoard(folder / BOARDS / folder.resolve().name) as board:  # TensorBoard calls it by the folder's name
         show_report(board, report, stem, 0)
     for run, log in report.logs.items():
-        with Board(folder / BOARDS / run) as board:
+        with TensorBoard(folder / BOARDS / run) as board:
             for tag, points in log.curves.items():
                 for step, value in points:
                     if value is not None:

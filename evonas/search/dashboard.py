@@ -26,6 +26,7 @@ from evonas.search.training import Points
 RATE_OVER = 60.0  # seconds over which evaluations per second are averaged
 PICTURES_EVERY = 20  # told evaluations between pictures of fronts and progress, or
 PICTURES_SHARE = 50  # one over the share of those told so far: pictures take longer the longer a run is
+SCALARS_SHARE = 1000  # the same for points of curves, so that files grow with the logarithm of the run's length
 SESSIONS_EVERY = 60.0  # seconds between two writings of the best candidates as runs of their own
 _SHOWN = 5  # best layers in the text panel
 MOST_TRACES = 10 * (sessions.BEST + sessions.REJECTED)  # candidates whose loss curves are held at a time
@@ -38,11 +39,11 @@ FUNNEL = ("funnel/1_proposed", "funnel/2_past_the_screens", "funnel/3_past_the_q
 class SearchBoard:
     """A watcher that writes scalars, pictures and texts to a board.
 
-    Scalars have one step per told candidate: ``objective/mean``, ``objective/<task>`` and ``objective/<extra>``, each
-    with the best so far, the mean of the window and every baseline as lines; ``funnel`` with a line for how far
-    proposals came; ``rejections/<stage>``, ``core-seconds/<what became of the candidate>`` and
-    ``speed/evaluations_per_second``; of guided searches also
-    ``guide/rank_correlation``, and where there are several objectives ``front/hypervolume``.
+    Scalars have one step per told candidate, and fewer in runs of thousands: ``objective/mean``, ``objective/<task>``
+    and ``objective/<extra>``, each with the best so far, the mean of the window and every baseline as lines; ``funnel``
+    with a line for how far proposals came; ``rejections/<stage>``, ``core-seconds/<what became of the candidate>`` and
+    ``speed/evaluations_per_second``; of guided searches also ``guide/rank_correlation``,
+    and where there are several objectives ``front/hypervolume``.
     ``objective_by_core-seconds/mean`` has core-seconds as its steps.
     """
 
@@ -67,6 +68,7 @@ class SearchBoard:
         self._race: RaceBoard | None = None
         self._best: Individual | None = None
         self._new = self._pictured = False  # whether this session told anything, and whether pictures show the last
+        self._drawn = True  # whether the curves show the last
         self._sessions_at = -inf
         self._pictures_at = 0
         self._traces: dict[int, Mapping[str, Points]] = {}  # of the candidates that are shown one by one, and some more
@@ -89,7 +91,9 @@ class SearchBoard:
             return
         step, self._new, self._pictured = candidate.index, True, False
         self._times.append(time.monotonic())
-        self._write_scalars(step)
+        self._drawn = improved or step % max(1, step // SCALARS_SHARE) == 0
+        if self._drawn:
+            self._write_scalars(step)
         if improved:
             self._write_best(step)
         due = step >= self._pictures_at
@@ -110,6 +114,8 @@ class SearchBoard:
 
     def close(self) -> None:
         """Write the last pictures and candidates, and close the board."""
+        if not self._drawn:
+            self._write_scalars(len(self._told) - 1)
         if self._new and not self._pictured:
             self.write_pictures(len(self._told) - 1)
         if self._new:

@@ -6,7 +6,6 @@ shown, the baselines to compare them with, and the latest that were rejected in 
 
 import re
 from collections.abc import Mapping, Sequence
-from shutil import rmtree
 
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
@@ -39,7 +38,7 @@ def show_candidates(board: Board, ranked: Sequence[Told], rejected: Sequence[Tol
         rejected: those that were rejected when their training had begun, in order.
         tags: of the objectives.
     """
-    rmtree(board.folder / CANDIDATES, ignore_errors=True)
+    board.clear(CANDIDATES)
     ranks = {each.index: rank for rank, each in enumerate(ranked, 1)}
     for each in (*ranked[:BEST], *rejected[-REJECTED:]):
         proposal = each.proposal

@@ -52,12 +52,17 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-IMPORTED = {"faster-coco-eval": "faster_coco_eval", "scikit-image": "skimage"}  # what differs from the package's name
+IMPORTED = {  # what differs from the package's name
+    "faster-coco-eval": "faster_coco_eval",
+    "scikit-image": "skimage",
+    "mlflow-skinny": "mlflow",
+}
 
 
 def test_every_package_of_an_extra_for_users_has_its_install_line() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    users = ("vision", "detection", "lm", "ray", "onnx", "report", "diffusion")
+    trackers = ("trackio", "wandb", "mlflow")
+    users = ("vision", "detection", "lm", "ray", "onnx", "report", "diffusion", *trackers)
     packages = {
         extra: {IMPORTED.get(name := re.split(r"[<>=,]", r)[0], name) for r in extras[extra]} for extra in users
     }

@@ -24,7 +24,7 @@ from scipy.stats import ttest_1samp
 from sparsity_models import save_llama
 
 from evonas.graph.catalogue import CATALOGUE
-from evonas.report.board import Board
+from evonas.report.board import TensorBoard
 from evonas.report.pictures import draw_genome
 from evonas.runs.folder import RunFolder
 from evonas.search.ranking import ranking
@@ -64,7 +64,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="apt-get install chromium")
 def test_tensorboard_shows_scalars_images_and_text_in_a_browser(tmp_path: Path) -> None:
-    with Board(tmp_path / "run" / "tb") as board:
+    with TensorBoard(tmp_path / "run" / "tb") as board:
         for step in range(5):
             board.scalar("objective/best", step / 5, step)
         board.figure("best_layer", draw_genome(CATALOGUE["evonorm-s0"]), 4)
@@ -81,7 +81,7 @@ def test_tensorboard_shows_scalars_images_and_text_in_a_browser(tmp_path: Path) 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="apt-get install chromium")
 def test_a_log_folder_without_pictures_fails_the_check(tmp_path: Path) -> None:
-    with Board(tmp_path / "run") as board:
+    with TensorBoard(tmp_path / "run") as board:
         board.scalar("only", 1.0, 0)
     done = run_apart(
         "screenshot_tensorboard.py", "--logdir", tmp_path / "run", "--out", tmp_path / "shots", "--patience", 4

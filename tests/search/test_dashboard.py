@@ -14,7 +14,7 @@ from evonas import config
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.report import pictures
-from evonas.report.board import Board
+from evonas.report.board import Board, TensorBoard
 from evonas.search import dashboard as module
 from evonas.search import selection, sessions
 from evonas.search.dashboard import SearchBoard
@@ -79,6 +79,27 @@ def test_extras_have_a_best_value_a_mean_a_picture_and_a_column(tmp_path: Path) 
     assert first.startswith("| 1 | 0.7000 | 0.7000 | 0.7000 | 2 | 1 | ")
 
 
+def test_the_curves_of_a_long_run_get_fewer_points_and_always_the_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "SCALARS_SHARE", 5)
+    monkeypatch.setattr(SearchBoard, "write_pictures", lambda *_: None)
+    steps: list[float] = []
+
+    class Steps(Notes):
+        def scalar(self, tag: str, value: float, step: int) -> None:  # noqa: ARG002
+            steps.append(step)
+
+    board = SearchBoard(Steps(tmp_path), config.load_search(TINY))
+    for index in range(30):
+        tell(board, index, scored(0.6 if index == 22 else 0.5, 1.0, 1.0))
+    told = sorted(set(steps))
+    board.close()
+    expected = [*range(10), 10, 12, 14, 15, 18, 20, 22, 24, 25]
+    assert told == expected
+    assert sorted(set(steps)) == [*expected, 29]
+
+
 def test_what_a_guide_predicted_is_drawn_against_what_was_measured(tmp_path: Path) -> None:
     notes = Notes(tmp_path)
     board = SearchBoard(notes, config.load_search(TINY))
@@ -135,7 +156,7 @@ def readable(folder: Path) -> EventAccumulator:
 def test_the_best_candidates_and_the_baselines_are_runs_with_their_origin_scores_and_losses(tmp_path: Path) -> None:
     """Oracle: TensorBoard's own reader."""
     trace = {"a": ((1, 2.0), (2, 1.0))}
-    board = SearchBoard(Board(tmp_path), config.load_search(TINY))
+    board = SearchBoard(TensorBoard(tmp_path), config.load_search(TINY))
     board.baseline("bn-relu", Evaluation(GENOME.key, 1, objectives={"a": 0.5}, traces=trace))
     proposals = [Proposal(GENOME, None, "random"), Proposal(GENOME, 0, "node 4: mul(1, 2) -> add(0, 3)")]
     rejected = Evaluation(GENOME.key, 1, rejection=Rejection("quality", "accuracy too low"), traces=trace)
@@ -166,7 +187,7 @@ def test_a_resumed_board_shows_nothing_twice(tmp_path: Path) -> None:
     evaluations = random_scores(30)
 
     def play(folder: Path, first: int, last: int) -> None:
-        board = SearchBoard(Board(folder, purge_step=first or None), config.load_search(TINY))
+        board = SearchBoard(TensorBoard(folder, purge_step=first or None), config.load_search(TINY))
         board.baseline("bn-relu", scored(0.5, 1.0, 4.0))
         for index, evaluation in enumerate(evaluations[:last]):
             candidate = Candidate(index, Proposal(GENOME, None, "random"), "")

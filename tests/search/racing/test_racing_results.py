@@ -23,7 +23,7 @@ from evonas.compare import rerank
 from evonas.config import EvolutionConfig, SearchConfig
 from evonas.graph.catalogue import CATALOGUE
 from evonas.interface.state import state_of
-from evonas.report.board import Board
+from evonas.report.board import TensorBoard
 from evonas.runs.folder import RunFolder
 from evonas.search.archive import Archive
 from evonas.search.dashboard import SearchBoard
@@ -316,7 +316,7 @@ class Seen:
 
 def test_tensorboard_shows_how_far_the_best_fall(tmp_path: Path) -> None:
     wanted = settings()
-    board = SearchBoard(Board(tmp_path / "tb"), wanted)
+    board = SearchBoard(TensorBoard(tmp_path / "tb"), wanted)
     run = search(tmp_path / "run", watchers=[board])
     board.close()
     shown = EventAccumulator(str(tmp_path / "tb"), size_guidance={"images": 0})
