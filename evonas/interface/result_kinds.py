@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 from evonas.interface.page_data import FoundLayer
 from evonas.interface.result_charts import Data, certified_charts, certified_layers, compared_charts, compared_layers
-from evonas.interface.study_charts import hypernet_charts, hypernet_layers, stability_charts, stability_layers
+from evonas.interface.study_charts import (
+    component_layers,
+    hypernet_charts,
+    hypernet_layers,
+    stability_charts,
+    stability_layers,
+)
 from evonas.report.page.charts import Axes, Chart
 
 RERANKING = "reranking"
@@ -34,9 +40,9 @@ class ResultKind:
     layers: Callable[[Data, Data], Iterator[FoundLayer]]
 
 
-def kind_of(data: Data) -> ResultKind | None:
-    """The kind of what a file holds; None if it is none that is known here, such as a study of somebody's own."""
-    return next((kind for kind in KINDS if kind.keys <= data.keys()), None)
+def kind_of(data: Data) -> ResultKind:
+    """The kind of what a file holds; ``OTHER`` if it is none that is known here, such as a study of somebody's own."""
+    return next((kind for kind in KINDS if kind.keys <= data.keys()), OTHER)
 
 
 def _nothing(_data: Data) -> Iterator[Chart]:
@@ -47,6 +53,7 @@ def _no_layers(_data: Data, _settings: Data) -> Iterator[FoundLayer]:
     return iter(())
 
 
+OTHER = ResultKind("study", frozenset(), Axes("", "", ()), _nothing, _no_layers)
 KINDS = (
     ResultKind(
         "certificate",
@@ -71,7 +78,7 @@ KINDS = (
     ),
     ResultKind(
         "learning-rate study",
-        frozenset({"sweeps"}),
+        frozenset({"sweeps", "against_first"}),
         Axes("learning_rate", "final_loss", ("intervention",), ("size",), logx=True, logy=True),
         stability_charts,
         stability_layers,
@@ -94,6 +101,20 @@ KINDS = (
         "sparsity study",
         frozenset({"settings", "rows"}),
         Axes("sparsity", "ratio", ("method", "allocation", "transform"), ("text",), logy=True),
+        _nothing,
+        _no_layers,
+    ),
+    ResultKind(
+        "study of components",
+        frozenset({"cells", "sweeps"}),
+        Axes("component", "effect", ("layer",), ("network",)),
+        _nothing,
+        component_layers,
+    ),
+    ResultKind(
+        "stability of a model",
+        frozenset({"trainings"}),
+        Axes("learning rate", "final loss", (), logx=True, logy=True),
         _nothing,
         _no_layers,
     ),

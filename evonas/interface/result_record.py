@@ -14,7 +14,7 @@ from typing import Any
 from evonas.config.section import read_toml
 from evonas.errors import InputError, first_line
 from evonas.interface.page_data import FoundLayer, described, recorded_environment
-from evonas.interface.result_kinds import RERANKING, kind_of
+from evonas.interface.result_kinds import OTHER, RERANKING, kind_of
 from evonas.limits import LARGEST_RECORD, LARGEST_SETTINGS
 from evonas.reading import decoded, parse_json, read_given, read_regular
 from evonas.report.page.charts import Axes, Chart
@@ -41,7 +41,7 @@ class ResultRecord:
         charts: what is drawn of it, but for its runs.
         runs: the values of each column of the table of its runs; empty if it has none.
         together: columns that differ among runs, joined to one where they tell lines or panels of a chart apart.
-        axes: how the chart of the runs begins; None if there is none.
+        axes: how the chart of the runs begins.
         layers: those it is about.
         eps: what they are computed with.
         pictures: PNG files, by name.
@@ -56,7 +56,7 @@ class ResultRecord:
     charts: Sequence[Chart]
     runs: Columns
     together: Columns
-    axes: Axes | None
+    axes: Axes
     layers: Sequence[FoundLayer]
     eps: float
     pictures: Mapping[str, bytes]
@@ -73,7 +73,7 @@ class ResultRecord:
             "charts": [chart.as_json() for chart in self.charts],
             "runs": self.runs,
             "together": self.together,
-            "axes": self.axes and asdict(self.axes),
+            "axes": asdict(self.axes),
             "layers": [_layer(each) for each in self.layers],
             "eps": self.eps,
             "pictures": [[name, base64.b64encode(content).decode()] for name, content in self.pictures.items()],
@@ -104,13 +104,12 @@ def read_result(folder: Path, report: Path) -> ResultRecord:
     data = parse_json(read_given(report, largest=LARGEST_RECORD), str(report))
     text = report.with_suffix(".md")
     settings = read_toml(folder / "config.toml") if (folder / "config.toml").exists() else {}
-    kind = kind_of(data) if isinstance(data, dict) else None
-    if kind is None and not text.exists():
+    kind = kind_of(data) if isinstance(data, dict) else OTHER
+    if kind is OTHER and not text.exists():
         raise InputError(str(report), "is no report of evonas, or lacks the text beside it", accepted=text.name)
     said = decoded(read_given(text, largest=LARGEST_RECORD), str(text)) if text.exists() else f"# {folder.name}"
     try:
-        charts = tuple(kind.charts(data)) if kind else ()
-        layers = tuple(kind.layers(data, settings)) if kind else ()
+        charts, layers = tuple(kind.charts(data)), tuple(kind.layers(data, settings))
         eps = _eps(data)
     except InputError as error:
         raise error.at(str(report)) from None
@@ -118,16 +117,16 @@ def read_result(folder: Path, report: Path) -> ResultRecord:
         found = f"is not what evonas writes ({type(error).__name__}: {first_line(error)})"
         raise InputError(str(report), found, remedy="make it again: the same command with --resume") from None
     table = report.with_suffix(".csv")
-    runs, axes = _table(table) if table.is_file() else {}, kind.axes if kind else None
+    runs, axes = _table(table) if table.is_file() else {}, kind.axes
     together: Columns = {}
-    if axes and runs:
+    if runs:
         (line, lines), (panel, panels) = (_together(runs, names) for names in (axes.line, axes.panel))
         together = {name: values for name, values in ((line, lines), (panel, panels)) if name and name not in runs}
         axes = replace(axes, line=(line,), panel=(panel,))
     pictures, left_out = _pictures(report.parent)
     return ResultRecord(
         folder=folder,
-        noun=kind.noun if kind else "study",
+        noun=kind.noun,
         text=blocks(said),
         charts=charts,
         runs=runs,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from evonas.errors import InputError
 from evonas.graph.catalogue import parse_layer
+from evonas.graph.genome import Genome
 from evonas.interface.page_data import FoundLayer
 from evonas.interface.result_charts import BANDS, Data, banded
 from evonas.report.page.charts import Bar, Chart, Intervals, Lines, Point
@@ -51,6 +52,13 @@ def hypernet_layers(_data: Data, settings: Data) -> Iterator[FoundLayer]:
     """That of the network whose parameters are predicted."""
     layer = settings.get("task", {}).get("layer", "")
     yield from _written(layer, layer)
+
+
+def component_layers(data: Data, _settings: Data) -> Iterator[FoundLayer]:
+    """Those under which components were measured; none for a network's own norms."""
+    for name, text in {each["layer"]: each["genome"] for each in data["cells"]}.items():
+        if text:
+            yield FoundLayer(name, Genome.from_text(text))
 
 
 def _written(name: str, layer: str) -> Iterator[FoundLayer]:

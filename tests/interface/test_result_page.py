@@ -115,7 +115,6 @@ def test_numbers_of_a_table_stay_numbers_and_texts_texts(tmp_path: Path) -> None
 
 def test_columns_that_differ_tell_lines_apart_together() -> None:
     found = record(KEPT / "sparsity-smollm2")
-    assert found.axes is not None
     (name,) = found.axes.line
     assert name == "method, allocation, transform"
     assert {"dense", "teal, uniform", "wina, fisher, transform"} <= set(found.together[name])
@@ -138,6 +137,15 @@ def test_kept_results_are_read(report: Path) -> None:
 def _rows(file: Path) -> int:
     with file.open(newline="") as opened:
         return sum(1 for _ in csv.reader(opened)) - 1
+
+
+def test_a_report_of_another_kind_is_shown_with_what_lies_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("[1]")
+    (tmp_path / "results.md").write_text("# Mine\n\nA sentence.\n")
+    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
+    found = record(tmp_path)
+    assert (found.noun, found.text[1], found.charts) == ("study", ["paragraph", ["A sentence."]], ())
+    assert found.runs == {"a": [1.0], "b": [2.0]}
 
 
 def test_layers_of_the_settings_of_a_study_are_found() -> None:

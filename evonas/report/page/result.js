@@ -62,7 +62,7 @@ const Result = (() => {
     const byName = namesOf(result, open);
     Blocks.later.length = 0;
     const report = bodyOf(result).map((block) => Blocks.block(block, byName));
-    const explorer = Object.keys(result.runs).length && result.axes ? Explorer.make({ ...result.runs, ...result.together }, result.axes) : null;
+    const explorer = Object.keys(result.runs).length ? Explorer.make({ ...result.runs, ...result.together }, result.axes) : null;
     if (explorer) later.push(explorer.refresh);
     const runs = Object.keys(result.runs).length ? Dom.section("runs", "All runs",
       explorer ? [explorer.node, Dom.note("Each point is the mean over the rows that share line, panel and place; bars are one standard deviation of these rows.")] : [],
