@@ -4,6 +4,7 @@ Oracles: modules that stand in for the trackers' packages and keep what they are
 themselves where they are installed; a search whose tracker fails, against one without.
 """
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -139,7 +140,8 @@ def test_whatever_a_tracker_raises_is_an_error_of_the_board_alone(
 def test_a_package_that_is_missing_is_said_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evonas: Callable[..., Outcome]
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "wandb" else find(name, *more))
     with pytest.raises(InputError, match="needs wandb, which is not installed"):
         require_boards(["tensorboard", "wandb"])
     status, _, err = evonas("search", TINY, "--run", tmp_path / "run", "--set", 'execution.boards=["wandb"]')

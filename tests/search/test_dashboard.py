@@ -14,7 +14,7 @@ from evonas import config
 from evonas.graph.catalogue import CATALOGUE
 from evonas.graph.genome import Genome
 from evonas.report import pictures
-from evonas.report.board import Board, TensorBoard
+from evonas.report.board import TensorBoard
 from evonas.search import dashboard as module
 from evonas.search import selection, sessions
 from evonas.search.dashboard import SearchBoard
@@ -26,7 +26,7 @@ TINY = Path(__file__).parents[2] / "search_spaces" / "tiny.toml"
 GENOME = CATALOGUE["evonorm-s0"]
 
 
-class Notes(Board):
+class Notes(TensorBoard):
     """Keeps what it is shown last."""
 
     def __init__(self, folder: Path) -> None:
