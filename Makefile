@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Each makes .venv and installs what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint types imports check format clean
+.PHONY: help install demo test test-slow docs lint types imports check format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +14,7 @@ help: ## show this list
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "evonas needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[vision,detection,lm,diffusion,ray,onnx,report,test,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[vision,detection,lm,diffusion,ray,onnx,report,test,dev,docs]'
 	touch $(STAMP)
 
 install: $(STAMP) ## make .venv and install everything
@@ -28,6 +28,9 @@ test: $(STAMP) ## run the tests (minutes)
 
 test-slow: $(STAMP) ## run the slow tests too
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not gpu'
+
+docs: $(STAMP) ## build the pages and the API reference: build/docs/index.html
+	$(BIN)/python -m sphinx -q --fail-on-warning --keep-going -b html -c docs . build
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -46,4 +49,4 @@ format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 clean: ## remove caches and .venv
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

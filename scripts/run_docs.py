@@ -4,7 +4,8 @@ The blocks of a document run in order in one clone, so that a later block may us
 
 - ``sh``: by bash, with the commands of the current environment first on the path.
 - ``python``: in one interpreter per document; names of earlier blocks are known.
-- ``toml``: is parsed.
+- ``toml``, ``json``: is parsed.
+- ``text``: shows something; no command stands in it.
 - A block whose first line is ``# NAME.py`` or ``# NAME.toml`` is written to that file, after those of the same name.
 
 ``<!-- needs: WHAT -->`` on the line before a block skips it, and WHAT is the reason, such as a download. What needs
@@ -12,6 +13,9 @@ The blocks of a document run in order in one clone, so that a later block may us
 
     python scripts/run_docs.py                        # all; the exit status is 1 if a block fails
     python scripts/run_docs.py README.md docs/surgery.md
+    python scripts/run_docs.py --list                 # runs nothing: which blocks are not run, and why
+
+The records in ``runs/kept`` are no pages: their commands are those that made them, and many take hours.
 """
 
 import argparse
@@ -32,6 +36,7 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 1500  # seconds for one block
+RUN = ("sh", "python", "toml", "json")  # kinds of blocks
 NEEDS = re.compile(r"<!-- needs: (.+?) -->\s*")
 MINUTES = re.compile(r"\d+ minutes")
 NAMED = re.compile(r"# ([\w./-]+\.(?:py|toml))\n")
@@ -92,6 +97,15 @@ class Outcome:
     seconds: float = 0.0
 
 
+def not_run(block: Block, *, long: bool) -> str:
+    """Why a block is not run; empty if it is."""
+    if block.kind not in RUN:
+        return f"{block.kind or 'plain text'} is not run"
+    if block.needs and not (long and MINUTES.fullmatch(block.needs)):
+        return f"needs {block.needs}"
+    return ""
+
+
 class Session:
     """One document's clone and interpreter."""
 
@@ -105,10 +119,8 @@ class Session:
     def run(self, block: Block) -> Outcome:
         """Run a block, or say why not."""
         name, started = str(self._document.relative_to(ROOT)), time.monotonic()
-        if block.kind not in ("sh", "python", "toml"):
-            return Outcome(name, block, "skipped", f"{block.kind or 'plain text'} is not run")
-        if block.needs and not (self._long and MINUTES.fullmatch(block.needs)):
-            return Outcome(name, block, "skipped", f"needs {block.needs}")
+        if why := not_run(block, long=self._long):
+            return Outcome(name, block, "skipped", why)
         why = self._error(block)
         return Outcome(name, block, "failed" if why else "passed", why, time.monotonic() - started)
 
@@ -125,10 +137,8 @@ class Session:
             with path.open("a" if path in self._written else "w", encoding="utf-8") as file:
                 file.write(block.text)
             self._written.add(path)
-        if block.kind == "toml":
-            return _toml_error(block.text)
-        if named:
-            return _syntax_error(block.text)
+        if named or block.kind in ("toml", "json"):
+            return syntax_error(block)
         return self._shell_error(block.text) if block.kind == "sh" else self._python_error(block.text)
 
     def _shell_error(self, text: str) -> str:
@@ -167,25 +177,32 @@ def _asked(questions: IO[str] | None, answers: IO[str] | None, text: str) -> str
     return json.loads(answer) if answer else "the interpreter ended"
 
 
-def _toml_error(text: str) -> str:
+def syntax_error(block: Block) -> str:
+    """What is wrong with a block that can be seen without running it; empty if nothing."""
     try:
-        tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        if block.kind == "toml":
+            tomllib.loads(block.text)
+        elif block.kind == "json":
+            json.loads(block.text)
+        elif block.kind == "python":
+            compile(block.text, "block", "exec")
+    except ValueError as error:  # of TOML and JSON
         return str(error)
-    return ""
-
-
-def _syntax_error(text: str) -> str:
-    try:
-        compile(text, "block", "exec")
     except SyntaxError as error:
         return str(error)
-    return ""
+    if block.kind != "sh":
+        return ""
+    return subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False).stderr
 
 
 def documents() -> list[Path]:
-    """The README, the docs, and what the packages of studies say of themselves."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "evonas").rglob("README.md"))]
+    """The pages: those at the top, the docs, and what packages, tests and runs say of themselves."""
+    top = ("README.md", "RESULTS.md", "CONTRIBUTING.md", "tests/README.md", "runs/README.md")
+    return [
+        *(ROOT / name for name in top),
+        *sorted((ROOT / "docs").rglob("*.md")),
+        *sorted((ROOT / "evonas").rglob("README.md")),
+    ]
 
 
 def run_document(document: Path, *, long: bool) -> Iterator[Outcome]:
@@ -206,7 +223,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("documents", nargs="*", type=Path, help="default: the README and all docs")
     parser.add_argument("--long", action="store_true", help="also blocks that need minutes")
+    parser.add_argument("--list", action="store_true", help="run nothing; list the blocks that are not run")
     options, failed = parser.parse_args(), 0
+    if options.list:
+        for document in options.documents or documents():
+            for block in blocks(document.read_text(encoding="utf-8")):
+                if why := not_run(block, long=options.long):
+                    print(f"{document.resolve().relative_to(ROOT)}:{block.line}  {why}")
+        return
     for document in options.documents or documents():
         for outcome in run_document(document.resolve(), long=options.long):
             block = outcome.block

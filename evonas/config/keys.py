@@ -1,14 +1,12 @@
-"""What the keys of a file mean, as the strings below the fields of its models say: for editors and for the docs."""
+"""What the keys of a file mean, as the strings below the fields of its models say: for editors and docs/reference."""
 
 import ast
 import inspect
-import json
-import re
 import textwrap
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, GetJsonSchemaHandler
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -33,36 +31,6 @@ def _written(model: type[BaseModel]) -> dict[str, str]:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
             found[field.target.id] = " ".join(ast.literal_eval(below.value).split())
     return found
-
-
-def key_rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Every key of a file: its place, its default as it is written in TOML (empty if it must be given), its meaning.
-
-    Tables and arrays of tables are gone through; that which repeats a table of another place is one row.
-    """
-    texts = meanings(model)
-    for name, field in model.model_fields.items():
-        inner, default = _table(field.annotation), field.get_default(call_default_factory=True)
-        if (inner is not None and isinstance(default, BaseModel)) or (inner is not None and field.is_required()):
-            yield from key_rows(inner, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", "" if field.is_required() else _toml(default), texts.get(name, "")
-
-
-def _table(annotation: Any) -> type[BaseModel] | None:
-    """The model of a table or of an array of tables; None of any other value."""
-    for part in (annotation, *get_args(annotation)):
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            return part
-    return None
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, float):
-        return re.sub(r"e\+?(-?)0*", r"e\1", f"{value:g}")
-    return "not set" if value is None else json.dumps(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,8 @@ class Primitive:
         torch: function of the operands (and ``eps`` if ``guarded``); for a moment, of (x, dims) and ``eps``.
         numpy: independent reference in float64: of (operands..., eps); for a moment, of (x, average, eps), where
             ``average`` puts the mean over the index set in the place of every element.
-        reverse: reverse-mode rule (vector-Jacobian product) in numpy, of (gradient, value, *arguments of ``numpy``):
-            one gradient per operand, of the shape of the value.
+        reverse: reverse-mode rule (vector-Jacobian product) in numpy, of the gradient, the value and the arguments of
+            ``numpy``: one gradient per operand, of the shape of the value.
         plain: printed formula.
         latex: LaTeX formula.
         meaning: the definition with its guard, in words people can check.

@@ -6,11 +6,13 @@ from typing import Any
 from evonas.config import CertificateConfig, SearchConfig
 from evonas.config.comparison import CACHE, UNREAD
 from evonas.config.keys import json_schema
-from evonas.config.presets import KINDS
+from evonas.config.presets import COMPARISON, KINDS, SEARCH
 from evonas.config.section import Section
 from evonas.errors import InputError
 
 _STUDIES = {  # where the models of studies are; imported when asked for, as they bring torch along
+    "components": "evonas.compare.components.settings:ComponentsConfig",
+    "pretrained": "evonas.studies.stability.pretrained:PretrainedStabilityConfig",
     "stability": "evonas.studies.stability.study:StabilityStudyConfig",
     "hypernet": "evonas.studies.hypernet.settings:HypernetStudyConfig",
     "sparsity": "evonas.studies.sparsity.study:SparsityStudyConfig",
@@ -31,7 +33,7 @@ def model_of(kind: str) -> type[Section]:
         raise InputError("kind of file", repr(kind), accepted=", ".join(KINDS))
     if kind == CertificateConfig.file_kind:
         return CertificateConfig
-    if kind not in _STUDIES:
+    if kind in (SEARCH.name, COMPARISON.name):
         return SearchConfig
     module, _, name = _STUDIES[kind].partition(":")
     model: type[Section] = getattr(importlib.import_module(module), name)

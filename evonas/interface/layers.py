@@ -126,9 +126,9 @@ def replace_norm_act(
 
     The copy is of the network's own class, with all its methods, where an exchange of modules computes the same, and
     ``nn.Identity`` takes the places of the activations. It does not where one activation module also follows something
-    else, as in torchvision's ResNet: such blocks become ``fx.GraphModule``s, and where that is not possible, as where
-    the activation is a function that ``forward`` calls, the whole network does. A ``SurgeryWarning`` names the methods
-    that are lost then.
+    else, as in torchvision's ResNet: each such block becomes an ``fx.GraphModule``. Where that is not possible, as
+    where the activation is a function that ``forward`` calls, the whole network does. A ``SurgeryWarning`` names the
+    methods that are lost then.
 
     Args:
         model: the network; it is left untouched and shares nothing with the copy.

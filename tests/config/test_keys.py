@@ -1,7 +1,7 @@
 """What the keys of a file mean, and the JSON schemas of files.
 
 Oracles: the models themselves for which keys there are, jsonschema for what a schema accepts, beside what reading a
-file accepts, and the tables of the docs as ``scripts/key_tables.py`` writes them.
+file accepts.
 """
 
 import json
@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from command import status_of_script
 from pydantic import BaseModel
 
 from evonas.config.comparison import CACHE, UNREAD
-from evonas.config.keys import key_rows, meanings
+from evonas.config.keys import meanings
 from evonas.config.presets import KINDS, Preset, presets
 from evonas.config.section import Section
 from evonas.errors import InputError
@@ -102,8 +101,13 @@ def test_a_comparison_has_what_it_reads() -> None:
         assert len(faults("comparison", {**BASE, table: {last: ""} if last else {}})) == 1, key
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_model_of_a_kind_is_the_one_that_reads_its_files(kind: str) -> None:
+    assert model_of(kind).file_kind == ("search" if kind == "comparison" else kind)
+
+
 def test_a_kind_that_is_none_is_refused() -> None:
-    with pytest.raises(InputError, match="accepted: search, certificate, comparison, stability"):
+    with pytest.raises(InputError, match="accepted: search, certificate, comparison"):
         schema_of("serach")
 
 
@@ -128,9 +132,3 @@ class Inherited(Documented):
 def test_the_string_below_a_key_is_its_meaning() -> None:
     assert meanings(Documented) == {"first": "The first of them.", "second": "`a` | `b`."}
     assert meanings(Inherited) == {"first": "Another one.", "second": "`a` | `b`."}
-    rows = [("first", "3", "The first of them."), ("plain", "", ""), ("second", "[1e-5, 2e8]", "`a` | `b`.")]
-    assert list(key_rows(Documented)) == rows
-
-
-def test_the_tables_of_the_docs_say_what_the_models_say() -> None:
-    assert status_of_script("key_tables.py", "--check") == 0

@@ -4,12 +4,10 @@ Oracles: what was written reads back equal; every refusal is one line that names
 what was found and what is accepted.
 """
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from evonas import config
 from evonas.config import section
@@ -287,20 +285,6 @@ def test_a_missing_file_is_refused_with_its_neighbours(path: Path) -> None:
 
 def test_a_folder_is_refused(path: Path) -> None:
     assert "is a folder" in refusal(path.parent)
-
-
-def test_the_manual_lists_every_key_and_no_other() -> None:
-    def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-        for name, field in model.model_fields.items():
-            # tasks to rerank on are told of once, under those of the search
-            inner = config.TaskConfig if prefix + name == "tasks" else field.annotation
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                yield from keys(inner, f"{prefix}{name}.")
-            else:
-                yield prefix + name
-
-    manual = (Path(__file__).parents[2] / "docs" / "search-file.md").read_text()
-    assert sorted(re.findall(r"^\| `([\w.]+)` \|", manual, re.M)) == sorted(keys(config.SearchConfig))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ Oracles: the arrays that are written here, reading the file, a search with it, a
 
 import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import pytest
 from command import status_of
 
 from evonas import config
-from evonas.config.keys import key_rows
 from evonas.errors import InputError
 from evonas.interface.starter import PLACEHOLDER, DataFacts, look_into, write_search_file
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from reference_settings import places
 
 
 def npz(path: Path, shape: tuple[int, ...] = (60, 12, 10), classes: int = 3, **others: np.ndarray) -> Path:
@@ -65,7 +68,7 @@ def test_every_key_is_explained_or_explains_itself(tmp_path: Path, monkeypatch: 
     named_by_the_first = {"architecture", "width", "depth", "unstrided", "warmup", "weight_decay"}
     assert {line.partition(" = ")[0] for line in bare} <= explained_above | named_by_the_first
     assert max(map(len, text.splitlines())) <= 121
-    known = {key for key, _, _ in key_rows(config.SearchConfig)}
+    known = set(places("search"))
 
     def keys(table: dict[str, object], prefix: str = "") -> set[str]:
         found: set[str] = set()

@@ -198,7 +198,7 @@ class HyperNetwork(nn.Module):
         Args:
             gamma: [d] or [n, d], within the ranges; or vectors of the inputs by name, each [size] or [n, size].
 
-        Shapes: -> [*shape] each, or [n, *shape].
+        Shapes: -> the shape of each tensor, behind n where there are n gammas.
 
         Raises:
             InputError: gamma has other names or shapes, is not finite or outside of its range.

@@ -56,7 +56,7 @@ class AffineMap:
 
     @property
     def support(self) -> Tensor:
-        """Which neurons are steered: |w - 1| or |b| above 1e-5. Shapes: [d], bool."""
+        """Which neurons are steered: w differs from 1, or b from 0, by more than 1e-5. Shapes: [d], bool."""
         return ((self.weight - 1).abs() > NOTICEABLE) | (self.bias.abs() > NOTICEABLE)
 
     def at(self, strength: float) -> "AffineMap":
