@@ -4,4 +4,5 @@ from evonas.studies.steering import AffineMap as AffineMap
 from evonas.studies.steering import Intervention as Intervention
 from evonas.studies.steering import Method as Method
 from evonas.studies.steering import fit as fit
+from evonas.studies.steering import load as load
 from evonas.studies.steering import register_method as register_method

@@ -2,6 +2,7 @@
 
 python scripts/bench_sparsity.py [--model smollm2-135m] [--sparsity 0.5 0.65] [--threads 1 2] [--rounds 5] [--json]
 python scripts/bench_sparsity.py --model model.gguf --allocation fisher
+python scripts/bench_sparsity.py --model model.gguf --allocation fisher --eager --formats bfloat16 int8
 
 Decoders are the dense model and, at each sparsity, a copy of it whose layers use the sparse kernel where a measured
 table says that it pays (or everywhere, with --everywhere): each in eager mode and compiled. Beside the ratios stand the
@@ -9,6 +10,10 @@ bound, which is the ratio of the bytes of weights, keys and values that the kern
 logits of the first decoded token are from those of the same layers with masked dense products, over the largest logit;
 and how many tokens agree within ALIKE until the first that does not. Where two inputs of a layer are nearly equal,
 rounding decides which one is kept, and from there on the texts' keys and values differ; with --dtype float64 all agree.
+
+With --formats the dense and the sparse model also decode with weights in bfloat16, or rounded to 8 bits, with the same
+split and in eager mode; their bound is over the bytes that the dense model reads in its own type, and their difference
+is from the logits of that.
 
 Without a path the model has random weights of the shapes named, and decodes random tokens: with the K best inputs of
 each token the work does not depend on them. A pretrained model decodes Python's help, and is calibrated on it.
@@ -33,6 +38,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from evonas.sparsity import sparsify
 from evonas.studies.sparsity.accounting import decode_costs, total
 from evonas.studies.sparsity.decoding import Decoder, DecodeRate, compiled, decode_rates, decoded_logits
+from evonas.studies.sparsity.int8 import weights_to_int8
 from evonas.studies.sparsity.sites import linear_sites
 from evonas.studies.sparsity.sparsify import Pays
 from evonas.studies.sparsity.speed_table import SpeedTable, measure_speeds
@@ -40,6 +46,7 @@ from evonas.studies.sparsity.study import CONTEXT
 from evonas.studies.sparsity.texts import calibration_windows, scored_windows
 from evonas.tasks.language.pretrained import load_language_model
 
+FORMATS = ("bfloat16", "int8")
 EAGER, COMPILED = "dense, eager", "dense, compiled"
 TEXT = "topics"
 CALIBRATION = 1024  # tokens
@@ -96,6 +103,7 @@ def main() -> None:
     parser.add_argument("--everywhere", action="store_true", help="use the sparse kernel also where it does not pay")
     parser.add_argument("--sizes", type=Path, help="folder of the table of sizes; without it, measured and not kept")
     parser.add_argument("--eager", action="store_true", help="leave the compiled models out")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=(), help="of weights, beside that of --dtype")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--json", action="store_true")
@@ -111,7 +119,10 @@ def main() -> None:
         if not arguments.everywhere:
             shapes = {(site.inputs, site.outputs) for site in linear_sites(model)}
             table = measure_speeds(shapes, folder=arguments.sizes, device=arguments.device, dtype=model.dtype)
-        rows += measure(model, tokens, calibration, arguments, threads, pays(table))
+        found = decoders_of(model, tokens, calibration, arguments, pays(table))
+        for form in arguments.formats:
+            found += formatted(model, tokens, calibration, arguments, form)
+        rows += measure(found, tokens, arguments, threads)
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return
@@ -150,46 +161,83 @@ def pays(table: SpeedTable | None) -> Pays:
     return table.pays if table is not None else lambda _inputs, _outputs, _sparsity: True
 
 
-def measure(
-    model: nn.Module,
-    tokens: Tensor,
-    calibration: list[Tensor],
-    arguments: argparse.Namespace,
-    threads: int,
-    sparse_when: Pays,
-) -> list[Row]:
-    """All decoders on one number of threads."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A decoder to be measured: how much less it reads, its sparse layers, and the logits that it should give."""
+
+    name: str
+    decoder: Decoder
+    bound: float
+    layers: int
+    expected: Tensor
+
+
+def decoders_of(
+    model: nn.Module, tokens: Tensor, calibration: list[Tensor], arguments: argparse.Namespace, sparse_when: Pays
+) -> list[Entry]:
+    """The dense model and a sparse copy at each sparsity, in eager mode and compiled."""
     prompt = arguments.prompt
-    decoders = {EAGER: Decoder(model)} | ({} if arguments.eager else {COMPILED: compiled(model)})
-    bounds, counts = dict.fromkeys(decoders, 1.0), dict.fromkeys(decoders, 0)
-    expected = dict.fromkeys(decoders, decoded_logits(Decoder(model), tokens, prompt=prompt))
+    dense = decoded_logits(Decoder(model), tokens, prompt=prompt)
+    entries = [Entry(EAGER, Decoder(model), 1.0, 0, dense)]
+    if not arguments.eager:
+        entries.append(Entry(COMPILED, compiled(model), 1.0, 0, dense))
     how = {"method": arguments.method, "transform": arguments.transform, "calibration": calibration}
     costs = None  # the same for all sparsities
     for sparsity in arguments.sparsity:
-        other, name = copy.deepcopy(model), f"{100 * sparsity:g} %"
+        other, name = copy.deepcopy(model), f"sparse {100 * sparsity:g} %"
         split = {"sparsity": sparsity, "allocation": arguments.allocation, "costs": costs}
         report = sparsify(other, **how, **split, sparse_when=sparse_when)
         costs = report.costs
         shares = {layer.name: layer.requested for layer in report.layers if layer.kernel == "sparse"}
         with sparsify(model, **how, sparsity=shares):
             masked = decoded_logits(Decoder(model), tokens, prompt=prompt)
-        found = {f"sparse {name}, eager": Decoder(other)}
+        bound = total(decode_costs(other, report, context=len(tokens), as_run=True)).bound
+        entries.append(Entry(f"{name}, eager", Decoder(other), bound, len(shares), masked))
         if not arguments.eager:
-            found[f"sparse {name}, compiled"] = compiled(other)
-        decoders |= found
-        bounds |= dict.fromkeys(found, total(decode_costs(other, report, context=len(tokens), as_run=True)).bound)
-        counts |= dict.fromkeys(found, len(shares))
-        expected |= dict.fromkeys(found, masked)
-    rates = decode_rates(decoders, tokens, prompt=prompt, rounds=arguments.rounds)
+            entries.append(Entry(f"{name}, compiled", compiled(other), bound, len(shares), masked))
+    return entries
+
+
+def formatted(
+    model: nn.Module, tokens: Tensor, calibration: list[Tensor], arguments: argparse.Namespace, form: str
+) -> list[Entry]:
+    """The dense model and a sparse copy at each sparsity, in eager mode, with weights of another format."""
+    dtype = torch.bfloat16 if form == "bfloat16" else model.dtype
+    shapes = {(site.inputs, site.outputs) for site in linear_sites(model)}
+    where = {"folder": arguments.sizes, "device": arguments.device, "dtype": dtype, "int8": form == "int8"}
+    table = None if arguments.everywhere else measure_speeds(shapes, **where)
+    expected = decoded_logits(Decoder(model), tokens, prompt=arguments.prompt)
+    read = total(decode_costs(model, context=len(tokens))).bytes
+    entries, costs = [], None
+    for sparsity in (0.0, *arguments.sparsity):
+        split = {"sparsity": sparsity, "allocation": arguments.allocation if sparsity else None, "costs": costs}
+        how = {"method": arguments.method, "transform": arguments.transform, "calibration": calibration}
+        with sparsify(model, **how, **split) as planned:  # the split of the weights as they are
+            shares, costs = planned.split.shares, planned.costs or costs
+        other = copy.deepcopy(model).to(dtype)
+        report = sparsify(other, **how, sparsity=shares, sparse_when=pays(table))
+        if form == "int8":
+            weights_to_int8(other)
+        left = total(decode_costs(other, report, context=len(tokens), as_run=True)).bytes
+        layers = sum(layer.kernel == "sparse" for layer in report.layers)
+        name = f"sparse {100 * sparsity:g} %" if sparsity else "dense"
+        entries.append(Entry(f"{name}, {form}, eager", Decoder(other), read / left, layers, expected))
+    return entries
+
+
+def measure(entries: list[Entry], tokens: Tensor, arguments: argparse.Namespace, threads: int) -> list[Row]:
+    """All decoders on one number of threads, taking turns."""
+    decoders = {entry.name: entry.decoder for entry in entries}
+    rates = decode_rates(decoders, tokens, prompt=arguments.prompt, rounds=arguments.rounds)
     rows = []
-    for name, rate in rates.items():
-        logits = decoded_logits(decoders[name], tokens, prompt=prompt)
-        differences = ((logits - expected[name]).abs().amax(1) / expected[name].abs().max()).tolist()
+    for entry in entries:
+        rate, expected = rates[entry.name], entry.expected.float()
+        logits = decoded_logits(entry.decoder, tokens, prompt=arguments.prompt).float()
+        differences = ((logits - expected).abs().amax(1) / expected.abs().max()).tolist()
         alike = sum(1 for _ in takewhile(lambda difference: difference < ALIKE, differences))
         beside = () if arguments.eager else over(rate, rates[COMPILED])
-        facts = (bounds[name], counts[name], differences[0], alike)
-        row = Row(threads, name, rate.tokens_per_second, rate.ratios, beside, *facts)
-        rows.append(row)
+        facts = (entry.bound, entry.layers, differences[0], alike)
+        rows.append(Row(threads, entry.name, rate.tokens_per_second, rate.ratios, beside, *facts))
     return rows
 
 

@@ -14,6 +14,7 @@ from evonas.cli import (
     certify,
     evaluate,
     export,
+    generate,
     layers,
     propose,
     report,
@@ -23,6 +24,7 @@ from evonas.cli import (
     sparsify,
     stability,
     starting,
+    steer,
     studies,
     verify,
 )
@@ -35,7 +37,7 @@ VERBS: Mapping[str, Sequence[Callable[..., None]]] = {  # by the heading in `evo
     "Look and take away": (runs.runs, report.report, card.card, layers.top, show.show, export.export),
     "Keep": (verify.verify, verify.backup),
     "Compare": (evaluate.rerank, evaluate.evaluate, certify.certify, studies.components),
-    "Studies": (stability.stability, studies.hypernet, sparsify.sparsify, studies.steer),
+    "Studies": (stability.stability, studies.hypernet, sparsify.sparsify, steer.steer, generate.generate),
     "Set up": (starting.init, starting.list_shipped, starting.schema),
 }
 for heading, verbs in VERBS.items():

@@ -2,11 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evonas.cli.study_command import StudyOptions, with_study_options
+from evonas.errors import InputError
+
+if TYPE_CHECKING:
+    from evonas.studies.sparsity.study import SparsityStudyConfig
 
 
 def _sparsify(
@@ -30,7 +34,8 @@ def _sparsify(
     allocation: Annotated[
         list[str] | None,
         typer.Option(
-            help="uniform; greedy or fisher: by what dropping costs a block or the model; may be repeated."
+            help="uniform; greedy or fisher: by what dropping costs a block or the model; fisher-twice, evolution: see "
+            "docs/sparsity.md; may be repeated."
             " Default: fisher, uniform where a method has nothing to split.",
         ),
     ] = None,
@@ -67,10 +72,27 @@ def _sparsify(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch. Default: its own choice.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16. Default: float32.")] = None,
+    int8: Annotated[
+        bool | None,
+        typer.Option("--int8/--no-int8", help="Round all weights to 8 bits, dense and sparse. Default: no-int8."),
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write one sparse model there instead, and score nothing. With one --sparsity and one --method, "
+            "wina if none is given; `evonas generate FOLDER` then runs it.",
+        ),
+    ] = None,
+    include_model: Annotated[
+        bool, typer.Option("--include-model", help="With --save, write the dense model too, not just where it is.")
+    ] = False,
 ) -> None:
     """Drop the inputs of a language model's linear layers that matter least: perplexity, savings, speed.
 
     Example: [bold]evonas sparsify HuggingFaceTB/SmolLM2-135M --method wina --sparsity 0.5[/bold]
+
+    Example: [bold]evonas sparsify HuggingFaceTB/SmolLM2-135M --sparsity 0.5 --save sparse/[/bold]
 
     Every option sets the key of that name in the study. Nothing is trained, and no code or pickle of a model is run.
 
@@ -81,9 +103,11 @@ def _sparsify(
     from evonas.config import section
     from evonas.config.presets import presets
 
+    if include_model and save is None:
+        raise InputError("--include-model", "given without --save")
     changes = options.changes(
         {
-            "methods": method,
+            "methods": method or (["wina"] if save and not model.endswith(".toml") else None),
             "sparsities": sparsity,
             "allocations": allocation,
             "transform": transform,
@@ -97,6 +121,7 @@ def _sparsify(
             "speed": speed,
             "compiled": compiled,
             "dtype": dtype,
+            "int8": int8,
             "execution.threads": threads,
         }
     )
@@ -104,7 +129,32 @@ def _sparsify(
         study = section.load_as(SPARSITY.settings, model, changes)
     else:
         study = section.parse_changed(SPARSITY.settings, {"name": _name(model), "model": model}, changes, "sparsify")
-    run_prepared(SPARSITY, study, options)
+    if save is None:
+        run_prepared(SPARSITY, study, options)
+    else:
+        _save(study, save, options, include_model=include_model)
+
+
+def _save(study: "SparsityStudyConfig", folder: Path, options: StudyOptions, *, include_model: bool) -> None:
+    """Write one sparse model, and say what it is."""
+    import json
+
+    from evonas.cli import terminal
+    from evonas.report.console import say
+    from evonas.studies.sparsity.measuring import save_sparse_model
+
+    for name, given in (("--run", options.run is not None), ("--resume", options.resume)):
+        if given:
+            raise InputError("--save", f"given together with {name}", accepted="one of the two")
+    with terminal.status("loading the model, and measuring what each layer may drop"):
+        report = save_sparse_model(study, folder, include_model=include_model)
+    if options.as_json:
+        settings = report.settings
+        said = {"folder": str(folder), "model": study.model, "method": settings.method, "sparsity": settings.sparsity}
+        print(json.dumps(said | {"layers": {layer.name: layer.requested for layer in report.layers}}, indent=2))
+        return
+    say(str(report))
+    say(f"wrote {folder}")
 
 
 def _name(model: str) -> str:

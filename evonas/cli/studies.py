@@ -1,4 +1,4 @@
-"""``evonas components``, ``evonas hypernet`` and ``evonas steer``: studies, which are grids of runs."""
+"""``evonas components`` and ``evonas hypernet``: studies, which are grids of runs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,6 @@ def _hypernet() -> "StudyKind[Any]":
     return HYPERNET
 
 
-def _steer() -> "StudyKind[Any]":
-    from evonas.cli.study_kinds import STEERING
-
-    return STEERING
-
-
 components = study_verb(
     "components",
     "components",
@@ -43,16 +37,4 @@ hypernet = study_verb(
     """How fast hypernetworks learn: parametrizations x optimizers x learning rates x activations x norms x seeds.
 
     Example: [bold]evonas hypernet mip_digits --workers 2[/bold]""",
-)
-steer = study_verb(
-    "steer",
-    "steering",
-    _steer,
-    """Steer a model's activations: methods x sparsities x neurons x strengths x seeds, with what that harms.
-
-    Example: [bold]evonas steer steer_digits --workers 2[/bold]
-
-    Methods are compared where they cost the same. The maps that they fit are kept in maps/ of the folder.
-
-    A model's files are only read: no code or pickle of theirs is run.""",
 )

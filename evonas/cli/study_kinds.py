@@ -15,6 +15,7 @@ from evonas.studies.hypernet import study as hypernet_study
 from evonas.studies.hypernet.report import hypernet_report
 from evonas.studies.sparsity import measuring
 from evonas.studies.sparsity import study as sparsity_study
+from evonas.studies.sparsity.material import load_material
 from evonas.studies.sparsity.study_report import sparsity_report
 from evonas.studies.stability import pretrained
 from evonas.studies.stability import study as stability_study
@@ -67,7 +68,7 @@ def _steer(study: steering_study.SteeringStudyConfig, folder: Path) -> Study[Any
 
 def _sparsify(study: sparsity_study.SparsityStudyConfig, folder: Path) -> Study[Any]:
     """What dropping inputs of linear layers costs and saves."""
-    material = measuring.load_material(study)
+    material = load_material(study)
     grid = material.grid(study)
 
     def report(outcomes: Mapping[sparsity_study.Measurement, Outcome]) -> Report:

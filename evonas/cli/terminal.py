@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -219,6 +219,14 @@ def resumable(how: str) -> Iterator[None]:
     except (RunInterruptedError, KeyboardInterrupt):
         console(stderr=True).print(f"interrupted; {how}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def status(doing: str) -> Iterator[None]:
+    """Show on a terminal what is being done in here."""
+    shown = console(stderr=True)
+    with shown.status(doing) if shown.is_terminal else nullcontext():
+        yield
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -309,9 +309,10 @@ def test_the_table_of_surgery_says_what_works_and_what_does_not(run: Run) -> Non
 def test_the_sparsity_benchmark_compares_decoders_side_by_side(tmp_path: Path, run: Run) -> None:
     pytest.importorskip("transformers", reason="pip install 'evonas[lm]'")
     settings = ("--model", "tiny", "--eager", "--threads", 1, "--rounds", 1, "--tokens", 3, "--prompt", 4, "--json")
-    done = run("bench_sparsity.py", *settings, "--everywhere", "--sizes", tmp_path)
+    formats = ("--formats", "bfloat16", "int8")
+    done = run("bench_sparsity.py", *settings, "--everywhere", "--sizes", tmp_path, *formats)
     assert done.returncode == 0, done.stderr
-    dense, half, more = json.loads(done.stdout)
+    dense, half, more, *others = json.loads(done.stdout)
     assert [row["decoder"] for row in (dense, half, more)] == [
         "dense, eager",
         "sparse 50 %, eager",
@@ -322,7 +323,14 @@ def test_the_sparsity_benchmark_compares_decoders_side_by_side(tmp_path: Path, r
     assert (half["alike"], more["alike"]) == (3, 3)
     assert 1 < half["bound"] < more["bound"]
     assert half["sparse_layers"] == 14
-    assert min(row["tokens_per_second"] for row in (dense, half, more)) > 0
+    assert min(row["tokens_per_second"] for row in (dense, half, more, *others)) > 0
+    kinds = ("dense", "sparse 50 %", "sparse 65 %")
+    assert [row["decoder"] for row in others] == [f"{kind}, {form}, eager" for form in formats[1:] for kind in kinds]
+    assert [row["sparse_layers"] for row in others] == [0, 14, 14] * 2
+    assert [row["bound"] for row in others] == sorted(row["bound"] for row in others[:3]) + sorted(
+        row["bound"] for row in others[3:]
+    )
+    assert others[0]["bound"] == 2  # bytes of a weight
 
 
 def test_the_errors_of_layers_are_those_of_their_masked_inputs(tmp_path: Path, run: Run) -> None:

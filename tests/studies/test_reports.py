@@ -40,6 +40,7 @@ from evonas.studies.sparsity.study_report import sparsity_report
 from evonas.studies.stability import study as stability
 from evonas.studies.stability.report import stability_report
 from evonas.studies.steering import study as steering
+from evonas.studies.steering.method_settings import FitConfig
 from evonas.studies.steering.report import steering_report
 
 TINY = config.load_search(Path(__file__).parents[2] / "search_spaces" / "tiny.toml")
@@ -101,7 +102,7 @@ def made_steering() -> Made:
     scores = [number(), number()]
     for seed in (1, 2):
         for sparsity_, strength in ((0.0, 0.0), (0.0, 0.5), (0.0, 1.0), (0.1, 1.0)):
-            fit = steering.MapFit(fitting="f", task="t", fit=steering.FitConfig(), sparsity=sparsity_, seed=seed)
+            fit = steering.MapFit(fitting="f", task="t", fit=FitConfig(), sparsity=sparsity_, seed=seed)
             maps = fit if strength else None
             piece = steering.SteeringMeasurement(maps=maps, measuring="m", task="t", strength=strength, seed=seed)
             method = "lineas" if strength else steering.NONE

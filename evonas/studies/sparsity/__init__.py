@@ -2,6 +2,6 @@
 
 from evonas.studies.sparsity.loading import load as load
 from evonas.studies.sparsity.report import SparsityReport as SparsityReport
-from evonas.studies.sparsity.report import SparsityWarning as SparsityWarning
 from evonas.studies.sparsity.selection import Prefill as Prefill
 from evonas.studies.sparsity.sparsify import sparsify as sparsify
+from evonas.studies.sparsity.writing import SparsityWarning as SparsityWarning

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from evonas.errors import InputError
+from evonas.studies.sparsity.int8 import Int8Linear
 from evonas.studies.sparsity.layer import SparseLinear
 from evonas.studies.sparsity.report import SparsityReport
 from evonas.studies.sparsity.sites import is_linear, site_at
@@ -86,13 +87,17 @@ def decode_costs(
         kind = name.rpartition(".")[2]
         if isinstance(module, SparseLinear):
             share = _share(name, module) if module.sparse or not as_run else 0.0
-            costs.append(_weights(name, kind, module.inputs * module.outputs, share, module.weight.itemsize))
             size = module.weight.itemsize
+            costs.append(
+                _weights(name, kind, module.inputs * module.outputs, share, size if module.int8 is None else 1)
+            )
             if module.rotation is not None:
                 rotations.setdefault(module.rotation, f"{name}.rotation")
             if module.low_rank is not None:
                 extra = module.low_rank.rank * (module.inputs + module.outputs)
                 costs.append(LayerCost(f"{name}.low_rank", LOW_RANK, 0, extra, 0, extra * size))
+        elif isinstance(module, Int8Linear):
+            costs.append(_weights(name, kind, module.weight.numel(), by_rows.get(name, 0.0), 1))
         elif is_linear(module):
             site = site_at(name, module)
             share = by_rows.get(name, 0.0)

@@ -21,6 +21,7 @@ from evonas.studies.sparsity.sites import LinearSite
 from evonas.surgery.calls import call, inference, output_of
 
 UNIFORM, BEST = "uniform", "fisher"
+TWICE, EVOLUTION = "fisher-twice", "evolution"  # begin with the split of ``fisher``
 LEVELS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 STEP = 0.025  # of the smallest layer, the step of WINA's released search
 LAST_SHARE = 0.25  # errors are taken over the last quarter of the positions, as in TEAL
@@ -166,3 +167,19 @@ def _last_part(output: Tensor) -> Tensor:
     if output.ndim != 3:  # no positions
         return output.float()
     return output[:, -max(1, math.ceil(LAST_SHARE * output.shape[1])) :].float()
+
+
+def plain_curves(costs: ErrorCurves) -> dict[str, Any]:
+    """Curves as JSON holds them."""
+    return {
+        block: {name: [list(curve.levels), list(curve.errors)] for name, curve in part.items()}
+        for block, part in costs.items()
+    }
+
+
+def read_curves(recorded: Mapping[str, Any]) -> ErrorCurves:
+    """The curves that ``plain_curves`` gave."""
+    return {
+        block: {name: Curve(tuple(levels), tuple(errors)) for name, (levels, errors) in part.items()}
+        for block, part in recorded.items()
+    }

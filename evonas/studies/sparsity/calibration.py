@@ -1,7 +1,7 @@
 """What a few batches tell about a model: which layers share an input, and how scores are distributed."""
 
 import math
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -88,9 +88,15 @@ def require_reached(name: str, seen: Container[str]) -> None:
 
 
 def score_samples(
-    model: nn.Module, scores: Sequence[tuple[LinearSite, Callable[[Tensor], Tensor]]], batches: Sequence[Any]
+    model: nn.Module,
+    scores: Sequence[tuple[LinearSite, Callable[[Tensor], Tensor]]],
+    batches: Sequence[Any],
+    placed: Mapping[LinearSite, nn.Module] | None = None,
 ) -> dict[str, Tensor]:
-    """By name of a layer that was called, about ``SAMPLES`` sorted scores of its inputs, drawn from all batches."""
+    """By name of a layer that was called, about ``SAMPLES`` sorted scores of its inputs, drawn from all batches.
+
+    Of a sparse model, ``placed`` says what stands in the places of layers.
+    """
     share = math.ceil(SAMPLES / len(batches))
     drawn: dict[str, list[Tensor]] = {site.name: [] for site, _ in scores}
 
@@ -106,7 +112,8 @@ def score_samples(
     for number, batch in enumerate(batches):
         with ExitStack() as hooks, inference(model):
             for site, score in scores:
-                hooks.enter_context(site.module.register_forward_pre_hook(partial(note, number, site, score)))
+                module = (placed or {}).get(site, site.module)
+                hooks.enter_context(module.register_forward_pre_hook(partial(note, number, site, score)))
             call(model, batch)
     return {name: torch.cat(parts).sort().values for name, parts in drawn.items() if parts}
 

@@ -12,7 +12,7 @@ different layers, are taken to be uncorrelated.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -31,15 +31,21 @@ from evonas.training.modes import evaluating
 
 
 def fisher_curves(
-    model: nn.Module, sites: Sequence[LinearSite], make: Make, batches: Sequence[Any]
+    model: nn.Module,
+    sites: Sequence[LinearSite],
+    make: Make,
+    batches: Sequence[Any],
+    placed: Mapping[LinearSite, nn.Module] | None = None,
 ) -> dict[str, dict[str, Curve]]:
     """By layer, under the empty name of the whole model: the expected error of the model's output, see above.
 
     Args:
-        model: the dense model; it is not changed.
-        sites: its layers.
+        model: the dense model, or a sparse one; it is not changed.
+        sites: its layers, as they are when dense.
         make: from a layer and a sparsity to what stands in its place.
         batches: what the model is run on, each with one draw of t or v at every position.
+        placed: of a sparse model, what stands in the places of layers. Inputs and gradients are then those of that
+            model, and dy is what dropping changes in the layer's dense output.
 
     Raises:
         InputError: a layer that the output does not depend on, or an error that is not finite.
@@ -48,13 +54,14 @@ def fisher_curves(
     squares = {site.name: [0.0] * len(LEVELS) for site in sites}
     positions = 0
     for number, batch in enumerate(batches):
-        calls, count = _run(model, sites, batch, derive_seed(number, "fisher"))
+        calls, count = _run(model, sites, batch, derive_seed(number, "fisher"), placed or {})
         positions += count
         with torch.no_grad():
             for done in calls:
                 features = -1 if done.site.stride is None else -3
+                dense = done.site.module(done.input) if placed and done.site in placed else done.output
                 for place, layer in enumerate(layers[done.site], 1):
-                    change = layer(done.input) - done.output
+                    change = layer(done.input) - dense
                     slopes = (change * done.gradient).sum(features)
                     squares[done.site.name][place] += slopes.float().square().sum().item()
     if not all(math.isfinite(value) for values in squares.values() for value in values):
@@ -72,7 +79,9 @@ class _Done:
     gradient: Tensor
 
 
-def _run(model: nn.Module, sites: Sequence[LinearSite], batch: Any, seed: int) -> tuple[list[_Done], int]:
+def _run(
+    model: nn.Module, sites: Sequence[LinearSite], batch: Any, seed: int, placed: Mapping[LinearSite, nn.Module]
+) -> tuple[list[_Done], int]:
     """The calls of a batch in their order, and the number of positions of its output."""
     seen: list[tuple[LinearSite, Tensor, Tensor, Tensor]] = []
 
@@ -83,7 +92,7 @@ def _run(model: nn.Module, sites: Sequence[LinearSite], batch: Any, seed: int) -
 
     with ExitStack() as hooks, evaluating(model), torch.inference_mode(False), torch.enable_grad():
         for site in sites:
-            hooks.enter_context(site.module.register_forward_hook(partial(note, site)))
+            hooks.enter_context(placed.get(site, site.module).register_forward_hook(partial(note, site)))
         result = call(model, batch)
         drawn = _drawn(output_of(result), is_distribution(result), seed)
         if not seen:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evonas.studies.sparsity.kernels import gather_mv, masked_mv
+from evonas.studies.sparsity.kernels import BagStarts, Int8Columns, gather_mv, masked_mv
 from evonas.studies.sparsity.memo import Memo
 from evonas.studies.sparsity.selection import Selector
 from evonas.studies.sparsity.sites import LinearSite, as_matrix, features_last
@@ -105,6 +105,7 @@ class SparseLinear(nn.Module):
     """
 
     bias: nn.Parameter | None
+    int8: Int8Columns | None  # rounded columns that are read in place of W
 
     def __init__(
         self,
@@ -124,6 +125,8 @@ class SparseLinear(nn.Module):
         self.selector, self.rotation, self.low_rank = selector, rotation, low_rank
         self.tally = DropCounter()
         self.train(site.module.training)
+        self.int8: Int8Columns | None = None
+        self._starts = BagStarts()
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
@@ -167,7 +170,9 @@ class SparseLinear(nn.Module):
             return self._multiply_one(x)
         selected = self.selector.masked(x)
         self.tally.add(x, selected.dropped)
-        y = functional.linear(selected.values, self.matrix, self.bias)
+        y = functional.linear(
+            selected.values, self.matrix if self.int8 is None else self.int8.unpacked().t(), self.bias
+        )
         return y if self.low_rank is None else y + self.low_rank(x - selected.values)
 
     def _multiply_one(self, x: Tensor) -> Tensor:
@@ -178,7 +183,11 @@ class SparseLinear(nn.Module):
         else:
             selected = self.selector.kept(x)
             assert selected.indices is not None
-            y = gather_mv(columns, selected.indices, selected.values)
+            starts = self._starts(selected.indices) if len(selected.indices) else None
+            if self.int8 is None:
+                y = gather_mv(columns, selected.indices, selected.values, starts)
+            else:
+                y = self.int8(selected.indices, selected.values, starts)
         self.tally.add(x, selected.dropped)
         if self.bias is not None:
             y = y + self.bias

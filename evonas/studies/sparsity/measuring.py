@@ -1,10 +1,8 @@
 """The measurements of a study: loads its model and texts once, then measures costs, losses and speeds."""
 
 import copy
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,102 +11,47 @@ import torch
 from torch import Tensor, nn
 
 from evonas.errors import InputError
+from evonas.files import require_replaceable
 from evonas.runs.jobs import Jobs
 from evonas.studies.sparsity.accounting import decode_costs, total
-from evonas.studies.sparsity.allocation import Curve, ErrorCurves
+from evonas.studies.sparsity.allocation import BEST, EVOLUTION, TWICE, ErrorCurves, plain_curves, read_curves
 from evonas.studies.sparsity.decoding import Decoder, compiled, decode_rates
-from evonas.studies.sparsity.report import SparsityReport
-from evonas.studies.sparsity.selection import Prefill
-from evonas.studies.sparsity.sites import EXCLUDED, linear_sites
-from evonas.studies.sparsity.sparsify import Pays, sparsify
-from evonas.studies.sparsity.speed_table import SpeedTable, machine_facts, measure_speeds
+from evonas.studies.sparsity.int8 import weights_to_int8
+from evonas.studies.sparsity.making import made_sparse, the_setting
+from evonas.studies.sparsity.material import Material, load_material, with_bos
+from evonas.studies.sparsity.report import SparsityReport, Split
+from evonas.studies.sparsity.saving import SETTINGS
+from evonas.studies.sparsity.sites import linear_sites
+from evonas.studies.sparsity.sparsify import Pays
+from evonas.studies.sparsity.speed_table import SpeedTable, measure_speeds
 from evonas.studies.sparsity.study import (
-    CONTEXT,
     CostMeasurement,
     Grid,
     Measurement,
     QualityMeasurement,
-    Source,
     SparsitySetting,
     SparsityStudyConfig,
     SpeedMeasurement,
-    check,
-    grid_of,
 )
-from evonas.studies.sparsity.texts import TextWindows, calibration_windows, scored_windows
 from evonas.tasks.language.perplexity import Window, perplexity, sliding
-from evonas.tasks.language.pretrained import LanguageModel, load_language_model
-from evonas.training.device import find_device
 
 DECODED = 64  # tokens of a text that is decoded, half of them as a prompt
 DENSE, SPARSE = "dense", "sparse"
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
-    """The model and the texts of a study.
-
-    Attributes:
-        language: the model and its tokenizer.
-        texts: what is scored, by name.
-        calibration: what calibrates.
-        source: how results know the model.
-        device: where it is.
-    """
-
-    language: LanguageModel
-    texts: Mapping[str, TextWindows]
-    calibration: TextWindows
-    source: Source
-    device: torch.device
-
-    def grid(self, study: SparsityStudyConfig) -> Grid:
-        """The measurements of the study."""
-        machine = machine_facts(self.device, getattr(torch, self.source.dtype))
-        machine["threads"] = str(study.execution.threads)
-        digests = {name: windows.digest for name, windows in self.texts.items()}
-        where = json.dumps(machine, sort_keys=True)
-        return grid_of(study, self.source, digests, self.calibration.digest, self.language.bos, where)
-
-    def facts(self, study: SparsityStudyConfig) -> dict[str, str]:
-        """The facts that belong beside any figure of the study."""
-        texts = (f"{len(windows.rows)} windows of {name}" for name, windows in self.texts.items())
-        context, bos, first = self.calibration.rows.shape[1], self.language.bos, study.dense_first
-        mode = "compiled" if study.compiled else "eager"
-        begins = f"after token {bos}" if bos is not None else "the first token unscored"
-        return {
-            "model": f"{self.language.name}, {self.source.model}, {study.dtype} on {self.device.type}",
-            "sparse layers": f"all linear ones but {', '.join(EXCLUDED)}; selection {study.selection}",
-            "scored": f"{', '.join(texts)}; each of {context} tokens, by itself, {begins}",
-            "dense positions": f"the first {first} of each window" if first else "none",
-            "calibration": f"{len(self.calibration.rows)} windows of {self.calibration.name}, of other passages",
-            "speed": f"{study.execution.threads} threads, {mode}",
-        }
-
-
-@lru_cache(maxsize=1)
-def load_material(study: SparsityStudyConfig) -> Material:
-    """Load the model and cut the texts; what was loaded last is kept.
+def save_sparse_model(study: SparsityStudyConfig, folder: Path, *, include_model: bool) -> SparsityReport:
+    """Make the model of a study with one setting sparse, and save it; nothing is scored.
 
     Raises:
-        InputError: the study is wrong, the model cannot be loaded or has no linear layers, a context that it cannot
-            see, or a text that cannot be read or is too short.
+        InputError: as ``load_material`` and ``SparsityReport.save``, or several settings.
     """
-    check(study)
-    device = find_device(study.execution.device, "device")
-    language = load_language_model(study.model, dtype=getattr(torch, study.dtype), device=device)
-    linear_sites(language.model)
-    seen = (language.positions or math.inf) - (language.bos is not None)
-    context = study.context or min(CONTEXT, int(min(seen, CONTEXT)))
-    if not 2 <= context <= seen:
-        raise InputError("context", str(context), accepted=f"2 to {seen:g}, which is what {language.name} sees")
-    found = (scored_windows(text, language.encode, context, study.tokens) for text in study.texts)
-    texts = {windows.name: windows for windows in found}
-    calibration = calibration_windows(
-        study.calibration, language.encode, context, study.calibration_tokens, list(texts.values())
-    )
-    source = Source(model=language.identity, dtype=study.dtype, device=device.type)
-    return Material(language, texts, calibration, source, device)
+    setting, sparsity = the_setting(study)
+    require_replaceable(folder, mark=SETTINGS)
+    material = load_material(study)
+    language = material.language
+    report = made_sparse(language.model, setting, sparsity, material.batches)
+    report.save(folder, base=study.model, include_model=include_model, tokenizer=language.tokenizer)
+    return report
 
 
 def sparsity_jobs(study: SparsityStudyConfig, grid: Grid, folder: Path) -> Jobs[Measurement]:
@@ -163,16 +106,18 @@ class Measuring:
     def __init__(self, material: Material, folder: Path) -> None:
         self.model, self.bos = material.language.model, material.language.bos
         self.device, self.dtype = material.device, getattr(torch, material.source.dtype)
+        self.int8 = material.source.int8
         self.texts = {windows.digest: windows.rows.to(self.device) for windows in material.texts.values()}
-        self.calibration = [_with_bos(row, self.bos)[None] for row in material.calibration.rows.to(self.device)]
+        self.calibration = material.batches
         self.folder = folder
+        self._searched: dict[tuple[SparsitySetting, float], Split] = {}  # in minutes, and again for each text
 
     def __call__(self, measurement: Measurement, recorded: Mapping[str, Any] | None) -> dict[str, Any]:
         """Carry out a measurement, with the recorded costs of dropping if the allocation needs them."""
         try:
             if isinstance(measurement, CostMeasurement):
                 return self.costs(measurement)
-            costs = None if recorded is None else _costs(recorded)
+            costs = None if recorded is None else read_curves(recorded)
             return (
                 self.quality(measurement, costs)
                 if isinstance(measurement, QualityMeasurement)
@@ -183,20 +128,22 @@ class Measuring:
 
     def costs(self, measurement: CostMeasurement) -> dict[str, Any]:
         """The errors that dropping causes, by block and layer."""
-        with self._sparse(self.model, measurement.setting, 0.5) as report:
+        setting = measurement.setting
+        if setting.allocation in (TWICE, EVOLUTION):  # which begin with these curves
+            setting = setting.model_copy(update={"allocation": BEST})
+        with self._sparse(self.model, setting, 0.5) as report:
             assert report.costs is not None
-            return {
-                block: {name: _plain(curve) for name, curve in part.items()} for block, part in report.costs.items()
-            }
+            return plain_curves(report.costs)
 
     def quality(self, measurement: QualityMeasurement, costs: ErrorCurves | None) -> dict[str, Any]:
         """Losses by window in nats, what was dropped, and what is left to be multiplied of the whole model."""
         rows = self.texts[measurement.text]
         if measurement.setting is None:
-            return _losses(self._windows(self.model, rows))
-        with self._sparse(self.model, measurement.setting, measurement.sparsity, costs) as report:
-            losses = _losses(self._windows(self.model, rows))
-            left = total(decode_costs(self.model, report))
+            return _losses(self._windows(self._dense, rows))
+        model = copy.deepcopy(self.model) if self.int8 else self.model  # rounded for good
+        with self._sparse(model, measurement.setting, measurement.sparsity, costs) as report:
+            losses = _losses(self._windows(self._rounded(model), rows))
+            left = total(decode_costs(model, report))
             return losses | {
                 "achieved": report.achieved,
                 "macs": left.macs / left.dense_macs,
@@ -205,11 +152,11 @@ class Measuring:
 
     def speed(self, measurement: SpeedMeasurement, costs: ErrorCurves | None) -> dict[str, Any]:
         """Tokens a second at batch 1 of the dense model and of a sparse copy, the two taking turns."""
-        text = _with_bos(self.texts[measurement.text][0], self.bos)[:DECODED]
+        text = with_bos(self.texts[measurement.text][0], self.bos)[:DECODED]
         other = copy.deepcopy(self.model)
         with self._sparse(other, measurement.setting, measurement.sparsity, costs, self._sizes.pays) as report:
             make = compiled if measurement.compiled else Decoder
-            decoders = {DENSE: make(self.model), SPARSE: make(other)}
+            decoders = {DENSE: make(self._dense), SPARSE: make(self._rounded(other))}
             rates = decode_rates(decoders, text, prompt=len(text) // 2)
             return {
                 "dense": rates[DENSE].tokens_per_second,
@@ -223,7 +170,17 @@ class Measuring:
     @cached_property
     def _sizes(self) -> SpeedTable:
         shapes = {(site.inputs, site.outputs) for site in linear_sites(self.model)}
-        return measure_speeds(shapes, folder=self.folder, device=self.device, dtype=self.dtype)
+        return measure_speeds(shapes, folder=self.folder, device=self.device, dtype=self.dtype, int8=self.int8)
+
+    @cached_property
+    def _dense(self) -> nn.Module:
+        """The dense model that others are compared with."""
+        return self._rounded(copy.deepcopy(self.model)) if self.int8 else self.model
+
+    def _rounded(self, model: nn.Module) -> nn.Module:
+        if self.int8:
+            weights_to_int8(model)
+        return model
 
     def _sparse(
         self,
@@ -233,27 +190,18 @@ class Measuring:
         costs: ErrorCurves | None = None,
         pays: Pays | None = None,
     ) -> SparsityReport:
-        return sparsify(
-            model,
-            method=setting.method,
-            sparsity=sparsity,
-            selection=setting.selection,
-            allocation=setting.allocation,
-            costs=costs,
-            transform=setting.transform,
-            calibration=self.calibration,
-            prefill=Prefill(first=setting.dense_first),
-            sparse_when=pays,
-        )
+        key = setting, sparsity
+        if key not in self._searched:
+            report = made_sparse(model, setting, sparsity, self.calibration, costs, pays)
+            if setting.allocation in (TWICE, EVOLUTION):
+                self._searched[key] = report.split
+            return report
+        return made_sparse(model, setting, self._searched[key], self.calibration, pays=pays)
 
     def _windows(self, model: nn.Module, rows: Tensor) -> list[Window]:
         """Each window scored by itself, all of it after a ``bos``, else all but its first token."""
         batches = (batch for row in rows for batch in sliding(row, window=len(row), bos=self.bos))
         return list(perplexity(model, batches).windows)
-
-
-def _with_bos(row: Tensor, bos: int | None) -> Tensor:
-    return row if bos is None else torch.cat([row.new_tensor([bos]), row])
 
 
 def _losses(windows: Sequence[Window]) -> dict[str, Any]:
@@ -271,15 +219,3 @@ def _by_kind(report: SparsityReport) -> dict[str, float]:
         weights[layer.kind] = weights.get(layer.kind, 0) + layer.weights
         dropped[layer.kind] = dropped.get(layer.kind, 0.0) + layer.weights * layer.requested
     return {kind: dropped[kind] / weights[kind] for kind in weights}
-
-
-def _costs(recorded: Mapping[str, Any]) -> ErrorCurves:
-    return {block: {name: _curve(value) for name, value in part.items()} for block, part in recorded.items()}
-
-
-def _plain(curve: Curve) -> list[list[float]]:
-    return [list(curve.levels), list(curve.errors)]
-
-
-def _curve(value: Sequence[Sequence[float]]) -> Curve:
-    return Curve(tuple(value[0]), tuple(value[1]))

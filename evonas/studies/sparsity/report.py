@@ -12,10 +12,10 @@ from torch.utils.hooks import RemovableHandle
 
 from evonas.report.table import grouped
 from evonas.studies.sparsity.allocation import ErrorCurves, put
+from evonas.studies.sparsity.build import Builder
 from evonas.studies.sparsity.layer import DropCounter, SparseLinear
-from evonas.studies.sparsity.saving import SavedLayer, SavedSparsity, write_sparsity
-from evonas.studies.sparsity.selection import Prefill
 from evonas.studies.sparsity.sites import LinearSite
+from evonas.studies.sparsity.writing import SparsifySettings, SparsityWarning, write_sparse
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +52,11 @@ class LayerSparsity:
 
 
 @dataclass(frozen=True, slots=True)
-class SparsifySettings:
-    """How a model was made sparse; state it, and the achieved sparsities, beside any figure."""
+class Split:
+    """The share of each layer, by name, and the scores up to which they drop inputs; None where they keep the best."""
 
-    method: str
-    sparsity: float
-    selection: str
-    allocation: str
-    transform: bool
-    prefill: Prefill
-    seed: int = 0
-
-
-class SparsityWarning(UserWarning):
-    """The weights of a sparse model are read, for instance to be saved: they say nothing of its sparsity."""
+    shares: Mapping[str, float]
+    thresholds: Mapping[str, float] | None
 
 
 class SparsityReport:
@@ -90,6 +81,7 @@ class SparsityReport:
         settings: SparsifySettings,
         requested: Mapping[LinearSite, float],
         placed: Mapping[LinearSite, SparseLinear],
+        build: Builder,
         *,
         hooks: Sequence[RemovableHandle] = (),
         partners: Mapping[str, str] | None = None,
@@ -97,6 +89,7 @@ class SparsityReport:
     ) -> None:
         self.model, self.settings, self.partners, self.costs = model, settings, dict(partners or {}), costs
         self._requested, self._placed, self._hooks = dict(requested), dict(placed), tuple(hooks)
+        self._build = build
         self._by_rows = [layer for layer in placed.values() if layer.sparse and layer.weight.is_contiguous()]
         self._active = True
         try:
@@ -126,6 +119,14 @@ class SparsityReport:
         return tuple(_of(site, share, self._placed.get(site)) for site, share in self._requested.items())
 
     @property
+    def split(self) -> Split:
+        """What each layer drops, fit for ``sparsify`` again."""
+        shares = {site.name: share for site, share in self._requested.items()}
+        found = {site.name: self._build.threshold(site, share) for site, share in self._requested.items() if share}
+        thresholds = {name: score for name, score in found.items() if score is not None}
+        return Split(shares, thresholds if self.settings.selection == "threshold" else None)
+
+    @property
     def achieved(self) -> float | None:
         """The mean of what the layers dropped, weighted by their weights; None where one has seen nothing."""
         return weighted_mean(self.layers, [layer.achieved for layer in self.layers])
@@ -140,30 +141,39 @@ class SparsityReport:
         for layer in self._placed.values():
             layer.tally = DropCounter()
 
-    def save(self, file: str | Path) -> None:
-        """Write, as JSON, how the model was made sparse; ``evonas.sparsity.load`` reads it. Weights are not in it."""
-        settings = self.settings
-        layers = {
-            site.name: SavedLayer(
-                inputs=site.inputs,
-                outputs=site.outputs,
-                sparsity=share,
-                threshold=_threshold(self._placed.get(site)),
-            )
-            for site, share in self._requested.items()
-        }
-        saved = SavedSparsity(
-            model=type(self.model).__name__,
-            method=settings.method,
-            selection=settings.selection,
-            allocation=settings.allocation,
-            transform=settings.transform,
-            prefill_share=settings.prefill.share,
-            prefill_first=settings.prefill.first,
-            seed=settings.seed,
-            layers=layers,
+    def save(
+        self,
+        place: str | Path,
+        *,
+        base: str | Path = "",
+        include_model: bool = False,
+        tokenizer: Any = None,
+    ) -> None:
+        """Write how the model was made sparse; ``evonas.sparsity.load`` reads it. All of it is there, or nothing.
+
+        A folder holds all that a model of transformers needs to be sparse again. A file whose name ends with ``.json``
+        holds the settings alone, to make another model with the same layers sparse by.
+
+        Args:
+            place: the folder, or a ``.json`` file. An older folder of this kind is replaced.
+            base: where the dense model is: an id of the hub, a folder or a GGUF file. By default what the model of
+                transformers says of itself.
+            include_model: also write the dense model, into ``model/`` of the folder, instead of saying where it is.
+            tokenizer: of transformers; is written beside an included model.
+
+        Raises:
+            InputError: a folder that holds something else, or a model to be included that transformers cannot write.
+        """
+        write_sparse(
+            Path(place),
+            self.model,
+            self.settings,
+            self._requested,
+            self._build,
+            base=str(base),
+            include_model=include_model,
+            tokenizer=tokenizer,
         )
-        write_sparsity(Path(file), saved)
 
     def restore(self) -> None:
         """Put the old layers back; a second call does nothing."""
@@ -241,10 +251,6 @@ def _warn_of_dense_weights(_model: nn.Module, _prefix: str, _keep: bool) -> None
         "loading the weights, evonas.sparsity.load(model, FILE) makes the model sparse again."
     )
     warnings.warn(said, SparsityWarning, stacklevel=4)
-
-
-def _threshold(layer: SparseLinear | None) -> float | None:
-    return layer.selector.threshold if layer is not None and layer.selector.keep is None else None
 
 
 def _percent(share: float | None) -> str:

@@ -98,7 +98,7 @@ class Selector(nn.Module):
             indices = (~(scores <= self.threshold)).nonzero()[:, 0]
         else:
             indices = scores.topk(self.keep, sorted=False).indices
-        return Selected(values[indices], indices, len(values) - len(indices))
+        return Selected(values.index_select(0, indices), indices, len(values) - len(indices))
 
     def extra_repr(self) -> str:
         """What ``print(selector)`` shows."""

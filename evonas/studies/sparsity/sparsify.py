@@ -10,22 +10,39 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from evonas.errors import InputError
-from evonas.studies.sparsity.allocation import BEST, LEVELS, UNIFORM, ErrorCurves, block_curves, greedy
+from evonas.studies.sparsity.allocation import (
+    BEST,
+    EVOLUTION,
+    LEVELS,
+    TWICE,
+    UNIFORM,
+    Curve,
+    ErrorCurves,
+    block_curves,
+    greedy,
+)
 from evonas.studies.sparsity.build import Builder
 from evonas.studies.sparsity.calibration import normalized_groups, reached, require_reached, score_samples
+from evonas.studies.sparsity.evolution import evolved, exchanged
 from evonas.studies.sparsity.fisher import fisher_curves
+from evonas.studies.sparsity.gates import gated_layers
 from evonas.studies.sparsity.layer import SparseLinear
-from evonas.studies.sparsity.report import SparsifySettings, SparsityReport
+from evonas.studies.sparsity.parts import LayerParts
+from evonas.studies.sparsity.report import SparsityReport
 from evonas.studies.sparsity.rotation import rotate
 from evonas.studies.sparsity.scores import SCORE_METHODS, ActivationMagnitudes, ScoreMethod, method_named
 from evonas.studies.sparsity.selection import Prefill
 from evonas.studies.sparsity.sites import EXCLUDED, LinearSite, linear_sites
+from evonas.studies.sparsity.writing import SparsifySettings
 
 SELECTIONS = ("topk", "threshold")
-MEASURED = {"greedy": block_curves, "fisher": fisher_curves}  # allocations that go by what dropping costs
+MEASURED = {  # allocations that go by what dropping costs
+    "greedy": block_curves,
+    BEST: fisher_curves,
+    TWICE: fisher_curves,
+    EVOLUTION: fisher_curves,
+}
 ALLOCATIONS = (UNIFORM, *MEASURED)
-# in an MLP: the last layer, the module of its activation, and the layer whose output the activation gates
-DOWN, ACTIVATION, UP = ("down_proj", "c_proj", "fc2", "w2"), ("act_fn", "activation_fn", "act"), ("up_proj", "w3")
 
 Pays = Callable[[int, int, float], bool]
 
@@ -46,6 +63,7 @@ def sparsify(
     sparse_when: Pays | None = None,
     seed: int = 0,
     thresholds: Mapping[str, float] | None = None,
+    parts: LayerParts | None = None,
 ) -> SparsityReport:
     """Make layers y = W x of ``model`` drop, for each token, the inputs that score lowest: y = W (g * x).
 
@@ -63,7 +81,9 @@ def sparsify(
             splits it among its layers by what dropping costs at the block's output. ``fisher`` splits it among all
             layers of the model by what dropping costs at the model's output, see ``fisher``, and loses least: without
             one it is taken where there is a calibration and one sparsity for all, and ``uniform`` elsewhere and for
-            ``cats``.
+            ``cats``. ``fisher-twice`` then measures once more what dropping costs, and thresholds, on the model that is
+            sparse by that split. ``evolution`` begins with that split and searches a better one over blocks, trying
+            about a hundred on the calibration; see ``evonas.studies.sparsity.evolution``.
         costs: what an allocation goes by, as ``SparsityReport.costs`` gave it under the same settings; without it they
             are measured: ``greedy`` takes about eight forward passes of a block for each of its layers and batches,
             ``fisher`` about ten of the model.
@@ -83,6 +103,7 @@ def sparsify(
         seed: of ``random``.
         thresholds: with ``selection="threshold"``, by layer name, the score up to which inputs are dropped, as
             ``SparsityReport.save`` keeps it; without it thresholds are read from the calibration.
+        parts: rotations and low-rank terms, as ``SparsityReport.save`` keeps them; without it they are computed.
 
     Raises:
         InputError: an unknown name, a sparsity outside [0, 1), a layer that is not supported, calibration that is
@@ -99,12 +120,14 @@ def sparsify(
     sites = linear_sites(model, include, exclude)
     activations, partners = dict[LinearSite, nn.Module](), dict[str, str]()
     if rule.gated:
-        activations, partners = _gated(model, sites)
+        activations, partners = gated_layers(model, sites)
         sites = tuple(activations)
     measured = selection if thresholds is None else "topk"
-    _need(batches, measured, allocation if costs is None else UNIFORM, transform)
-    turned = rotate(normalized_groups(model, sites, batches[0])) if transform else {}
-    build = Builder(rule, sites, turned, prefill, seed)
+    tried = allocation in (TWICE, EVOLUTION)
+    _need(batches, measured, allocation if costs is None or tried else UNIFORM, transform and parts is None)
+    if parts is None:
+        parts = LayerParts(rotate(normalized_groups(model, sites, batches[0])) if transform else {}, {})
+    build = Builder(rule, sites, parts.turned, prefill, seed, parts.factors)
     hooks = {site: _see(activation, build.scores[site]) for site, activation in activations.items()}
     try:
         if thresholds is not None:
@@ -120,6 +143,10 @@ def sparsify(
         else:
             costs = _costs(sites, costs) if costs is not None else _measured(model, sites, allocation, build, batches)
             shares = _split(sites, costs, sparsity)
+            if allocation == TWICE:
+                shares = _again(model, shares, sparsity, build, batches, thresholds=measured == "threshold")
+            elif allocation == EVOLUTION:
+                shares = evolved(model, sites, _flat(costs), shares, build, batches, seed=seed)
         placed = _placed(model, shares, build, sparse_when)
     except BaseException:
         _remove(hooks.values())
@@ -128,7 +155,9 @@ def sparsify(
     total = sum(site.inputs * site.outputs for site in sites)
     mean = sum(share * site.inputs * site.outputs for site, share in shares.items()) / total
     settings = SparsifySettings(method, mean, selection, allocation, transform, prefill, seed)
-    return SparsityReport(model, settings, shares, placed, hooks=tuple(hooks.values()), partners=partners, costs=costs)
+    return SparsityReport(
+        model, settings, shares, placed, build, hooks=tuple(hooks.values()), partners=partners, costs=costs
+    )
 
 
 def _check(
@@ -151,8 +180,8 @@ def _check(
     if allocation != UNIFORM and (named or sparsity > LEVELS[-1]):  # type: ignore[operator]  # a number if not named
         found = "by layer" if named else str(sparsity)
         raise InputError("sparsity", f"{found}, with allocation {allocation}", accepted=f"a number up to {LEVELS[-1]}")
-    if allocation == "fisher" and method.gated:  # its scores are made while the model runs
-        raise InputError("allocation", f"method {method.name} has no fisher", accepted="uniform, greedy")
+    if allocation in (BEST, TWICE, EVOLUTION) and method.gated:  # its scores are made while the model runs
+        raise InputError("allocation", f"method {method.name} has no {allocation}", accepted="uniform, greedy")
     if transform and not method.transforms:
         able = ", ".join(other.name for other in SCORE_METHODS.values() if other.transforms)
         raise InputError("transform", f"method {method.name} has none", accepted=able)
@@ -164,25 +193,6 @@ def _need(batches: Sequence[Any], selection: str, allocation: str, transform: bo
     for purpose, needed in wanted.items():
         if needed and not batches:
             raise InputError("calibration", f"no batches, and {purpose} needs them", remedy="give a few inputs")
-
-
-def _gated(model: nn.Module, sites: Sequence[LinearSite]) -> tuple[dict[LinearSite, nn.Module], dict[str, str]]:
-    """The last layers of MLPs with the module of their activation, and with the layer whose outputs they drop."""
-    activations, partners = dict[LinearSite, nn.Module](), dict[str, str]()
-    for site in sites:
-        parent = site.name.rpartition(".")[0]
-        siblings = dict(model.get_submodule(parent).named_children())
-        activation = next((siblings[name] for name in ACTIVATION if name in siblings), None)
-        if site.kind not in DOWN or activation is None:
-            continue
-        activations[site] = activation
-        for name in UP:
-            if name in siblings:
-                partners[site.name] = f"{parent}.{name}"
-    if not activations:
-        found = f"no layer named {', '.join(DOWN)} beside an activation named {', '.join(ACTIVATION)}"
-        raise InputError("method cats", found, remedy="take another method, or include the MLPs")
-    return activations, partners
 
 
 def _see(activation: nn.Module, score: nn.Module) -> RemovableHandle:
@@ -234,6 +244,32 @@ def _split(sites: Sequence[LinearSite], costs: ErrorCurves, sparsity: float) -> 
     for curves in costs.values():
         shares |= greedy(curves, sizes, sparsity)
     return {site: shares[site.name] for site in sites}
+
+
+def _flat(costs: ErrorCurves) -> dict[str, Curve]:
+    return {name: curve for curves in costs.values() for name, curve in curves.items()}
+
+
+def _again(
+    model: nn.Module,
+    shares: Mapping[LinearSite, float],
+    sparsity: float,
+    build: Builder,
+    batches: Sequence[Any],
+    *,
+    thresholds: bool,
+) -> dict[LinearSite, float]:
+    """The split by what dropping costs in the model that is sparse by another one, with thresholds of that model."""
+    sites = list(shares)
+    placed = {site: build(site, share) for site, share in shares.items() if share}
+    with exchanged(model, placed):
+        samples = build.samples
+        if thresholds:
+            scores = [(site, partial(build.sample_score, site)) for site in sites]
+            samples = score_samples(model, scores, batches, placed)
+        build.samples = samples
+        costs = fisher_curves(model, sites, build, batches, placed)
+    return _split(sites, costs, sparsity)
 
 
 def _placed(

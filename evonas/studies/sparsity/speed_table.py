@@ -17,6 +17,8 @@ from evonas.errors import InputError
 from evonas.files import write_text
 from evonas.limits import LARGEST_RECORD
 from evonas.reading import parse_json, read_given
+from evonas.studies.sparsity.int8 import Int8Linear
+from evonas.studies.sparsity.kernels import Int8Columns
 from evonas.studies.sparsity.layer import SparseLinear
 from evonas.studies.sparsity.scores import Magnitude
 from evonas.studies.sparsity.selection import Selector
@@ -59,6 +61,7 @@ def measure_speeds(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     cold: int = COLD,
+    int8: bool = False,
 ) -> SpeedTable:
     """Measure the shapes; some seconds each.
 
@@ -69,43 +72,47 @@ def measure_speeds(
         device: where.
         dtype: of weights and inputs.
         cold: bytes of weights that take turns.
+        int8: of dense and of sparse layers whose weights are rounded to 8 bits.
 
     Raises:
         InputError: a kept table that cannot be read.
     """
     device = torch.device(device)
     machine = machine_facts(device, dtype)
+    machine |= {"dtype": "int8"} if int8 else {}
     path = folder and folder / f"sparse-{hashlib.sha256(repr(sorted(machine.items())).encode()).hexdigest()[:12]}.json"
     ratios = _read(path) if path and path.exists() else {}
     wanted = dict.fromkeys(shapes)
     missing = [shape for shape in wanted if shape not in ratios]
     for shape in missing:
-        ratios[shape] = _measure(shape, device, dtype, cold)
+        ratios[shape] = _measure(shape, device, dtype, cold, int8)
     if path and missing:
         rows = [{"inputs": shape[0], "outputs": shape[1], "ratios": values} for shape, values in ratios.items()]
         write_text(path, json.dumps({"machine": machine, "levels": _TIMED_SPARSITIES, "rows": rows}, indent=1) + "\n")
     return SpeedTable(machine, ratios)
 
 
-def _measure(shape: LayerSize, device: torch.device, dtype: torch.dtype, cold: int) -> tuple[float, ...]:
+def _measure(shape: LayerSize, device: torch.device, dtype: torch.dtype, cold: int, int8: bool) -> tuple[float, ...]:
     inputs, outputs = shape
-    count = max(1, min(COPIES, math.ceil(cold / (inputs * outputs * dtype.itemsize))))
-    dense = [
+    size = 1 if int8 else dtype.itemsize
+    count = max(1, min(COPIES, math.ceil(cold / (inputs * outputs * size))))
+    dense: list[nn.Module] = [
         nn.utils.skip_init(nn.Linear, inputs, outputs, bias=False, device=device, dtype=dtype) for _ in range(count)
     ]
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(inputs, generator=generator).to(device, dtype)
     with torch.no_grad():
-        for layer in dense:
-            layer.weight.fill_(1 / inputs)
         columns = [
             nn.utils.skip_init(nn.Linear, inputs, outputs, bias=False, device=device, dtype=dtype) for _ in dense
         ]
-        for layer, other in zip(columns, dense, strict=True):
-            layer.weight.copy_(other.weight)
+        for layer in (*dense, *columns):
+            layer.get_parameter("weight").fill_(1 / inputs)
     sparse = [SparseLinear(site_at("", layer), Selector(Magnitude()), sparse=True) for layer in columns]
     for layer in sparse:
         layer.to_columns()
+    if int8:
+        for number, layer in enumerate(sparse):
+            dense[number], layer.int8 = Int8Linear(site_at("", dense[number])), Int8Columns(layer.matrix.t())
 
     def run(layers: list[nn.Module], x: Tensor) -> None:
         with torch.no_grad():
@@ -116,7 +123,7 @@ def _measure(shape: LayerSize, device: torch.device, dtype: torch.dtype, cold: i
     for level in _TIMED_SPARSITIES:
         for layer in sparse:
             layer.selector = Selector(Magnitude(), keep=kept_count(inputs, level))
-        ratios.append(relative_time(lambda: run([*sparse], x), lambda: run([*dense], x), device, wall=True))
+        ratios.append(relative_time(lambda: run([*sparse], x), lambda: run(dense, x), device, wall=True))
     return tuple(ratios)
 
 

@@ -21,6 +21,7 @@ ALL = "all"
 PLAIN = ("random",)  # a floor needs neither a basis nor a split
 CONTEXT = 512
 
+Allocation = Literal["uniform", "greedy", "fisher", "fisher-twice", "evolution"]
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -46,8 +47,9 @@ class SparsityStudyConfig(StudySection):
     """What chooses the inputs: `teal`, `wina`, `cats`, `r-sparse`, `random` (the floor), or `all`."""
     sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = SHOWN_SPARSITIES
     """Shares of inputs to drop."""
-    allocations: Annotated[tuple[Literal["uniform", "greedy", "fisher"], ...], Field(min_length=1)] | None = None
-    """How a sparsity is split among layers: `uniform`, `greedy`, `fisher`. Not set: the best one that a method has."""
+    allocations: Annotated[tuple[Allocation, ...], Field(min_length=1)] | None = None
+    """How a sparsity is split among layers: `uniform`, `greedy`, `fisher`, `fisher-twice`, `evolution`. Not set:
+    `fisher`, or `uniform` of a method without a split."""
     transform: Literal["off", "on", "both"] = "off"
     """Without, with, or both: a basis in which the columns of key and gate weights are orthogonal."""
     selection: Literal["topk", "threshold"] = "topk"
@@ -70,6 +72,8 @@ class SparsityStudyConfig(StudySection):
     """Whether models are compiled before they are timed, the dense one too."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of the weights."""
+    int8: bool = False
+    """Whether weights are rounded to 8 bits, those of the dense model too."""
     execution: SparsityExecution = Field(default_factory=SparsityExecution)
     """Where the work is done."""
 
@@ -101,6 +105,7 @@ class Source(Section):
     model: str
     dtype: str
     device: str
+    int8: bool = False
 
 
 class CostMeasurement(Section):
@@ -177,6 +182,9 @@ def check(study: SparsityStudyConfig) -> None:
         InputError: an unknown method, a method without any of the combinations, a sparsity beyond what a split reaches,
             or two texts of one name.
     """
+    if study.int8 and (study.compiled or study.dtype != "float32"):
+        found = "together with compiled" if study.compiled else f"together with dtype {study.dtype}"
+        raise InputError("int8", found, accepted="float32 in eager mode, the weights of which are rounded")
     settings = sparsity_settings(study)
     highest = max(study.sparsities)
     if highest > LEVELS[-1] and (split := [each.allocation for each in settings if each.allocation != UNIFORM]):

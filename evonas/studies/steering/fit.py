@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.studies.steering import lineas
+from evonas.studies.steering.held_out import HeldOutSettings, train_held_out
 from evonas.studies.steering.intervention import Intervention
-from evonas.studies.steering.maps import AffineMap
-from evonas.studies.steering.methods import LINEAS, METHODS
+from evonas.studies.steering.methods import LINEAS, METHODS, PROMPT, SteeringMap
 from evonas.studies.steering.pooling import Pooling
 from evonas.studies.steering.recording import frozen, record, samples_of
 from evonas.studies.steering.sites import Batch, SteeringSite, find_sites, steered
 
 POST_NORMS = "**.*post*layernorm"
 
-Estimator = Callable[[Tensor, Tensor], AffineMap]
+CLUSTERS = 4  # for some dozens of samples; the paper has ten or more, of hundreds
+
+Estimator = Callable[[Tensor, Tensor], SteeringMap]
 
 
 def fit(
@@ -36,6 +39,10 @@ def fit(
     neurons: float = 1.0,
     sequential: bool = True,
     bounded: bool = True,
+    held_out: float = 0.0,
+    folds: int = 0,
+    shrink: bool = False,
+    clusters: int = CLUSTERS,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> Intervention:
     r"""Learn maps $T(z) = w z + b$ at the sites of a frozen model that move source samples towards target samples.
@@ -49,6 +56,8 @@ def fit(
     ``caa``         1, difference of means                             in closed form, all on the untouched model
     ``iti-c``       1, one standard deviation along the normal of a    in closed form, all on the untouched model
                     logistic regression
+    ``chars``       none: shifts of clusters, mixed by how near a      from clusters and their transport, with earlier
+                    token lies to each                                 maps at work
     ==============  =================================================  ==========================================
 
     Methods of users are registered with ``evonas.steering.register_method``; they have the settings of ``mean-act``.
@@ -82,6 +91,13 @@ def fit(
         bounded: of ``linear-act``; leave values alone that lie outside of what the source's pooled activations
             reached. Of tokens each has to lie inside, of a map over space its pooled value, which then moves as a
             whole. That is meant for removing a property; use False for inducing one.
+        held_out: of ``lineas``, the share of source and target samples that the training does not see. The maps are
+            those of the step after which their loss was least.
+        folds: of ``lineas``, in place of ``held_out``: each sample is held out once, in so many trainings, and the
+            number of steps with the least mean loss is then taken with all samples.
+        shrink: of ``lineas`` with one of the two: the held-out samples also say for each neuron how far it moves, from
+            not at all to as it was fitted.
+        clusters: of ``chars``, of the source and of the target.
         on_step: of ``lineas``, called after each step with its number (from 0) and its loss.
 
     Raises:
@@ -89,14 +105,23 @@ def fit(
             activations that are not finite, settings out of range, or a training that diverged.
 
     Source: Rodriguez et al., *LinEAS*, 2025, arXiv 2503.10679; AcT, 2024, arXiv 2410.23054; CAA, Rimsky et al. 2023,
-    arXiv 2312.06681; ITI, Li et al. 2023, arXiv 2306.03341.
+    arXiv 2312.06681; ITI, Li et al. 2023, arXiv 2306.03341; CHaRS, Abdullaev et al. 2026, arXiv 2603.02237.
     """
     how = METHODS.find(method, "method")
     if sparsity and method != LINEAS:
         raise InputError("sparsity", f"{sparsity} with method {method!r}", accepted="0, or method 'lineas'")
     if neurons != 1 and method != LINEAS:
         raise InputError("neurons", f"{neurons} with method {method!r}", accepted="1, or method 'lineas'")
+    if method == PROMPT:
+        remedy = "begin the prompt with the instruction, or compare it with maps in a study"
+        raise InputError("method", f"{PROMPT!r} has no maps to fit", remedy=remedy)
     settings = lineas.LinEASSettings(steps, lr, sparsity, reduction, optimizer, neurons)
+    held = HeldOutSettings(held_out, folds, shrink)
+    if held.used and method != LINEAS:
+        where, given = ("folds", str(folds)) if folds else ("held_out", str(held_out))
+        raise InputError(where, f"{given} with method {method!r}", accepted="0, or method 'lineas'")
+    if clusters < 1:
+        raise InputError("clusters", str(clusters), accepted="1 or more")
     pooling = Pooling(pool, skip_first)
     patterns = [sites] if isinstance(sites, str) else list(sites)
     if not patterns:
@@ -106,19 +131,23 @@ def fit(
         found = find_sites(model, patterns, targets[0])
         goals = record(model, found, targets, pooling, "target")
         start = record(model, found, sources, pooling, "source")  # whatever the method: it checks the samples
+        maps: list[SteeringMap]
         losses: tuple[float, ...] = ()
+        unseen: tuple[float, ...] = ()
         if how.estimate is None:
             _require_sortable(sources)
-            maps, trace = lineas.train_maps(model, found, sources, goals, pooling, settings, on_step)
-            losses = trace.losses
+            how_to = (model, found, sources, goals, pooling, settings)
+            trained = train_held_out(*how_to, held, on_step) if held.used else lineas.train_maps(*how_to, on_step)
+            maps, losses, unseen = list(trained.maps), trained.losses, trained.held
         else:
-            settings_of = {"bounded": bounded, "pool": pool} if how.configured else {}
+            settings_of: dict[str, Any] = {"bounded": bounded, "pool": pool} if how.configured else {}
+            settings_of |= {"clusters": clusters} if how.clustered else {}
             estimate = partial(how.estimate, **settings_of)
             if how.sequential and sequential:
                 maps = _one_after_another(model, found, sources, goals, pooling, estimate)
             else:
                 maps = list(map(estimate, start, goals))
-    return Intervention(found, tuple(maps), method, type(model).__name__, losses)
+    return Intervention(found, tuple(maps), method, type(model).__name__, losses, unseen)
 
 
 def _batches(what: str, batches: Iterable[Batch]) -> list[Batch]:
@@ -137,9 +166,9 @@ def _one_after_another(
     goals: Sequence[Tensor],
     pooling: Pooling,
     estimate: Estimator,
-) -> list[AffineMap]:
+) -> list[SteeringMap]:
     """Each map from source activations that the maps before it have moved."""
-    maps: list[AffineMap] = []
+    maps: list[SteeringMap] = []
     for number, (site, goal) in enumerate(zip(sites, goals, strict=True)):
         with steered(model, sites[:number], maps):
             (moved,) = record(model, [site], source, pooling, "source")

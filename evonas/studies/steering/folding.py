@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from evonas.errors import InputError
 from evonas.studies.steering.maps import AffineMap
+from evonas.studies.steering.methods import SteeringMap
 from evonas.studies.steering.sites import SteeringSite
 
 GAINS = (0.0, 1.0)  # a norm multiplies by its weight, or, as Gemma's, by 1 + weight
@@ -17,7 +18,7 @@ _TOLERANCE = 1e-4  # of the check; norms of language models compute in float32, 
 Weights = dict[str, Tensor]  # new values of a module's parameters, by name
 
 
-def folded_weights(model: nn.Module, site: SteeringSite, affine: AffineMap, *, add_bias: bool) -> Weights:
+def folded_weights(model: nn.Module, site: SteeringSite, affine: SteeringMap, *, add_bias: bool) -> Weights:
     r"""Weights with which the module at a site puts out $w z + b$ where it puts out z now; the model is left alone.
 
     For a linear layer or convolution $(W, c) \to (w W, w c + b)$ by output neuron; for a norm with gain g and bias c,
@@ -35,6 +36,8 @@ def folded_weights(model: nn.Module, site: SteeringSite, affine: AffineMap, *, a
         InputError: saying why the result would not be exact.
     """
     module = model.get_submodule(site.name)
+    if not isinstance(affine, AffineMap):
+        raise _not_exact(site, "the map depends on its input, which no weight does")
     if affine.is_bounded:
         raise _not_exact(site, "the map acts between bounds only, which no weight can", "fit with bounded=False")
     weight, bias = (module._parameters.get(name) for name in ("weight", "bias"))

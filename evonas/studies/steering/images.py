@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from evonas.config.section import Count, PositiveInt, Section
+from evonas.errors import InputError
 from evonas.seeding import derive_seed
 from evonas.studies.steering.generator import CLASSES, Generator, inputs, load_digits
 from evonas.studies.steering.judge import DigitClassifier, concept_score, feature_distance, similarity
@@ -110,6 +112,17 @@ class ImageTarget:
             [self._inputs(source, count, derive_seed(seed, "source"))],
             [self._inputs(target, count, derive_seed(seed, "target"))],
         )
+
+    def fresh(self, task: str, seed: int) -> None:
+        """None: noise that was not fitted is like noise that was."""
+
+    def instructed(self, text: str, share: float, seed: int) -> AbstractContextManager[None]:  # noqa: ARG002
+        """A generator of images reads no text.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("method", "an instruction, to a generator that reads no text", accepted="maps")
 
     @torch.no_grad()
     def measure(self, task: str, seed: int) -> dict[str, Any]:

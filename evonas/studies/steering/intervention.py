@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -14,6 +14,7 @@ from evonas.errors import InputError
 from evonas.studies.steering import saving
 from evonas.studies.steering.folding import folded_weights, set_weights
 from evonas.studies.steering.maps import AffineMap
+from evonas.studies.steering.methods import SteeringMap
 from evonas.studies.steering.sites import SteeringSite, require_sites, steered
 
 
@@ -27,16 +28,18 @@ class Intervention:
         method: how they were fitted.
         model: class name of the model for which they were.
         losses: of the training, if there was one.
+        held: the loss of samples that were held out of it, before the first step and after each, if there were any.
 
     Example:
         ``with intervention.on(model, strength=0.7): model.generate(...)``
     """
 
     sites: tuple[SteeringSite, ...]
-    maps: tuple[AffineMap, ...]
+    maps: tuple[SteeringMap, ...]
     method: str
     model: str
     losses: tuple[float, ...] = ()
+    held: tuple[float, ...] = ()
 
     @contextmanager
     def on(self, model: nn.Module, strength: float = 1.0) -> Iterator[nn.Module]:
@@ -58,6 +61,20 @@ class Intervention:
         with steered(model, self.sites, maps) if strength else nullcontext():
             yield model
 
+    def apply(self, model: nn.Module, strength: float = 1.0) -> "Applied":
+        """Steer the model from here on, as ``on`` does within a context, until ``remove()`` of what is given back.
+
+        Args:
+            model: as for ``on``.
+            strength: as for ``on``.
+
+        Raises:
+            InputError: as for ``on``.
+        """
+        stack = ExitStack()
+        stack.enter_context(self.on(model, strength))
+        return Applied(stack)
+
     def at(self, strength: float) -> Self:
         """The intervention whose full strength is this one's ``strength``."""
         if not math.isfinite(strength):
@@ -73,11 +90,11 @@ class Intervention:
         Raises:
             InputError: a map has bounds, or a scale too near to 0.
         """
-        maps = []
+        maps: list[SteeringMap] = []
         for site, affine in zip(self.sites, self.maps, strict=True):
             with _named(site):
                 maps.append(affine.inverse())
-        return replace(self, maps=tuple(maps), losses=())
+        return replace(self, maps=tuple(maps), losses=(), held=())
 
     def then(self, other: Self) -> Self:
         """This intervention and then another one in one, at their full strengths; sites of either are kept.
@@ -88,7 +105,7 @@ class Intervention:
             InputError: sites of one name and different sizes, or maps with bounds at one site.
         """
         theirs = dict(zip((site.name for site in other.sites), zip(other.sites, other.maps, strict=True), strict=True))
-        maps: list[AffineMap] = []
+        maps: list[SteeringMap] = []
         for site, affine in zip(self.sites, self.maps, strict=True):
             if site.name in theirs:
                 second, following = theirs.pop(site.name)
@@ -96,11 +113,13 @@ class Intervention:
                     found = f"{second.features} neurons along axis {second.axis} in the second intervention"
                     raise InputError(site.name, found, accepted=f"{site.features} along axis {site.axis}")
                 with _named(site):
-                    affine = affine.then(following)
+                    affine = _then(affine, following)
             maps.append(affine)
         added_sites, added_maps = zip(*theirs.values(), strict=True) if theirs else ((), ())
         method = f"{self.method}, then {other.method}"
-        return replace(self, sites=self.sites + added_sites, maps=(*maps, *added_maps), method=method, losses=())
+        return replace(
+            self, sites=self.sites + added_sites, maps=(*maps, *added_maps), method=method, losses=(), held=()
+        )
 
     def fold_into(self, model: nn.Module, strength: float = 1.0, *, add_bias: bool = False) -> None:
         """Write the maps into the weights of the modules at the sites, in place: all of them, or none.
@@ -127,9 +146,11 @@ class Intervention:
 
     def save(self, folder: str | Path) -> None:
         """Write the intervention to a folder, as JSON and safetensors."""
-        bounded = {name: affine for name, affine in self.by_name.items() if affine.is_bounded}
-        pools = {name: affine.pool for name, affine in bounded.items() if affine.pool != "mean"}
-        header = saving.Header(method=self.method, model=self.model, sites=self.sites, losses=self.losses, pools=pools)
+        affine = {name: each for name, each in self.by_name.items() if isinstance(each, AffineMap)}
+        pools = {name: each.pool for name, each in affine.items() if each.is_bounded and each.pool != "mean"}
+        header = saving.Header(
+            method=self.method, model=self.model, sites=self.sites, losses=self.losses, held=self.held, pools=pools
+        )
         saving.write_intervention(Path(folder), header, self.by_name)
 
     @classmethod
@@ -140,10 +161,10 @@ class Intervention:
             InputError: a file is missing or broken.
         """
         header, maps = saving.read_intervention(Path(folder))
-        return cls(header.sites, maps, header.method, header.model, header.losses)
+        return cls(header.sites, maps, header.method, header.model, header.losses, header.held)
 
     @property
-    def by_name(self) -> Mapping[str, AffineMap]:
+    def by_name(self) -> Mapping[str, SteeringMap]:
         """The maps by name of their site."""
         return dict(zip((site.name for site in self.sites), self.maps, strict=True))
 
@@ -166,6 +187,29 @@ class Intervention:
             counts = f"{len(self.support[site.name])} of {site.features}"
             lines.append(f"  {site.name:{width}}  {site.kind}, {counts}, {place}")
         return "\n".join(lines)
+
+
+def load(folder: str | Path) -> Intervention:
+    """The intervention of a folder that ``Intervention.save`` or ``evonas steer`` wrote; see ``Intervention.load``."""
+    return Intervention.load(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """An intervention that is at work in a model."""
+
+    _hooks: ExitStack
+
+    def remove(self) -> None:
+        """Give the untouched model back; a second call does nothing."""
+        self._hooks.close()
+
+
+def _then(first: SteeringMap, second: SteeringMap) -> AffineMap:
+    if isinstance(first, AffineMap) and isinstance(second, AffineMap):
+        return first.then(second)
+    found = "one that depends on its input and another map are no single map"
+    raise InputError("map", found, remedy="switch one on within the other")
 
 
 @contextmanager

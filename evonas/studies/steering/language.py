@@ -2,89 +2,31 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from evonas.config.section import Count, NotNegative, Positive, PositiveInt, Section, Share
 from evonas.errors import InputError
 from evonas.seeding import derive_seed
 from evonas.studies.steering.fit import POST_NORMS
-from evonas.studies.steering.scorers import ScorerConfig, load_scorer
-from evonas.studies.steering.sentences import (
-    CountedConfig,
-    PromptsConfig,
-    Samples,
-    SentencesConfig,
-    beginnings,
-    digest,
-    drawn,
-    pool,
-)
+from evonas.studies.steering.language_settings import LanguageConfig
+from evonas.studies.steering.scorers import load_scorer
+from evonas.studies.steering.sentences import beginnings, digest, drawn, pool
 from evonas.studies.steering.sites import Batch
-from evonas.studies.steering.tokens import batched, encode, padded
-from evonas.tasks.language.perplexity import perplexity
+from evonas.studies.steering.tokens import batched, encode, pad_token, padded, sentence_batches
+from evonas.tasks.language.perplexity import UNSCORED, perplexity
 from evonas.tasks.language.pretrained import load_language_model
 from evonas.training.device import find_device
 from evonas.training.modes import seeded
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NEUTRAL_BATCH = 8  # texts; logits of a large vocabulary fill the memory
-
-
-class DecodingConfig(Section):
-    """``[language.decoding]``: how prompts are continued; the defaults are the published ones.
-
-    Source: Rodriguez et al. 2025, evaluation on RealToxicityPrompts.
-    """
-
-    max_new_tokens: PositiveInt = 32
-    """Tokens of a continuation."""
-    temperature: NotNegative = 1.0
-    """0 takes the likeliest token."""
-    top_p: Share = 0.3
-    """Tokens are drawn from the likeliest that have this probability together."""
-    repetition_penalty: Positive = 1.2
-    """What tokens that occurred are made less likely by."""
-    repeats: PositiveInt = 1
-    """Continuations of each prompt."""
-
-
-class LanguageConfig(Section):
-    """``[language]``: a model, and what it is steered from and to.
-
-    No sentence that is drawn from source or target is one of the prompts or of the neutral ones.
-    """
-
-    model: Annotated[str, Field(min_length=1)]
-    """An id of the hub, a folder or a GGUF file."""
-    source: SentencesConfig
-    """Sentences to steer from."""
-    target: SentencesConfig
-    """Sentences to steer to."""
-    prompts: PromptsConfig
-    """Sentences whose beginnings are continued, the same for all seeds."""
-    neutral: CountedConfig = CountedConfig()
-    """Sentences whose perplexity is the cost of steering."""
-    scorer: ScorerConfig = ScorerConfig()
-    """What gives continuations their score."""
-    decoding: DecodingConfig = DecodingConfig()
-    """How prompts are continued."""
-    samples: Samples = 32
-    """So many source and as many target sentences are drawn anew for each seed."""
-    batch_size: Samples = 32
-    """How many of them make a step."""
-    max_tokens: Annotated[int, Field(ge=4)] = 128
-    """Longer sentences are cut."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Type of the weights."""
-    shown: Count = 0
-    """Continuations of each measurement that are kept. 0: no text is kept."""
 
 
 class Language:
@@ -107,9 +49,11 @@ class Language:
             self._without = used | frozenset(self._neutral)
             for name in self._pools:
                 self._texts(name, 0)
+                self._fresh(name, 0)
             self._score = load_scorer(config.scorer.name, config.scorer.label, self._device)
         except InputError as error:
             raise error.at("language") from None
+        self._instruction: tuple[list[int], float, int] = ([], 0.0, 0)  # token ids, share of the texts, seed
         self._loaded = load_language_model(config.model, dtype=DTYPES[config.dtype], device=self._device)
         longest = max(config.max_tokens, self._longest_prompt() + config.decoding.max_new_tokens)
         if self._loaded.positions is not None and longest > self._loaded.positions:
@@ -136,6 +80,41 @@ class Language:
         source, target = (self._batches(self._texts(name, seed), self._config.batch_size) for name in self._pools)
         return source, target
 
+    def fresh(self, task: str, seed: int) -> tuple[Sequence[Batch], Sequence[Batch]] | None:  # noqa: ARG002
+        """As many other sentences as the section says."""
+        count = self._config.fresh
+        if not count:
+            return None
+        source, target = (self._batches(self._fresh(name, seed), self._config.batch_size) for name in self._pools)
+        return source, target
+
+    @contextmanager
+    def instructed(self, text: str, share: float, seed: int) -> Iterator[None]:
+        """Within it an instruction, and a space, stand before a share of the prompts and of the neutral sentences.
+
+        Raises:
+            InputError: the model cannot see it and the texts.
+        """
+        ids = self._loaded.encode(f"{text.strip()} ").tolist()
+        longest = len(ids) + max(self._config.max_tokens, self._longest_prompt() + self._config.decoding.max_new_tokens)
+        if self._loaded.positions is not None and longest > self._loaded.positions:
+            found = f"{len(ids)} tokens, and texts that fill what the model sees"
+            raise InputError("instruction", found, remedy="shorten it, or lower max_tokens")
+        before, self._instruction = self._instruction, (ids, share, seed)
+        try:
+            yield
+        finally:
+            self._instruction = before
+
+    def _with_instruction(self, rows: list[list[int]], what: str) -> tuple[list[list[int]], list[int]]:
+        """Rows of token ids with the instruction behind the first token, and how many tokens of it each then has."""
+        ids, share, seed = self._instruction
+        order = random.Random(derive_seed(seed, "instructed", what)).sample(range(len(rows)), len(rows))
+        chosen = set(order[: round(share * len(rows))])
+        begin = self._loaded.bos is not None
+        found = [row[:begin] + ids + row[begin:] if place in chosen else row for place, row in enumerate(rows)]
+        return found, [len(ids) if place in chosen else 0 for place in range(len(rows))]
+
     def measure(self, task: str, seed: int) -> dict[str, Any]:  # noqa: ARG002
         """``score`` of continuations, ``cost``: the perplexity of neutral text; and how varied and long they are.
 
@@ -147,8 +126,7 @@ class Language:
         scores = self._score(texts)
         above = sum(score > self._config.scorer.threshold for score in scores) / len(scores)
         mean = math.fsum(scores) / len(scores)
-        neutral = self._batches(sorted(self._neutral, key=len), NEUTRAL_BATCH)  # sorted: little padding
-        cost = perplexity(self.model, neutral).value
+        cost = perplexity(self.model, self._neutral_batches()).value
         count = self._config.shown
         shown = {"prompts": prompts[:count], "texts": texts[:count]} if count else {}
         return {
@@ -164,6 +142,8 @@ class Language:
     def fitting(self, task: str, seed: int) -> str:  # noqa: ARG002
         """The model and the sentences."""
         texts = {name: digest(self._texts(name, seed)) for name in self._pools}
+        if self._config.fresh:
+            texts |= {f"fresh {name}": digest(self._fresh(name, seed)) for name in self._pools}
         return self._words(**texts, max_tokens=self._config.max_tokens, batch_size=self._config.batch_size)
 
     def measuring(self, task: str, seed: int) -> str:  # noqa: ARG002
@@ -186,6 +166,25 @@ class Language:
     def _texts(self, name: str, seed: int) -> tuple[str, ...]:
         return drawn(self._pools[name], self._config.samples, seed, name, self._without)
 
+    def _fresh(self, name: str, seed: int) -> tuple[str, ...]:
+        used = self._without.union(*(self._texts(each, seed) for each in self._pools))
+        return drawn(self._pools[name], self._config.fresh, seed, f"fresh {name}", used)
+
+    def _neutral_batches(self) -> list[dict[str, Tensor]]:
+        """Sorted, so that there is little padding; an instruction before a sentence is not scored."""
+        rows, before = self._with_instruction(self._rows(sorted(self._neutral, key=len)), "neutral")
+        begin = int(self._loaded.bos is not None)
+        batches = []
+        for part, lengths in zip(batched(rows, NEUTRAL_BATCH), batched(before, NEUTRAL_BATCH), strict=True):
+            batch = padded(part, pad_token(self._loaded), self._device, left=False)
+            if any(lengths):
+                labels = batch["input_ids"].clone()
+                for row, length in enumerate(lengths):
+                    labels[row, : begin + length if length else 0] = UNSCORED
+                batch["labels"] = labels
+            batches.append(batch)
+        return batches
+
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
         return encode(self._loaded.tokenizer, texts, self._config.max_tokens, first=self._loaded.bos)
 
@@ -193,23 +192,17 @@ class Language:
         return max(map(len, self._rows(self._prompts)))
 
     def _batches(self, texts: Sequence[str], size: int) -> list[dict[str, Tensor]]:
-        """Padding comes last: positions then are those of the text, whatever the model makes of a mask."""
-        return [padded(rows, self._pad, self._device, left=False) for rows in batched(self._rows(texts), size)]
-
-    @property
-    def _pad(self) -> int:
-        tokenizer = self._loaded.tokenizer
-        known = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id)
-        return next((int(token) for token in known if token is not None), 0)
+        return sentence_batches(self._loaded, texts, self._config.max_tokens, size, self._device)
 
     @torch.no_grad()
     def _continuations(self, seed: int) -> list[str]:
         """What the model, as it is, says after each prompt; the prompts are not part of it."""
         model: Any = self.model
         settings, found = self._generation(), []
-        rows = self._rows(self._prompts) * self._config.decoding.repeats
+        rows, _ = self._with_instruction(self._rows(self._prompts), "prompts")
+        rows = rows * self._config.decoding.repeats
         for number, part in enumerate(batched(rows, self._config.batch_size)):
-            batch = padded(part, self._pad, self._device, left=True)
+            batch = padded(part, pad_token(self._loaded), self._device, left=True)
             with seeded(derive_seed(seed, "continuations", number)):  # what generate() draws from
                 ids = model.generate(**batch, generation_config=settings)
             new = ids[:, batch["input_ids"].shape[1] :].tolist()
@@ -233,7 +226,7 @@ class Language:
         return transformers.GenerationConfig(
             max_new_tokens=decoding.max_new_tokens,
             repetition_penalty=decoding.repetition_penalty,
-            pad_token_id=self._pad,
+            pad_token_id=pad_token(self._loaded),
             eos_token_id=own.eos_token_id,
             bos_token_id=self._loaded.bos,
             **sampling,

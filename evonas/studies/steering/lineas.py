@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 
 import torch
@@ -15,7 +16,7 @@ from evonas.studies.steering.proximal import shrink_to_identity
 from evonas.studies.steering.recording import Recorder
 from evonas.studies.steering.sites import Batch, SteeringSite, steered
 from evonas.studies.steering.wasserstein import Quantiles, quantiles, require_reduction, transport_loss
-from evonas.training.fit import StopReason, Trace, fit
+from evonas.training.fit import StopReason, fit
 
 OPTIMIZERS: dict[str, Callable[[list[Tensor], float], torch.optim.Optimizer]] = {
     "sgd": lambda parameters, rate: torch.optim.SGD(parameters, rate),
@@ -66,6 +67,34 @@ class LinEASSettings:
         return FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * step / self.steps)) / 2
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Samples that a training does not see.
+
+    Attributes:
+        source: batches.
+        target: [m, d] for each site, from the untouched network.
+    """
+
+    source: tuple[Batch, ...]
+    target: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a training gave.
+
+    Attributes:
+        maps: one for each site; with held-out samples those of the step after which their loss was least.
+        losses: of every step that was taken.
+        held: the loss of the held-out samples before the first step and after each; empty without any.
+    """
+
+    maps: tuple[AffineMap, ...]
+    losses: tuple[float, ...]
+    held: tuple[float, ...] = ()
+
+
 def train_maps(
     model: nn.Module,
     sites: Sequence[SteeringSite],
@@ -74,7 +103,11 @@ def train_maps(
     pooling: Pooling,
     settings: LinEASSettings,
     on_step: Callable[[int, Tensor], None] | None = None,
-) -> tuple[list[AffineMap], Trace]:
+    *,
+    held: Held | None = None,
+    patience: int | None = None,
+    stop_after: int | None = None,
+) -> Training:
     r"""Maps that start at the identity and end where the steered source resembles the target.
 
     Each step takes one source batch through the network with its maps, compares what comes out of each site with the
@@ -91,6 +124,9 @@ def train_maps(
         pooling: as it was for the target.
         settings: everything else.
         on_step: called last in each step, with its number (from 0) and its loss.
+        held: samples whose loss decides which step's maps are given.
+        patience: end after so many steps without a new least loss of these.
+        stop_after: take so many steps of those that are planned.
 
     Source: Rodriguez et al. 2025, sections 3 and 4; the threshold of the proximal step, learning rate times gamma, is
     that of the released code, as Algorithm 1 leaves the step size out.
@@ -121,16 +157,46 @@ def train_maps(
                 goals[n] = [quantiles(samples, n) for samples in target]
             return transport_loss(pooled, goals[n], settings.reduction)
 
+        def held_loss() -> float:
+            assert held is not None
+            with torch.no_grad():
+                parts = [torch.cat(pooled) for pooled in zip(*map(record, held.source), strict=True)]
+                goal = [quantiles(samples, len(parts[0])) for samples in held.target]
+                return float(transport_loss(parts, goal, settings.reduction))
+
         if settings.neurons < 1:
             _train_only(maps, steepest(loss, source, maps, settings.neurons))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, settings.rate)
-        trace = fit(loss, cycle(source), optimizer, steps=settings.steps, schedule=schedule, after_step=after_step)
+        batches, losses, stop = cycle(source), list[float](), StopReason.COMPLETED
+        curve = [held_loss()] if held is not None else []
+        best, least = _copied(maps), 0
+        for step in range(settings.steps if stop_after is None else stop_after):
+            trace = fit(
+                loss, batches, optimizer, steps=1, schedule=schedule, after_step=partial(_numbered, after_step, step)
+            )
+            losses += trace.losses
+            if (stop := trace.stop) is StopReason.DIVERGED:
+                break
+            if held is not None:
+                curve.append(held_loss())
+                if curve[-1] < curve[least]:
+                    best, least = _copied(maps), step + 1
+                elif patience is not None and step + 1 - least >= patience:
+                    break
     finite = all(parameter.isfinite().all() for parameter in (*weights, *biases))
-    if trace.stop is StopReason.DIVERGED or not finite:
-        place = f"at step {len(trace.losses)} of {settings.steps}"
+    if stop is StopReason.DIVERGED or not finite:
+        place = f"at step {len(losses)} of {settings.steps}"
         found = f"{settings.lr}: loss or maps became infinite or not a number {place}"
         raise InputError("lr", found, remedy="lower it")
-    return [AffineMap(affine.weight.detach(), affine.bias.detach()) for affine in maps], trace
+    return Training(best if held is not None else _copied(maps), tuple(losses), tuple(curve))
+
+
+def _numbered(after_step: Callable[[int, Tensor], None], step: int, _: int, loss: Tensor) -> None:
+    after_step(step, loss)
+
+
+def _copied(maps: Sequence[AffineMap]) -> tuple[AffineMap, ...]:
+    return tuple(AffineMap(affine.weight.detach().clone(), affine.bias.detach().clone()) for affine in maps)
 
 
 def steepest(

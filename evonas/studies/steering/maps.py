@@ -1,6 +1,7 @@
 """The map of one site: a scale and a shift per neuron."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,6 +44,12 @@ class AffineMap:
             inside = (held >= _along(self.low, z, axis)) & (held <= _along(self.high, z, axis))
             moved = torch.where(inside, moved, wide)
         return moved.to(z.dtype)
+
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """Its tensors by name."""
+        found = {part: getattr(self, part) for part in ("weight", "bias", "low", "high")}
+        return {part: value for part, value in found.items() if value is not None}
 
     @property
     def is_identity(self) -> bool:
@@ -90,8 +97,8 @@ class AffineMap:
 
     def to(self, device: torch.device) -> "AffineMap":
         """The same map on a device."""
-        parts = {part: getattr(self, part) for part in ("weight", "bias", "low", "high")}
-        return replace(self, **{part: value.to(device) for part, value in parts.items() if value is not None})
+        moved: dict[str, Any] = {part: value.to(device) for part, value in self.parts.items()}
+        return replace(self, **moved)
 
     def _require_unbounded(self, trouble: str) -> None:
         if self.is_bounded:

@@ -7,8 +7,10 @@ from evonas.errors import InputError
 from evonas.registry import Registry
 from evonas.studies.steering.estimators import classifier_shift, linear_transport, mean_shift
 from evonas.studies.steering.maps import AffineMap
+from evonas.studies.steering.mixture import MixtureMap, mixture_transport
 
-LINEAS = "lineas"
+LINEAS, PROMPT = "lineas", "prompt"
+SteeringMap = AffineMap | MixtureMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +20,22 @@ class Method:
     Attributes:
         name: what ``fit`` and study files call it.
         estimate: from the pooled activations of a site, source [n, d] and target [m, d], to the map of that site; a
-            pure function. None for LinEAS, which learns all maps together by descent.
+            pure function. None for LinEAS, which learns all maps together by descent, and for ``prompt``.
         meaning: in a few words, w and b of the map w z + b.
         source: where it was published.
         sequential: each site sees source activations that the maps before it have moved, unless
             ``fit(sequential=False)``; otherwise all are estimated on the untouched model.
         configured: ``estimate`` takes ``bounded`` and ``pool`` as well, settings of ``fit``.
+        clustered: ``estimate`` takes ``clusters`` as well.
     """
 
     name: str
-    estimate: Callable[..., AffineMap] | None
+    estimate: Callable[..., SteeringMap] | None
     meaning: str
     source: str
     sequential: bool = False
     configured: bool = False
+    clustered: bool = False
 
 
 def _require_usable(method: Method) -> None:
@@ -63,6 +67,15 @@ METHODS = Registry(
             "1, one standard deviation along the normal of a logistic regression",
             "Li et al. 2023",
         ),
+        Method(
+            "chars",
+            mixture_transport,
+            "no w and b: shifts of clusters, mixed by how near a token lies to each, site by site",
+            "Abdullaev et al. 2026",
+            sequential=True,
+            clustered=True,
+        ),
+        Method(PROMPT, None, "no map: an instruction before the text", "what everybody tries first"),
     ),
     _require_usable,
 )

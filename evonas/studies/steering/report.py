@@ -55,6 +55,11 @@ MEANINGS = {
     ]: "by how much steering raises the side effect, such as the perplexity of neutral text, above that "
     "of the untouched model; of `none`, the side effect itself.",
 }
+DISTANCE = {
+    "fitted sentences": "how far steered sentences of the fit are from the target, over how far they were before: the "
+    "mean squared Wasserstein distance of a neuron.",
+    "fresh sentences": "the same of sentences that were not fitted; where it is much more, the fit is by heart.",
+}
 AT_RISE = (
     "the score where the cost has risen by {0:g} % for the first time, on the line between two measured strengths. The "
     "mean strength is in brackets, with `>=` where some seed's largest measured strength costs less and counts instead."
@@ -93,7 +98,8 @@ def method_table(found: Sequence[MethodCurves], rises: Sequence[float]) -> Table
     """A row for each method and variant: means and deviations over seeds; of the untouched model, score and cost."""
     forms = {"sparsity": "{:g}", "neurons": "{:.1%}", STRENGTH_1["cost"]: "{:+.1%}"}
     first = {_at_rise(rise): AT_RISE.format(100 * rise) for rise in rises[:1]}
-    return Table.of((_row(curves, rises) for curves in found), forms, meanings=MEANINGS | first)
+    rows = (_row(curves, rises) | _distances(curves, known=any(each.distances for each in found)) for curves in found)
+    return Table.of(rows, forms, meanings=MEANINGS | first | DISTANCE)
 
 
 def _at_rise(rise: float) -> str:
@@ -111,6 +117,16 @@ def _row(curves: MethodCurves, rises: Sequence[float]) -> dict[str, Datum]:
         score, rise = curves.over_seeds(FITTED_STRENGTH) or (None, None)
         row[STRENGTH_1["score"]], row[STRENGTH_1["cost"]] = score, rise and rise.mean
     return row | {_at_rise(rise): _matched_text(curves, rise) for rise in rises}
+
+
+def _distances(curves: MethodCurves, *, known: bool) -> dict[str, Datum]:
+    """How far steered sentences are from the target, where that was measured of some method."""
+    if not known:
+        return {}
+    return {
+        column: finite_summary(pair[place] for pair in curves.distances.values())
+        for place, column in enumerate(DISTANCE)
+    }
 
 
 def _matched_text(curves: MethodCurves, rise: float) -> str | None:

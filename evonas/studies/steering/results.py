@@ -1,7 +1,7 @@
 """Results of a study: score and cost of each method over its strengths, and its score at a stated cost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import inf, isfinite
 from statistics import fmean
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from evonas.report.statistics import Summary, finite, finite_summary, summary
 from evonas.report.table import grouped
 from evonas.runs.store import Outcome
-from evonas.studies.steering.study import NONE, SteeringCell, SteeringJob, SteeringMeasurement
+from evonas.studies.steering.study import DISTANCES, NONE, SteeringCell, SteeringJob, SteeringMeasurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,8 @@ class MethodCurves:
         curves: by seed, those of which every strength was measured: points by ascending strength, the first of the
             untouched model.
         shares: by seed, share of neurons that are steered.
+        distances: by seed, how far steered samples are from the target, over how far they were: of fitted and of fresh
+            ones, where that was measured.
         failures: by seed, why one has no curve.
     """
 
@@ -86,6 +88,7 @@ class MethodCurves:
     curves: Mapping[int, tuple[StrengthPoint, ...]]
     shares: Mapping[int, float]
     failures: Mapping[int, str]
+    distances: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -124,17 +127,20 @@ def method_curves(
         curves: dict[int, tuple[StrengthPoint, ...]] = {}
         failures: dict[int, str] = {}
         shares: dict[int, float] = {}
+        distances: dict[int, tuple[float, float]] = {}
         for seed, own in grouped(cells, lambda cell: cell.seed).items():
             maps = measurements[own[0]].maps
             if maps is not None and (fitted := outcomes[maps].value) is not None:
                 shares[seed] = float(fitted["share"])
+                if DISTANCES[0] in fitted:
+                    distances[seed] = (float(fitted[DISTANCES[0]]), float(fitted[DISTANCES[1]]))
             untouched = SteeringCell(task=variant[0], method=NONE, strength=0.0, seed=seed)
             measured = {cell.strength: outcomes[measurements[cell]] for cell in (untouched, *own)}
             if lost := next((outcome.failure for outcome in measured.values() if outcome.failure), ""):
                 failures[seed] = lost
             else:
                 curves[seed] = tuple(_point(strength, outcome) for strength, outcome in measured.items())
-        found.append(MethodCurves(*variant, curves, shares, failures))
+        found.append(MethodCurves(*variant, curves, shares, failures, distances))
     return found
 
 
@@ -148,6 +154,7 @@ def steering_json(groups: Sequence[MethodCurves], rises: Sequence[float]) -> dic
                 "sparsity": group.sparsity,
                 "neurons": group.neurons,
                 "share": dict(group.shares),
+                **({"distances": dict(group.distances)} if group.distances else {}),
                 "curves": {
                     seed: [asdict(p) | {"cost": finite(p.cost)} for p in curve] for seed, curve in group.curves.items()
                 },

@@ -15,6 +15,8 @@ from evonas.files import write_text, write_whole
 from evonas.limits import LARGEST_RECORD
 from evonas.reading import parse_json, read_given
 from evonas.studies.steering.maps import AffineMap
+from evonas.studies.steering.methods import SteeringMap
+from evonas.studies.steering.mixture import MixtureMap
 from evonas.studies.steering.pooling import POOLS
 from evonas.studies.steering.sites import SteeringSite
 
@@ -34,22 +36,22 @@ class Header(Section):
     model: str
     sites: Annotated[tuple[SteeringSite, ...], Field(min_length=1)]
     losses: tuple[float, ...] = ()
+    held: tuple[float, ...] = ()
     pools: dict[str, str] = Field(default_factory=dict)
 
 
-def write_intervention(folder: Path, header: Header, maps: Mapping[str, AffineMap]) -> None:
+def write_intervention(folder: Path, header: Header, maps: Mapping[str, SteeringMap]) -> None:
     """Write both files, the header last; each is there whole or not at all."""
     tensors = {
         f"{name}/{part}": value.detach().cpu().contiguous()
-        for name, affine in maps.items()
-        for part in (*_PARTS, *_BOUNDS)
-        if (value := getattr(affine, part)) is not None
+        for name, each in maps.items()
+        for part, value in each.parts.items()
     }
     write_whole(folder / TENSORS, lambda path: save_file(tensors, path))
     write_text(folder / HEADER, header.model_dump_json(indent=1) + "\n")
 
 
-def read_intervention(folder: Path) -> tuple[Header, tuple[AffineMap, ...]]:
+def read_intervention(folder: Path) -> tuple[Header, tuple[SteeringMap, ...]]:
     """Read what ``write_intervention`` wrote; maps are on the CPU.
 
     Raises:
@@ -76,17 +78,23 @@ def read_intervention(folder: Path) -> tuple[Header, tuple[AffineMap, ...]]:
     return header, maps
 
 
-def _map(site: SteeringSite, tensors: dict[str, Tensor], where: str, pool: str) -> AffineMap:
+def _map(site: SteeringSite, tensors: dict[str, Tensor], where: str, pool: str) -> SteeringMap:
     """Take the map of one site out of the tensors."""
-    bounded = f"{site.name}/low" in tensors
-    values = dict[str, Tensor]()
-    for part in (*_PARTS, *_BOUNDS) if bounded else _PARTS:
-        key = f"{site.name}/{part}"
-        value = tensors.pop(key, None)
-        if value is None:
-            raise InputError(where, f"holds no {key!r}", remedy=f"it does not belong to {HEADER} beside it")
-        if value.shape != (site.features,) or value.dtype not in _DTYPES or not torch.isfinite(value).all():
-            found = f"{key!r} is {str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
-            raise InputError(where, found, accepted=f"{site.features} finite floating-point numbers")
-        values[part] = value
-    return AffineMap(**values, pool=pool)
+    d = site.features
+    if (centres := tensors.get(f"{site.name}/centres")) is not None:
+        k = len(centres) if centres.ndim else 0
+        shapes = {"centres": (k, d), "shifts": (k, d), "masses": (k,), "width": (1,)}
+        return MixtureMap(**{part: _taken(f"{site.name}/{part}", tensors, shapes[part], where) for part in shapes})
+    parts = (*_PARTS, *_BOUNDS) if f"{site.name}/low" in tensors else _PARTS
+    return AffineMap(**{part: _taken(f"{site.name}/{part}", tensors, (d,), where) for part in parts}, pool=pool)
+
+
+def _taken(key: str, tensors: dict[str, Tensor], shape: tuple[int, ...], where: str) -> Tensor:
+    value = tensors.pop(key, None)
+    if value is None:
+        raise InputError(where, f"holds no {key!r}", remedy=f"it does not belong to {HEADER} beside it")
+    if value.shape != shape or value.dtype not in _DTYPES or not torch.isfinite(value).all():
+        found = f"{key!r} is {str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+        wanted = " x ".join(map(str, shape))
+        raise InputError(where, found, accepted=f"{wanted} finite floating-point numbers")
+    return value

@@ -1,6 +1,6 @@
 """Where maps stand: modules found by name, what they put out, and the hooks that steer and record."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Literal
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from evonas.config.section import PositiveInt, Section
 from evonas.errors import InputError
-from evonas.studies.steering.maps import AffineMap
 from evonas.studies.steering.residual import ResidualWatch
 from evonas.surgery.modules import matching, unmatched
 
 Batch = Tensor | Mapping[str, Any]
+SiteMap = Callable[[Tensor, int], Tensor]
 
 _FEATURES_LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm)
 _FEATURES_SECOND = (
@@ -110,7 +110,7 @@ def find_sites(model: nn.Module, patterns: Iterable[str], batch: Batch) -> tuple
 
 
 @contextmanager
-def steered(model: nn.Module, sites: Sequence[SteeringSite], maps: Sequence[AffineMap]) -> Iterator[None]:
+def steered(model: nn.Module, sites: Sequence[SteeringSite], maps: Sequence[SiteMap]) -> Iterator[None]:
     """Within it, the output of each site goes through its map, for all tokens and positions.
 
     Raises:
@@ -165,7 +165,7 @@ def main_output(name: str, output: Any) -> Tensor:
     return first
 
 
-def _steer(site: SteeringSite, affine: AffineMap, _module: nn.Module, _inputs: object, output: Any) -> Any:
+def _steer(site: SteeringSite, affine: SiteMap, _module: nn.Module, _inputs: object, output: Any) -> Any:
     tensor = main_output(site.name, output)
     if tensor.shape[site.axis] != site.features:
         raise _other_size(site, tensor.shape[site.axis], "put out by this model", "")

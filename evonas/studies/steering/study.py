@@ -2,90 +2,37 @@
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from statistics import fmean
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from evonas.config import StudyExecutionConfig
-from evonas.config.section import NotNegative, Positive, PositiveInt, Section, Seed, Share, StudySection
+from evonas.config.section import Positive, Section, Seed, StudySection
 from evonas.errors import InputError
 from evonas.runs.jobs import Jobs, spec_text
+from evonas.studies.steering.evaluation import distances
 from evonas.studies.steering.fit import fit
 from evonas.studies.steering.images import ImagesConfig, ImageTarget
 from evonas.studies.steering.intervention import Intervention
-from evonas.studies.steering.language import Language, LanguageConfig
-from evonas.studies.steering.methods import LINEAS, METHODS
+from evonas.studies.steering.language import Language
+from evonas.studies.steering.language_settings import LanguageConfig
+from evonas.studies.steering.method_settings import FitConfig, MethodConfig
+from evonas.studies.steering.methods import METHODS, PROMPT
 from evonas.studies.steering.networks import NetworksSpec, trained_networks
 from evonas.studies.steering.saving import HEADER
 from evonas.studies.steering.subject import SteeringTarget
 
+DISTANCES = ("distance_fitted", "distance_fresh")  # of a fit, see ``distances_of``
 NONE = "none"  # what the untouched model is called among methods
-STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 RISES = (0.05, 0.1, 0.2)
 _CURVE_POINTS = 60  # of a loss curve that is kept
 MAPS, NETWORKS = "maps", "networks"  # folders of interventions and of trained networks within that of the study
-
-
-class FitConfig(Section):
-    """How maps are fitted; keys as of ``evonas.steering.fit``."""
-
-    method: str = LINEAS
-    """`lineas`, `linear-act`, `mean-act`, `caa`, `iti-c`, or a registered method."""
-    sites: tuple[str, ...] = ()
-    """Patterns of the modules that are steered. Empty: of language models the norms after attention, of images all
-    norms."""
-    pool: Literal["mean", "last", "max", "min"] = "mean"
-    """How the tokens of a sentence become one vector."""
-    steps: PositiveInt = 100
-    """Steps of LinEAS."""
-    lr: Positive = 0.1
-    """Learning rate of LinEAS."""
-    reduction: Literal["mean", "sum"] = "mean"
-    """Whether LinEAS takes the mean or the sum over neurons."""
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    """What trains LinEAS."""
-    sequential: bool = True
-    """Whether Linear-AcT and Mean-AcT fit site after site with the earlier ones steered, or all on the untouched model.
-    """
-    bounded: bool = True
-    """Whether Linear-AcT leaves values alone that lie outside of those it was fitted to; false is for inducing a
-    property."""
-
-
-class MethodConfig(FitConfig):
-    """One of ``[[methods]]``: a fit for each of its sparsities and ``neurons``, measured at each strength."""
-
-    name: str = Field("", pattern=r"^[A-Za-z0-9._+-]*$")
-    """What tables call it. Empty: its method."""
-    sparsities: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0.0,)
-    """Of LinEAS: weights of the published penalty, which also shrinks what it keeps. 0: none."""
-    neurons: Annotated[tuple[Share, ...], Field(min_length=1)] = (1.0,)
-    """Of LinEAS: shares of the neurons that may be steered, those at which the loss is steepest."""
-    strengths: Annotated[tuple[Positive, ...], Field(min_length=1)] = STRENGTHS
-    """1 applies the map as it was fitted; of ITI-c they are numbers of standard deviations."""
-
-    @model_validator(mode="after")
-    def _sparse(self) -> Self:
-        if any(self.sparsities) and self.method != LINEAS:
-            raise PydanticCustomError("sparsities", "no sparsities: {method} has none", {"method": self.method})
-        if set(self.neurons) != {1.0} and self.method != LINEAS:
-            raise PydanticCustomError("neurons", "no neurons: {method} steers all", {"method": self.method})
-        return self
-
-    @property
-    def label(self) -> str:
-        """Its name in tables."""
-        return self.name or self.method
-
-    @property
-    def fit(self) -> FitConfig:
-        """The settings of its fit."""
-        return FitConfig(**{key: getattr(self, key) for key in FitConfig.model_fields})
 
 
 class SteeringExecution(StudyExecutionConfig):
@@ -170,6 +117,8 @@ def steering_runs(study: SteeringStudyConfig, folder: Path | None = None) -> dic
     """
     for number, method in enumerate(study.methods):
         METHODS.find(method.method, f"methods.{number}.method")
+        if method.method == PROMPT and study.language is None:
+            raise InputError(f"methods.{number}.method", f"{PROMPT!r} of images", accepted="of language models alone")
     labels = [method.label for method in study.methods]
     for label in labels:
         if labels.count(label) > 1 or label == NONE:
@@ -246,13 +195,43 @@ def do_steering_job(
         return {}
     subject = target_of(study, folder)
     if isinstance(job, MapFit):
+        if job.fit.method == PROMPT:
+            return {"share": 0.0, "sites": 0, "losses": []}
         fitted = maps_of(subject, folder, job)
         every = max(1, len(fitted.losses) // _CURVE_POINTS)
         losses = [[step + 1, loss] for step, loss in enumerate(fitted.losses) if (step + 1) % every == 0]
-        return {"share": fitted.share, "sites": len(fitted.sites), "losses": losses}
-    maps = maps_of(subject, folder, job.maps) if job.maps is not None else None
-    with nullcontext() if maps is None else maps.on(subject.model, job.strength):
+        value = {"share": fitted.share, "sites": len(fitted.sites), "losses": losses}
+        held = {"held": list(fitted.held)} if fitted.held else {}
+        return value | held | distances_of(subject, job, fitted)
+    with _steered(subject, folder, job):
         return dict(subject.measure(job.task, job.seed))
+
+
+def distances_of(subject: SteeringTarget, job: MapFit, fitted: Intervention) -> dict[str, float]:
+    """How far steered source samples are from the target, over how far they were: of fitted ones and of others.
+
+    At 1 nothing is gained; what is less for fitted samples than for others has been learned by heart. Nothing is said
+    of a subject that has no other samples.
+    """
+    fresh = subject.fresh(job.task, job.seed)
+    if fresh is None:
+        return {}
+    found = {}
+    for name, samples in zip(DISTANCES, (subject.samples(job.task, job.seed), fresh), strict=True):
+        before, after = (
+            fmean(distances(fitted, subject.model, *samples, strength=strength, pool=job.fit.pool).values())
+            for strength in (0.0, 1.0)
+        )
+        found[name] = after / before if before else 1.0
+    return found
+
+
+def _steered(subject: SteeringTarget, folder: Path, job: SteeringMeasurement) -> AbstractContextManager[object]:
+    if job.maps is None:
+        return nullcontext()
+    if job.maps.fit.method == PROMPT:
+        return subject.instructed(job.maps.fit.instruction, job.strength, job.seed)
+    return maps_of(subject, folder, job.maps).on(subject.model, job.strength)
 
 
 def maps_place(wanted: MapFit) -> Path:
@@ -267,7 +246,7 @@ def maps_of(subject: SteeringTarget, folder: Path, wanted: MapFit) -> Interventi
     if (place / HEADER).is_file():
         return Intervention.load(place)
     source, target = subject.samples(wanted.task, wanted.seed)
-    settings = wanted.fit.model_dump()
+    settings = wanted.fit.model_dump(exclude={"instruction"})
     try:
         found = fit(subject.model, source, target, sparsity=wanted.sparsity, neurons=wanted.neurons, **settings)
     except InputError as error:

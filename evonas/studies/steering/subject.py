@@ -1,6 +1,7 @@
 """What a study steers: a model, samples to fit maps on, and measurements of what steering did."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from torch import nn
@@ -28,6 +29,16 @@ class SteeringTarget(Protocol):
 
     def samples(self, task: str, seed: int) -> tuple[Sequence[Batch], Sequence[Batch]]:
         """Source and target batches."""
+
+    def fresh(self, task: str, seed: int) -> tuple[Sequence[Batch], Sequence[Batch]] | None:
+        """Source and target batches of samples that are not fitted with this seed; None if there are none."""
+
+    def instructed(self, text: str, share: float, seed: int) -> AbstractContextManager[None]:
+        """Within it an instruction stands before a share of the texts that the model is measured on.
+
+        Raises:
+            InputError: the model reads no text.
+        """
 
     def measure(self, task: str, seed: int) -> Mapping[str, Any]:
         """Measure the model as it is now: ``score``, how much of the concept it shows, ``cost``, and further numbers.

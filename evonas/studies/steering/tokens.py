@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from evonas.tasks.language.pretrained import LanguageModel
+
 Item = TypeVar("Item")
 
 
@@ -44,3 +46,21 @@ def padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device, *, lef
 def batched(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
     """Cut into runs of ``size``; the last may be shorter."""
     return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def pad_token(language: LanguageModel) -> int:
+    """An id to pad with."""
+    tokenizer = language.tokenizer
+    known = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id)
+    return next((int(token) for token in known if token is not None), 0)
+
+
+def sentence_batches(
+    language: LanguageModel, texts: Sequence[str], limit: int, size: int, device: torch.device
+) -> list[dict[str, Tensor]]:
+    """Batches of ``size`` texts, of ``limit`` tokens at most.
+
+    Padding comes last: positions then are those of the text, whatever the model makes of a mask.
+    """
+    rows = encode(language.tokenizer, texts, limit, first=language.bos)
+    return [padded(part, pad_token(language), device, left=False) for part in batched(rows, size)]

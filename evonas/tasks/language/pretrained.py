@@ -67,7 +67,7 @@ def load_language_model(
     """Load a model and its tokenizer.
 
     Args:
-        source: a folder, a GGUF file (its weights are de-quantized), or an id of the hub.
+        source: a folder, a GGUF file (its weights are de-quantized), or an id of the hub, ``hf:`` before it or not.
         dtype: of the weights.
         device: where they go.
 
@@ -75,6 +75,7 @@ def load_language_model(
         InputError: no such folder or file, one that holds no model, weights that are pickles or are missing, or
             transformers is not installed.
     """
+    source = source.removeprefix("hf:")
     place, options = _place(source)
     library, path = import_package("transformers", source), Path(source)
     try:

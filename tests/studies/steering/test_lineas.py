@@ -37,8 +37,8 @@ def train(model: nn.Module, patterns: str, source: list[Tensor], target: Tensor,
     with frozen(model):
         sites = find_sites(model, patterns.split(), target)
         goals = record(model, sites, [target], Pooling(), "target")
-        maps, trace = lineas.train_maps(model, sites, source, goals, Pooling(), settings, on_step)
-    return sites, maps, trace
+        trained = lineas.train_maps(model, sites, source, goals, Pooling(), settings, on_step)
+    return sites, trained.maps, trained
 
 
 def test_one_site_ends_at_the_closed_form() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from evonas.runs.store import Outcome
+from evonas.studies.steering.method_settings import FitConfig
 from evonas.studies.steering.report import draw_strengths, draw_support, draw_trade, method_table, steering_report
 from evonas.studies.steering.results import (
     AtPerplexityCost,
@@ -17,7 +18,7 @@ from evonas.studies.steering.results import (
     method_curves,
     steering_json,
 )
-from evonas.studies.steering.study import FitConfig, MapFit, SteeringCell, SteeringJob, SteeringMeasurement
+from evonas.studies.steering.study import MapFit, SteeringCell, SteeringJob, SteeringMeasurement
 
 
 def curve(*points: tuple[float, float, float]) -> tuple[StrengthPoint, ...]:

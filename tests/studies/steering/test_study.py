@@ -17,8 +17,8 @@ from evonas.errors import InputError
 from evonas.report.table import markdown_text
 from evonas.runs.jobs import spec_text
 from evonas.steering import Intervention, fit
+from evonas.studies.steering.method_settings import FitConfig
 from evonas.studies.steering.study import (
-    FitConfig,
     MapFit,
     SteeringCell,
     SteeringMeasurement,
