@@ -159,7 +159,10 @@ BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
         ("--allocation", "greedy", "--sparsity", 0.97),
         ("sparsity: 0.97, with allocation greedy", "up to 0.95"),
     ),
-    "an unknown allocation": (("--allocation", "fair"), ("allocations.0: 'fair'", "'uniform', 'greedy' or 'fisher'")),
+    "an unknown allocation": (
+        ("--allocation", "fair"),
+        ("allocations.0: 'fair'", "'uniform', 'greedy', 'fisher', 'fisher-twice' or 'evolution'"),
+    ),
     "an unknown transform": (("--transform", "yes"), ("transform: 'yes'", "'off', 'on' or 'both'")),
     "a transform that a method has not": (
         ("--method", "cats", "--transform", "on"),
@@ -287,7 +290,7 @@ def test_positions_that_stay_dense_cost_nothing(evonas: Callable[..., Any], save
 def test_a_setting_that_a_model_has_no_layers_for_fails_and_the_others_go_on(
     evonas: Callable[..., Any], saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("evonas.studies.sparsity.sparsify"), "DOWN", ("no_such_layer",))
+    monkeypatch.setattr(import_module("evonas.studies.sparsity.gates"), "DOWN", ("no_such_layer",))
     options = ("--method", "cats", "--method", "teal", "--sparsity", 0.5, "--no-speed")
     status, out, err = evonas("sparsify", saved, *SMALL, *options, "--run", tmp_path / "run", "--json")
     assert status == 0
