@@ -23,7 +23,17 @@ SHIPPED = {  # the columns that are printed of each kind; JSON has more
     "primitives": ("name", "written", "kind", "meaning"),
     "objectives": ("name", "better", "meaning"),
 }
-FILES = ("search", "certificate", "comparison", "stability", "hypernet", "sparsity", "steering")
+FILES = (
+    "search",
+    "certificate",
+    "comparison",
+    "components",
+    "pretrained",
+    "stability",
+    "hypernet",
+    "sparsity",
+    "steering",
+)
 
 
 def init(

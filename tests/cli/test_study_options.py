@@ -225,8 +225,8 @@ def test_help_has_an_example_says_what_is_written_and_lists_the_same_options(ver
     assert f"evonas {verb} " in command.help.split("Example:")[1]
     assert "results.md, results.csv, results.json" in command.help
     shared = [(each.opts, each.help) for each in command.params if getattr(each, "rich_help_panel", "") == PANEL]
-    steer = [each for each in get_command(app).commands["steer"].params if each.opts[0].startswith("--")]  # type: ignore[attr-defined]
-    wanted = [(each.opts, each.help) for each in steer if verb != "sparsify" or each.opts != ["--seeds"]]
+    plain = [each for each in get_command(app).commands["hypernet"].params if each.opts[0].startswith("--")]  # type: ignore[attr-defined]
+    wanted = [(each.opts, each.help) for each in plain if verb != "sparsify" or each.opts != ["--seeds"]]
     assert shared == wanted
     assert [opts[0] for opts, _ in shared if opts[0] != "--seeds"] == [
         *("--set", "--workers", "--executor", "--device", "--run", "--resume", "--force", "--trust", "--json")

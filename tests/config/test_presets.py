@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from evonas import config
+from evonas.compare.components.settings import ComponentsConfig
 from evonas.config import CertificateConfig, presets
 from evonas.config.section import NamedSection, load_as
 from evonas.errors import InputError
@@ -22,6 +23,7 @@ SEARCHES = sorted((ROOT / "search_spaces").glob("*.toml"))
 STUDIES = sorted((ROOT / "studies").glob("*.toml"))
 MODELS: dict[str, type[NamedSection]] = {
     "certificate": CertificateConfig,
+    "components": ComponentsConfig,
     "hypernet": HypernetStudyConfig,
     "stability": StabilityStudyConfig,
     "steering": SteeringStudyConfig,

@@ -53,9 +53,9 @@ TASKS = {
     "own": "[[tasks]]\ntask = '{module}:own'",
 }
 REFUSED = {
-    "images": {"activation_sparsity"},  # a head alone has no input to drop
+    "images": set[str](),
     "tokens": {"shift"},
-    "own": {"activation_sparsity", "shift"},
+    "own": {"activation_sparsity", "shift"},  # a head alone has no input to drop
 }
 LAYERS = {
     "maps over the batch": CATALOGUE["bn-relu"],

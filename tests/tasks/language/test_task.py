@@ -138,7 +138,7 @@ def test_a_search_shows_what_its_layers_tolerate(
     assert [entry["name"] for entry in shown if "activation_sparsity" in entry["extras"]]
     assert all(0 <= entry["extras"]["activation_sparsity"] <= 0.95 for entry in shown if entry["extras"])
     out = " ".join(evonas("top", tmp_path / "run", "--pareto")[1].split())
-    assert "activation_sparsity: share of the linear layers' inputs that may be dropped, higher is better" in out
+    assert "activation_sparsity: share of linear layers' inputs that may be dropped, higher is better" in out
 
 
 def test_trials_on_language_models_are_known_by_their_text(settings: SearchConfig) -> None:
