@@ -67,7 +67,12 @@ class RayWorkers(Generic[Setup, Job, Result]):
         self._timeout = execution.timeout_seconds
         self._began_ray = _connect(self._ray, execution, workers)
         settings = execution.ray
-        self._desk = self._ray.remote(num_cpus=0)(Desk).remote()
+        # on the driver's own node: without the driver it is of no use, and no other node can take it away
+        place = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            self._ray.get_runtime_context().get_node_id(), soft=True
+        )
+        lasting = {"max_restarts": -1, "max_task_retries": -1}  # a call that does not get through is made again
+        self._desk = self._ray.remote(num_cpus=0, scheduling_strategy=place, **lasting)(Desk).remote()
         self._files: dict[str, Stored] = {}
         files = ship(self._ray, setup, self._files)
         name, extensions = os.urandom(8).hex(), tuple(EXTENSIONS)

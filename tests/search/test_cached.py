@@ -216,10 +216,11 @@ class Counting:
         return self.inner.submit(job)
 
     def __enter__(self) -> "Counting":
+        self.inner.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        return None
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.inner.__exit__(kind, error, trace)
 
 
 def settings_with(cache: Path | str, *changes: str) -> SearchConfig:
