@@ -1,12 +1,11 @@
 """``evonas sparsify``: what dropping inputs of linear layers costs a language model, and what it saves."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evonas.cli.study_command import StudyOptions, with_study_options
+from evonas.cli.study_command import StudyOptions, name_for, with_study_options
 from evonas.errors import InputError
 
 if TYPE_CHECKING:
@@ -128,7 +127,9 @@ def _sparsify(
     if model.endswith(".toml") or model in {preset.name for preset in presets("sparsity")}:
         study = section.load_as(SPARSITY.settings, model, changes)
     else:
-        study = section.parse_changed(SPARSITY.settings, {"name": _name(model), "model": model}, changes, "sparsify")
+        study = section.parse_changed(
+            SPARSITY.settings, {"name": name_for("sparsify", model), "model": model}, changes, "sparsify"
+        )
     if save is None:
         run_prepared(SPARSITY, study, options)
     else:
@@ -155,11 +156,6 @@ def _save(study: "SparsityStudyConfig", folder: Path, options: StudyOptions, *, 
         return
     say(str(report))
     say(f"wrote {folder}")
-
-
-def _name(model: str) -> str:
-    """What a study of a model is called."""
-    return "sparsify-" + re.sub(r"[^A-Za-z0-9._+-]+", "-", Path(model).name.removesuffix(".gguf"))
 
 
 _sparsify.__name__ = "sparsify"

@@ -1,13 +1,11 @@
 """``evonas stability``: how sensitive transformers are to their learning rate, small ones or one of the user's."""
 
-import re
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from evonas.cli.app import shipped_names
-from evonas.cli.study_command import StudyOptions, with_study_options
+from evonas.cli.study_command import StudyOptions, name_for, with_study_options
 from evonas.errors import InputError
 
 
@@ -50,12 +48,7 @@ def stability(
         raise InputError("--model", found, accepted="a study or a model, one of them")
     if model:
         changes = options.changes({"seeds": seeds_up_to(options.seeds)})
-        settings = {"name": _name(model), "pretrained": model}
+        settings = {"name": name_for("stability", model), "pretrained": model}
         run_prepared(PRETRAINED, section.parse_changed(PRETRAINED.settings, settings, changes, "stability"), options)
         return
     run_study_file(PRETRAINED if kind_of(study) == "pretrained" else STABILITY, study, options)
-
-
-def _name(model: str) -> str:
-    """What a study of a model is called."""
-    return "stability-" + re.sub(r"[^A-Za-z0-9._+-]+", "-", Path(model.removeprefix("hf:")).name.removesuffix(".gguf"))

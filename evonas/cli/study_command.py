@@ -1,6 +1,7 @@
 """The options that all verbs for studies share, in one place, and what becomes of them."""
 
 import inspect
+import re
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
@@ -113,6 +114,11 @@ def _in_panel(parameter: inspect.Parameter) -> inspect.Parameter:
     option = copy(option)
     option.rich_help_panel = PANEL
     return parameter.replace(annotation=Annotated[kind, option])
+
+
+def name_for(verb: str, model: str) -> str:
+    """What the study of a model is called: by the verb, and the last part of an id, a folder or a file."""
+    return f"{verb}-" + re.sub(r"[^A-Za-z0-9._+-]+", "-", Path(model.removeprefix("hf:")).name.removesuffix(".gguf"))
 
 
 def study_verb(name: str, files: str, kind: "Callable[[], StudyKind[Any]]", description: str) -> Callable[..., None]:

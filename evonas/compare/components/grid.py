@@ -8,6 +8,7 @@ from itertools import product
 from evonas.compare.components.jobs import Job, Masked, Predicted, Steered
 from evonas.compare.components.networks import Subject, Trained
 from evonas.compare.components.settings import ComponentName, ComponentsConfig
+from evonas.report.statistics import finite
 from evonas.runs.store import Outcome
 from evonas.studies.steering.results import StrengthPoint, at_rise
 from evonas.training.sensitivity import lr_sensitivity, stability_margin
@@ -79,7 +80,7 @@ def _over_rates(study: ComponentsConfig, component: ComponentName, subject: Subj
             return None
         losses = {f: math.nan if v["after"] is None else v["after"] for f, v in values.items() if v}
         found = lr_sensitivity(losses, next(v["before"] for v in values.values() if v))
-        return found if math.isfinite(found) else None
+        return finite(found)
 
     def read(seed: int, outcomes: Outcomes) -> Effect | None:
         plain, changed = (sensitivity(sweep(seed, switches), outcomes) for switches in (without, having))

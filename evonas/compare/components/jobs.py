@@ -17,6 +17,7 @@ from evonas.config.section import Section, Seed
 from evonas.errors import InputError
 from evonas.graph.genome import Genome
 from evonas.layer.lower import NormActLayer
+from evonas.report.statistics import finite
 from evonas.seeding import derive_seed
 from evonas.studies.hypernet.network import HyperNetwork
 from evonas.studies.sparsity.sites import is_linear, linear_sites
@@ -155,8 +156,7 @@ def _steer(job: Steered, folder: Path) -> dict[str, Any]:
     for strength in sorted(set(job.concept.strengths)):
         with maps.on(network, strength):
             curve.append([strength, *concept_and_cost(network, material)])
-    finite = [[value if math.isfinite(value) else None for value in point] for point in curve]
-    return {"curve": finite, "sites": len(maps.sites)}
+    return {"curve": [[finite(value) for value in point] for point in curve], "sites": len(maps.sites)}
 
 
 def _sites(network: nn.Module, subject: Subject) -> list[str]:
@@ -216,7 +216,7 @@ def _mean_loss(model: HyperNetwork, smoothed: Any, held: list[tuple[Tensor, Any]
     model.eval()
     found = sum(float(smoothed(gamma, batch)) for gamma, batch in held) / len(held)
     model.train()
-    return found if math.isfinite(found) else None
+    return finite(found)
 
 
 def require_known(subject: Subject) -> None:

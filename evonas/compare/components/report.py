@@ -11,7 +11,7 @@ from evonas.compare.components.jobs import Job
 from evonas.compare.components.networks import Subject
 from evonas.compare.components.settings import ComponentsConfig
 from evonas.report.save import Report
-from evonas.report.statistics import Interval, summary, t_interval
+from evonas.report.statistics import Interval, finite, summary, t_interval
 from evonas.report.table import Datum, Table, written
 from evonas.runs.store import Outcome
 
@@ -183,16 +183,16 @@ def _over(values: Iterable[float]) -> Datum:
 
 
 def _sweep_json(column: Column, sweep: Sweep) -> dict[str, Any]:
-    def known(values: Iterable[float]) -> list[float | None]:
-        return [value if math.isfinite(value) else None for value in values]
-
     return {
         "network": column.network,
         "layer": column.layer,
         "genome": column.subject.genome,
-        "rates": [{"factor": factor, "losses": known(found.values())} for factor, found in sweep.losses.items()],
-        "sensitivity": known(sweep.sensitivities()),
-        "margin": known(sweep.margins()),
+        "rates": [
+            {"factor": factor, "losses": [finite(loss) for loss in found.values()]}
+            for factor, found in sweep.losses.items()
+        ],
+        "sensitivity": [finite(value) for value in sweep.sensitivities()],
+        "margin": [finite(value) for value in sweep.margins()],
     }
 
 

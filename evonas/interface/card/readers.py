@@ -152,11 +152,6 @@ def hypernetwork(record: Record, key: str) -> Found | None:
     return Found([found]) if found else None
 
 
-def figures(record: Record, key: str) -> Found | None:
-    """Scores and what else was measured beside them, of detectors and generators."""
-    return accuracy(record, key)
-
-
 def _cells(record: Record, key: str, components: Sequence[str]) -> Table | None:
     cells = [one for one in record.data["cells"] if one["component"] in components and one["effect"] is not None]
     cells = _networks_of(cells, key)

@@ -42,8 +42,8 @@ SECTIONS = (
     SectionKind("sparsity", "Activation sparsity", "components", readers.sparsity),
     SectionKind("steering", "Activation steering", "components", readers.steering),
     SectionKind("hypernetwork", "In a hypernetwork", "components", readers.hypernetwork),
-    SectionKind("detection", "Instance segmentation", "detection", readers.figures, _MAPS, _NO_MAPS),
-    SectionKind("synthesis", "Image synthesis", "synthesis", readers.figures, _MAPS, _NO_MAPS),
+    SectionKind("detection", "Instance segmentation", "detection", readers.accuracy, _MAPS, _NO_MAPS),
+    SectionKind("synthesis", "Image synthesis", "synthesis", readers.accuracy, _MAPS, _NO_MAPS),
 )
 
 

@@ -11,10 +11,10 @@ What is called by the same name as in ``probes`` is the same; the names here are
     blocks.B.qk_spectral_entropy, blocks.B.jacobian, blocks.B.alignment    see ``spectral``
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -65,9 +65,15 @@ class BlockProbes:
         self._called: dict[int, _Called] = {}
         self._before: list[Tensor] = []
 
-    def watching(self) -> "_Watch":
+    @contextmanager
+    def watching(self) -> Iterator[None]:
         """A context for the forward pass of a step."""
-        return _Watch(self._hooks() if self._due() else [])
+        hooks = self._hooks() if self._due() else []
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def _due(self) -> bool:
         return bool(self._every) and (self._step % self._every == 0 or self._step == self._steps - 1)
@@ -140,22 +146,6 @@ class BlockProbes:
                 entropy = qk_spectral_entropy(query.flatten(0, 1), key.flatten(0, 1), len(query))
                 found[f"blocks.{number}.qk_spectral_entropy"] = entropy.mean()
         return found
-
-
-class _Watch:
-    """Removes hooks at its end."""
-
-    def __init__(self, hooks: list[torch.utils.hooks.RemovableHandle]) -> None:
-        self._hooks = hooks
-
-    def __enter__(self) -> None:
-        """They are there."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for hook in self._hooks:
-            hook.remove()
 
 
 def _applied(block: nn.Module, how: _Called, x: Tensor) -> Tensor:

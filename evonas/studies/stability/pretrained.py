@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from evonas.config import StudyExecutionConfig, TextConfig
 from evonas.config.section import Count, Positive, PositiveInt, Section, Seed, StudySection
 from evonas.errors import InputError
+from evonas.report.statistics import finite
 from evonas.runs.jobs import Jobs
 from evonas.seeding import derive_seed
 from evonas.studies.stability.block_probes import BlockProbes, blocks_of
@@ -148,10 +149,10 @@ def _train(spec: PretrainedRun) -> dict[str, Any]:
     norms = torch.stack(clip.norms).tolist()
     return {
         "initial_loss": before,
-        "final_loss": _finite(after),
-        "losses": [[step + 1, _finite(value)] for step, value in enumerate(trace.losses)],
+        "final_loss": finite(after),
+        "losses": [[step + 1, finite(value)] for step, value in enumerate(trace.losses)],
         "readings": [
-            [step, {"gradient_norm": _finite(norms[step]), **{k: _finite(v) for k, v in values.items()}}]
+            [step, {"gradient_norm": finite(norms[step]), **{k: finite(v) for k, v in values.items()}}]
             for step, values in probes.readings
         ],
     }
@@ -178,7 +179,3 @@ def _validation_loss(model: nn.Module, validation: tuple[Tensor, Tensor], batch_
         for part, wanted in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
             total += len(part) * float(z_loss_cross_entropy(output_of(call(model, part)), wanted))
     return total / len(inputs)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

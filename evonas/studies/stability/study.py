@@ -13,6 +13,7 @@ from evonas.config import StudyExecutionConfig, TextConfig
 from evonas.config.keys import KeysOf
 from evonas.config.section import NamedSection, Positive, Section, Seed, StudySection, parse_section
 from evonas.errors import InputError
+from evonas.report.statistics import finite
 from evonas.runs.jobs import Jobs
 from evonas.studies.stability.curves import diverges_slowly, spike_steps
 from evonas.studies.stability.layers import norm_of
@@ -124,11 +125,11 @@ def do_stability_run(spec: StabilityRun, _needed: Mapping[StabilityRun, Any] = M
     return {
         "size": result.size,
         "initial_loss": result.initial_loss,
-        "final_loss": _finite(result.final_loss),
+        "final_loss": finite(result.final_loss),
         "steps": len(result.losses),
         "slow": diverges_slowly(result.losses),
         "spikes": len(spike_steps(result.losses, window=SPIKE_WINDOW)),
-        "losses": [[step + 1, _finite(loss)] for step, loss in enumerate(result.losses) if (step + 1) % every == 0],
+        "losses": [[step + 1, finite(loss)] for step, loss in enumerate(result.losses) if (step + 1) % every == 0],
         "readings": [[reading.step, condensed(reading)] for reading in result.readings],
     }
 
@@ -160,7 +161,7 @@ def condensed(reading: Reading) -> dict[str, float | None]:
         kept["least stable_rank"] = min(ranks)
     ratios = [value for name, value in values.items() if name.startswith("gradient_over_epsilon.")]
     kept["least gradient_over_epsilon"] = min(ratios, default=math.nan)
-    return {name: _finite(value) for name, value in sorted(kept.items())}
+    return {name: finite(value) for name, value in sorted(kept.items())}
 
 
 def _run(
@@ -209,7 +210,3 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> set[str]:
 @lru_cache(maxsize=2)
 def _text(config: TextConfig) -> Text:
     return load_text(config)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
